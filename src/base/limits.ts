@@ -1,0 +1,79 @@
+/**
+ * Every maximum of the system in one place. Sizes are bytes, times are milliseconds, both
+ * inclusive, unless a name says otherwise. Nothing in Rosetta grows without one of these.
+ */
+
+const kib = 1024;
+const mib = 1024 * kib;
+
+export const limits = {
+  // What a client may send.
+  keySizeBytesMax: 1024,
+  valueSizeBytesMax: 1_572_864,
+  jsonBodySizeBytesMax: 10 * mib,
+  commandSizeBytesMax: 4 * mib,
+  idempotencyKeySizeBytesMax: 128,
+  operationCountMax: 128,
+  transactionDepthMax: 4,
+  jsonDepthMax: 32,
+  requestTimeoutMsMax: 60_000,
+  requestTimeoutMsDefault: 5_000,
+
+  // What one answer may hold.
+  rangeLimitDefault: 1_000,
+  rangeLimitMax: 10_000,
+  rangeSizeBytesMax: 8 * mib,
+  deleteRangeKeyCountMax: 10_000,
+
+  // Proposals and reads that wait on one node.
+  pendingProposalCountMax: 16_384,
+  pendingProposalSizeBytesMax: 64 * mib,
+  pendingReadCountMax: 65_536,
+  forwardedRequestCountMax: 16_384,
+
+  // Raft.
+  memberCountMax: 7,
+  uncommittedSizeBytesMax: 128 * mib,
+  appendSizeBytesMax: 256 * kib,
+  inflightSizeBytesMax: 8 * mib,
+  inflightCountMax: 256,
+  committedSizeBytesMax: 4 * mib,
+  entryDataSizeBytesMax: 5 * mib,
+
+  // Transport.
+  frameSizeBytesMax: 256 * kib,
+  messageSizeBytesMax: 16 * mib,
+  peerBufferSizeBytesMax: 32 * mib,
+  handshakeTimeoutMs: 5_000,
+  reconnectDelayMsMin: 20,
+  reconnectDelayMsMax: 1_000,
+  snapshotBlockSizeBytesMax: 256 * kib,
+
+  // Storage.
+  walSegmentSizeBytes: 64 * mib,
+  walBatchSizeBytesMax: 16 * mib,
+  walSyncMarkDelayMs: 100,
+  logTailSizeBytesMax: 32 * mib,
+  logRetentionSizeBytesMax: 256 * mib,
+  overlayRecordCountTarget: 24_000,
+  overlaySizeBytesTarget: 16 * mib,
+  overlaySizeBytesMax: 128 * mib,
+  checkpointIntervalMs: 2_000,
+
+  // The state machine.
+  idempotencyAgeMs: 10 * 60_000,
+  idempotencySizeBytesMax: 64 * mib,
+  historyAgeMs: 60 * 60_000,
+  historySizeBytesMax: 1024 * mib,
+
+  // HTTP (reliability: slow and hostile clients).
+  httpHeaderSizeBytesMax: 8 * kib,
+  httpHeaderCountMax: 64,
+  httpHeadersTimeoutMs: 10_000,
+  httpRequestTimeoutMs: 30_000,
+  httpKeepAliveTimeoutMs: 65_000,
+  httpIdleTimeoutMs: 70_000,
+  httpConnectionsCheckingIntervalMs: 1_000,
+  httpConnectionCountMax: 10_000,
+  httpResponseBufferSizeBytesMax: 16 * mib,
+} as const;

@@ -1,0 +1,31 @@
+/**
+ * Ordered rows of bytes: all that the state machine knows of storage. The first byte of every row
+ * key is its table (kv/tables.ts). Storage implements it as an overlay over the checkpoint, tests
+ * as a sorted array. Synchronous; one writer.
+ */
+
+export interface RowRange {
+  /** Inclusive. */
+  readonly start: Uint8Array;
+  /** Exclusive. */
+  readonly end: Uint8Array;
+  readonly isReverse: boolean;
+}
+
+export interface RowReader {
+  /** A view that is valid until the next call of any method; undefined: no such row. */
+  get(rowKey: Uint8Array): Uint8Array | undefined;
+  /**
+   * Visits the rows of the range in byte order (or its reverse) until `visit` returns false. Both
+   * arguments are views, valid during the visit only. `visit` must not write rows. The caller keeps
+   * one scan short (a few hundred rows) and continues with another from where it stopped.
+   */
+  scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void;
+}
+
+export interface RowStore extends RowReader {
+  /** Copies both arguments. Row keys: 1 to 1100 bytes. */
+  put(rowKey: Uint8Array, value: Uint8Array): void;
+  /** Deleting an absent row is allowed. */
+  delete(rowKey: Uint8Array): void;
+}

@@ -1,0 +1,48 @@
+/**
+ * Reads of the state at one moment. All methods are synchronous and short; a long range is read
+ * slice by slice, pinned to a revision, with other work in between.
+ */
+import type {KeyRange} from './command.ts';
+import type {KeyRecord} from './result.ts';
+
+export interface RangeSliceRequest {
+  readonly range: KeyRange;
+  /** Of the state to read; 0: the current one. */
+  readonly revision: number;
+  readonly isReverse: boolean;
+  readonly keysOnly: boolean;
+  readonly countOnly: boolean;
+  /** Records (or counted keys) this slice may hold. */
+  readonly countMax: number;
+  /** Bytes of keys and values after which the slice ends; it holds at least one record. */
+  readonly sizeBytesMax: number;
+  /** Rows looked at (also deleted or newer ones) after which the slice ends. */
+  readonly rowCountMax: number;
+}
+
+export interface RangeSlice {
+  /** Copies, safe to keep. Empty with countOnly. */
+  readonly records: readonly KeyRecord[];
+  readonly count: number;
+  /**
+   * The range that has not been looked at yet, null when everything has been. It may turn out to
+   * hold no key.
+   */
+  readonly rest: KeyRange | null;
+}
+
+export interface StateReader {
+  /** 1 for an empty store. */
+  revision(): number;
+  /** 0: nothing has been compacted. */
+  compactedRevision(): number;
+  /** Keys that exist at the current revision. */
+  keyCount(): number;
+  /**
+   * The record of `key` at `revision` (0: current), a copy; null when absent. Throws RosettaError
+   * REVISION_COMPACTED (revision < compactedRevision) or REVISION_IN_FUTURE.
+   */
+  get(key: Uint8Array, revision: number): KeyRecord | null;
+  /** Throws as `get` does. */
+  rangeSlice(request: RangeSliceRequest): RangeSlice;
+}

@@ -1,0 +1,79 @@
+/**
+ * A running member as the front doors see it. Every door (HTTP today) is built on this interface
+ * alone. Callbacks run exactly once, never inside the call itself.
+ */
+import type {RosettaError} from '../base/errors.ts';
+import type {CommandResult} from '../kv/result.ts';
+import type {StateReader} from '../kv/state-reader.ts';
+
+export type Consistency = 'linearizable' | 'local';
+
+export type NodeState = 'leader' | 'follower' | 'candidate' | 'learner';
+
+/** The body of GET /status. */
+export interface NodeStatus {
+  readonly id: string;
+  readonly clusterId: string | null;
+  readonly version: string;
+  readonly state: NodeState;
+  readonly term: number;
+  readonly leader: string | null;
+  readonly ready: boolean;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastLogIndex: number;
+  readonly log: {readonly entries: number; readonly bytes: number};
+  readonly revision: number;
+  readonly compactedRevision: number;
+  readonly keys: number;
+  readonly checkpointIndex: number;
+  readonly uptimeSeconds: number;
+  readonly stateHash: string;
+  readonly diverged: boolean;
+}
+
+export interface LeaderStatus {
+  readonly id: string;
+  readonly listen: string;
+  readonly http: string;
+  readonly term: number;
+}
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly listen: string;
+  readonly http: string;
+  readonly role: 'voter' | 'learner';
+  readonly state: 'leader' | 'follower' | 'unreachable' | 'unknown';
+  readonly matchIndex: number | null;
+}
+
+export type ProposeCallback = (error: RosettaError | null, result: CommandResult | null) => void;
+export type ReadCallback = (error: RosettaError | null, reader: StateReader | null) => void;
+
+export interface Service {
+  /**
+   * Replicates an encoded command, from any node. Exactly one of error and result is null. The
+   * error's `outcome` says whether the command may have happened.
+   */
+  propose(
+    command: Uint8Array,
+    options: {readonly timeoutMs: number},
+    callback: ProposeCallback,
+  ): void;
+  /**
+   * Linearizable: the reader sees every write acknowledged anywhere before this call. Local: the
+   * state of this node as it is. The reader is valid during the callback; a slice read later sees
+   * the state of that moment, so long reads pin the revision.
+   */
+  read(
+    options: {readonly consistency: Consistency; readonly timeoutMs: number},
+    callback: ReadCallback,
+  ): void;
+  status(): NodeStatus;
+  /** Null: this node knows no leader. */
+  leader(): LeaderStatus | null;
+  members(): readonly MemberStatus[];
+  /** Null when ready to serve; otherwise why not, with the code to answer. */
+  notReady(): RosettaError | null;
+}

@@ -1,0 +1,46 @@
+/**
+ * The state machine's rows at one applied index, on disk. LMDB in production
+ * (lmdb-checkpoint-store.ts), a fake in tests and in the simulator; one contract suite runs on
+ * both. Everything is durable or gone after a crash: rows and meta change in one transaction.
+ */
+import type {RowReader} from '../kv/rows.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {FrozenOverlay} from './overlay.ts';
+
+/** The log position the rows stand for, and the membership in force there. */
+export type CheckpointMeta = SnapshotMeta;
+
+export interface SnapshotExport {
+  readonly meta: CheckpointMeta;
+  /** Estimated bytes of all blocks. */
+  readonly sizeBytes: number;
+  /** The next block (≤ limits.snapshotBlockSizeBytesMax, checksummed), null after the last. */
+  next(callback: (error: Error | null, block: Uint8Array | null) => void): void;
+  /** Removes the copy. Safe at any time. */
+  close(): void;
+}
+
+export interface SnapshotImport {
+  /** One block as `next` returned it, in order. An error ends the import. */
+  write(block: Uint8Array, callback: (error: Error | null) => void): void;
+  /** All blocks are in: verifies the whole and makes it durable beside the current checkpoint. */
+  finish(callback: (error: Error | null) => void): void;
+  /** After `finish`: switches the checkpoint to the imported one, durably. Synchronous. */
+  install(): void;
+  abort(): void;
+}
+
+export interface CheckpointStore extends RowReader {
+  /** index 0 and an empty membership for a store nothing was written to. */
+  meta(): CheckpointMeta;
+  /**
+   * Writes the frozen rows and `meta` in one durable transaction. When the callback runs without
+   * error, reads see them. One write at a time. ENOSPC leaves the store as it was; any other error
+   * is final.
+   */
+  write(frozen: FrozenOverlay, meta: CheckpointMeta, callback: (error: Error | null) => void): void;
+  /** A consistent copy of the last durable checkpoint; the live store is not pinned meanwhile. */
+  exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void;
+  beginImport(meta: CheckpointMeta): SnapshotImport;
+  close(callback: () => void): void;
+}
