@@ -31,7 +31,8 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array | null {
   for (let i = prefix.length - 1; i >= 0; i--) {
     const byte = prefix[i] as number;
     if (byte === 0xff) continue;
-    const end = prefix.slice(0, i + 1);
+    // Not prefix.slice: that of a Buffer is a view, and the prefix itself would change.
+    const end = new Uint8Array(prefix.subarray(0, i + 1));
     end[i] = byte + 1;
     return end;
   }

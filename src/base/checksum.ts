@@ -5,5 +5,6 @@
 import {crc32} from 'node:zlib';
 
 export function checksum(bytes: Uint8Array, seed = 0): number {
-  return crc32(bytes, seed);
+  // zlib answers 0 for a null pointer, which is what an empty array may have, instead of the seed.
+  return bytes.length === 0 ? seed : crc32(bytes, seed);
 }

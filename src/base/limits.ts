@@ -45,6 +45,18 @@ export const limits = {
   messageSizeBytesMax: 16 * mib,
   peerBufferSizeBytesMax: 32 * mib,
   handshakeTimeoutMs: 5_000,
+  handshakeHeaderSizeBytesMax: 8 * kib,
+  peerControlBufferSizeBytesMax: 1 * mib,
+  peerConnectTimeoutMs: 1_000,
+  peerPingIntervalMs: 250,
+  peerAckTimeoutMs: 2_000,
+  peerIdleTimeoutMs: 5_000,
+  peerConnectionCountMax: 256,
+  refusalSizeBytesMax: 4 * kib,
+  formationSizeBytesMax: 64 * kib,
+  formationTimeoutMs: 2_000,
+  snapshotStallTimeoutMs: 10_000,
+  snapshotFinishTimeoutMs: 120_000,
   reconnectDelayMsMin: 20,
   reconnectDelayMsMax: 1_000,
   snapshotBlockSizeBytesMax: 256 * kib,
@@ -59,8 +71,12 @@ export const limits = {
   overlaySizeBytesTarget: 16 * mib,
   overlaySizeBytesMax: 128 * mib,
   checkpointIntervalMs: 2_000,
+  /** Between two checkpoints under load, when the overlay is large already. */
+  checkpointIntervalMsMin: 500,
 
-  // The state machine.
+  // The state machine. One command looks at and answers with so much at most.
+  commandScanKeyCountMax: 100_000,
+  resultSizeBytesMax: 8 * mib,
   idempotencyAgeMs: 10 * 60_000,
   idempotencySizeBytesMax: 64 * mib,
   historyAgeMs: 60 * 60_000,
@@ -76,4 +92,7 @@ export const limits = {
   httpConnectionsCheckingIntervalMs: 1_000,
   httpConnectionCountMax: 10_000,
   httpResponseBufferSizeBytesMax: 16 * mib,
+  httpBufferSizeBytesTotalMax: 512 * mib,
+  httpLingerSizeBytesMax: 16 * mib,
+  httpLingerTimeoutMs: 2_000,
 } as const;

@@ -1,0 +1,173 @@
+/**
+ * Writes the changes of one command: for each a history row and the key's latest row, and keeps
+ * key count and state hash in step. `begin` … `finish` brackets a command; the revision is taken
+ * only when something changed. Also reads the latest row, since every change starts from it.
+ *
+ * A tombstone at or below compactedRevision counts as absent: scrubbing removes it at a different
+ * moment on every replica, and nothing may depend on that moment.
+ */
+import {assert, must} from '../base/assert.ts';
+import {emptyBytes} from '../base/bytes.ts';
+import {limits} from '../base/limits.ts';
+import {decodeEventRow, encodeEventRowView} from './event-row.ts';
+import {decodeRecordRow, encodeRecordRowView, noAnchor} from './record-row.ts';
+import type {Anchor, RecordRow} from './record-row.ts';
+import type {RowStore} from './rows.ts';
+import {hashRow} from './state-hash.ts';
+import type {StateMeta} from './state-meta.ts';
+import {historyKeySizeBytes, historyKeyView, latestKeyView} from './tables.ts';
+
+interface Links {
+  readonly depth: number;
+  readonly previousRevision: number;
+  readonly previousSub: number;
+  readonly jump: Anchor;
+  readonly secondJump: Anchor;
+}
+
+const firstLinks: Links = {
+  depth: 0,
+  previousRevision: 0,
+  previousSub: 0,
+  jump: noAnchor,
+  secondJump: noAnchor,
+};
+
+export class EventWriter {
+  readonly #rows: RowStore;
+  readonly #meta: StateMeta;
+  /** Of the command being executed: the next event's position in its revision. */
+  #sub = 0;
+
+  constructor(rows: RowStore, meta: StateMeta) {
+    this.#rows = rows;
+    this.#meta = meta;
+  }
+
+  begin(): void {
+    this.#sub = 0;
+  }
+
+  /** Takes the revision if there were changes. */
+  finish(): void {
+    if (this.#sub > 0) this.#meta.revision++;
+    this.#sub = 0;
+  }
+
+  changeCount(): number {
+    return this.#sub;
+  }
+
+  /** The newest row of `key`; null when there is none that counts. Its value is a view. */
+  latest(key: Uint8Array): RecordRow | null {
+    const bytes = this.#rows.get(latestKeyView(key));
+    if (bytes === undefined) return null;
+    const row = decodeRecordRow(bytes);
+    return row.isTombstone && row.modRevision <= this.#meta.compactedRevision ? null : row;
+  }
+
+  /**
+   * `latest`: what latest(key) returned; the value must not be a view into the rows. Returns the
+   * new version.
+   */
+  put(
+    key: Uint8Array,
+    latest: RecordRow | null,
+    record: {readonly value: Uint8Array; readonly leaseId: number},
+  ): number {
+    assert(record.value.length <= limits.valueSizeBytesMax, 'a value within its limit');
+    const revision = this.#meta.revision + 1;
+    const isNew = latest === null || latest.isTombstone;
+    const createRevision = isNew ? revision : latest.createRevision;
+    const version = isNew ? 1 : latest.version + 1;
+    const {leaseId, value} = record;
+    const hash = hashRow(key, {createRevision, modRevision: revision, version, leaseId, value});
+    if (isNew) this.#meta.keyCount++;
+    this.#write(key, latest, {
+      isTombstone: false,
+      createRevision,
+      version,
+      leaseId,
+      hashLow: hash.low,
+      hashHigh: hash.high,
+      value,
+    });
+    return version;
+  }
+
+  /** Only for a key that exists. */
+  delete(key: Uint8Array, latest: RecordRow): void {
+    assert(!latest.isTombstone, 'a deleted key is not deleted again');
+    assert(this.#meta.keyCount > 0, 'a key that exists is counted');
+    this.#meta.keyCount--;
+    this.#write(key, latest, {
+      isTombstone: true,
+      createRevision: 0,
+      version: 0,
+      leaseId: 0,
+      hashLow: 0,
+      hashHigh: 0,
+      value: emptyBytes,
+    });
+  }
+
+  #write(
+    key: Uint8Array,
+    latest: RecordRow | null,
+    event: Pick<
+      RecordRow,
+      'isTombstone' | 'createRevision' | 'version' | 'leaseId' | 'hashLow' | 'hashHigh' | 'value'
+    >,
+  ): void {
+    const meta = this.#meta;
+    const modRevision = meta.revision + 1;
+    const sub = this.#sub++;
+    assert(latest === null || latest.modRevision <= modRevision, 'revisions grow along a key');
+    const links = latest === null ? firstLinks : this.#linksAfter(latest);
+    const row: RecordRow = {
+      isTombstone: event.isTombstone,
+      createRevision: event.createRevision,
+      modRevision,
+      sub,
+      version: event.version,
+      leaseId: event.leaseId,
+      depth: links.depth,
+      hashLow: event.hashLow,
+      hashHigh: event.hashHigh,
+      previousRevision: links.previousRevision,
+      previousSub: links.previousSub,
+      jump: links.jump,
+      secondJump: links.secondJump,
+      value: event.value,
+    };
+    const historyBytes = encodeEventRowView(key, row);
+    meta.historySizeBytes += historyBytes.length + historyKeySizeBytes;
+    this.#rows.put(historyKeyView(modRevision, sub), historyBytes);
+    this.#rows.put(latestKeyView(key), encodeRecordRowView(row));
+    // Absent rows and tombstones hash to zero.
+    meta.hashLow = (meta.hashLow - (latest?.hashLow ?? 0) + row.hashLow) >>> 0;
+    meta.hashHigh = (meta.hashHigh - (latest?.hashHigh ?? 0) + row.hashHigh) >>> 0;
+  }
+
+  /**
+   * The links of the event that follows `latest`: a skew-binary list, where jumps of equal length
+   * merge. Only a merge reads a row, and never one at or below compactedRevision: that row may be
+   * gone here and present elsewhere. Reads never follow a jump to there, so none is kept.
+   */
+  #linksAfter(latest: RecordRow): Links {
+    const {jump, secondJump} = latest;
+    const depth = (latest.depth + 1) >>> 0;
+    const parent = {revision: latest.modRevision, sub: latest.sub, depth: latest.depth};
+    const isMerge =
+      secondJump.revision !== 0 &&
+      (latest.depth - jump.depth) >>> 0 === (jump.depth - secondJump.depth) >>> 0;
+    const links = {depth, previousRevision: parent.revision, previousSub: parent.sub};
+    if (!isMerge) return {...links, jump: parent, secondJump: jump};
+    if (secondJump.revision <= this.#meta.compactedRevision || secondJump.depth === 0) {
+      return {...links, jump: secondJump, secondJump: noAnchor};
+    }
+    const bytes = this.#rows.get(historyKeyView(secondJump.revision, secondJump.sub));
+    const event = decodeEventRow(must(bytes, `event ${secondJump.revision} is not compacted`));
+    return {...links, jump: secondJump, secondJump: event.jump};
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The answers of commands that carry an idempotency key: the same key again gets the first
+ * committed answer instead of a second run. Kept limits.idempotencyAgeMs of the log's time, oldest
+ * dropped first, a few per command. When younger ones fill the table a keyed command is refused.
+ */
+import {assert, must} from '../base/assert.ts';
+import {ByteReader, ByteWriter, equalBytes} from '../base/bytes.ts';
+import {limits} from '../base/limits.ts';
+import type {Command, Idempotency, Operation} from './command.ts';
+import {decodeResult, encodeResult} from './result-codec.ts';
+import type {CommandResult} from './result.ts';
+import type {RowStore} from './rows.ts';
+import type {StateMeta} from './state-meta.ts';
+import {idempotencyKeyRow, idempotencyQueueKeyView} from './tables.ts';
+
+/** Two rows and their bookkeeping, beside key and answer. */
+const answerOverheadSizeBytes = 128;
+const dropCountMax = 4;
+const plainResultSizeBytes = 32;
+
+export class IdempotencyTable {
+  readonly #rows: RowStore;
+  readonly #meta: StateMeta;
+  /** Of the oldest kept answer; Infinity when there is none. Derived from the rows. */
+  #oldestMs = Infinity;
+
+  constructor(rows: RowStore, meta: StateMeta) {
+    this.#rows = rows;
+    this.#meta = meta;
+  }
+
+  /** After the meta was loaded. */
+  reload(): void {
+    this.#oldestMs = this.#readOldestMs();
+  }
+
+  /** Drops expired answers; to be called for every command, so that the work stays small. */
+  dropExpired(nowMs: number): void {
+    for (let i = 0; i < dropCountMax; i++) {
+      if (this.#oldestMs + limits.idempotencyAgeMs >= nowMs) return;
+      this.#dropOldest();
+    }
+  }
+
+  /**
+   * The answer to give without running the command: the kept one, or a refusal. Null: run it, and
+   * then `keep` the result.
+   */
+  answerFor(command: Command, idempotency: Idempotency): CommandResult | null {
+    const {revision} = this.#meta;
+    if (/^[^/]*\/[0-9]+$/.test(idempotency.key)) {
+      const detail = 'The session of this idempotency key is unknown.';
+      return {type: 'refused', revision, code: 'SESSION_EXPIRED', detail};
+    }
+    const bytes = this.#rows.get(idempotencyKeyRow(idempotency.key));
+    if (bytes !== undefined) {
+      const reader = new ByteReader(bytes, 8);
+      if (equalBytes(reader.rawView(16), idempotency.fingerprint)) {
+        return decodeResult(reader.rawView(reader.remaining));
+      }
+      const detail = 'The idempotency key came before with another request; use a new one.';
+      return {type: 'refused', revision, code: 'IDEMPOTENCY_KEY_REUSED', detail};
+    }
+    const needed = answerSizeBytesMax(command) + sizeBesideAnswer(idempotency);
+    if (this.#meta.idempotencySizeBytes + needed <= limits.idempotencySizeBytesMax) return null;
+    const detail = 'The table of idempotency keys is full; try later, or without a key.';
+    return {type: 'refused', revision, code: 'OVERLOADED', detail};
+  }
+
+  keep(idempotency: Idempotency, result: CommandResult, nowMs: number): void {
+    const meta = this.#meta;
+    const answer = encodeResult(result);
+    const sizeBytes = answer.length + sizeBesideAnswer(idempotency);
+    const sequence = meta.idempotencyNext++;
+    const writer = new ByteWriter(32 + answer.length);
+    writer.u64(sequence);
+    writer.raw(idempotency.fingerprint);
+    writer.raw(answer);
+    this.#rows.put(idempotencyKeyRow(idempotency.key), writer.contentView());
+    writer.reset();
+    writer.u64(nowMs);
+    writer.u32(sizeBytes);
+    writer.raw(Buffer.from(idempotency.key, 'latin1'));
+    this.#rows.put(idempotencyQueueKeyView(sequence), writer.contentView());
+    meta.idempotencySizeBytes += sizeBytes;
+    if (this.#oldestMs === Infinity) this.#oldestMs = nowMs;
+    const total = meta.idempotencySizeBytes;
+    assert(total <= limits.idempotencySizeBytesMax, `${total} bytes of idempotency answers`);
+  }
+
+  #dropOldest(): void {
+    const meta = this.#meta;
+    const sequence = meta.idempotencyFirst;
+    assert(sequence < meta.idempotencyNext, 'an empty queue has no oldest');
+    const bytes = this.#rows.get(idempotencyQueueKeyView(sequence));
+    const reader = new ByteReader(must(bytes, `answer ${sequence} is missing`));
+    reader.u64();
+    const sizeBytes = reader.u32();
+    const key = Buffer.from(reader.rawView(reader.remaining)).toString('latin1');
+    this.#rows.delete(idempotencyKeyRow(key));
+    this.#rows.delete(idempotencyQueueKeyView(sequence));
+    meta.idempotencyFirst++;
+    meta.idempotencySizeBytes -= sizeBytes;
+    assert(meta.idempotencySizeBytes >= 0, 'the bytes of kept answers add up');
+    this.#oldestMs = this.#readOldestMs();
+  }
+
+  #readOldestMs(): number {
+    const {idempotencyFirst: sequence, idempotencyNext} = this.#meta;
+    if (sequence === idempotencyNext) return Infinity;
+    const bytes = this.#rows.get(idempotencyQueueKeyView(sequence));
+    return new ByteReader(must(bytes, `answer ${sequence} is missing`)).u64();
+  }
+}
+
+/** Before the command runs: what its answer may take. Only answers with records can be large. */
+function answerSizeBytesMax(command: Command): number {
+  if (command.body.type === 'compact') return 1024;
+  const {success, failure} = command.body;
+  let size = 1024;
+  for (const operation of success) size += operationAnswerSizeBytesMax(operation);
+  for (const operation of failure) size += operationAnswerSizeBytesMax(operation);
+  return Math.min(size, limits.resultSizeBytesMax * 2);
+}
+
+function operationAnswerSizeBytesMax(operation: Operation): number {
+  switch (operation.type) {
+    case 'put':
+    case 'delete':
+    case 'delete-range':
+      return operation.wantsPrevious ? limits.resultSizeBytesMax * 2 : plainResultSizeBytes;
+    case 'get':
+    case 'range':
+    case 'transaction':
+      return limits.resultSizeBytesMax * 2;
+    default:
+      return operation satisfies never;
+  }
+}
+
+function sizeBesideAnswer(idempotency: Idempotency): number {
+  return answerOverheadSizeBytes + 2 * idempotency.key.length;
+}

@@ -1,0 +1,92 @@
+/**
+ * Removes what compaction made unreachable, in slices: for every event up to compactedRevision its
+ * previous event; a tombstone itself too, and the latest row if it still stands for it. What is
+ * left of a key is its newest event at that revision, the floor, by which reads at
+ * compactedRevision and later find it. Every step may be repeated. How far scrubbing has come
+ * differs between replicas, and neither results nor the state hash depend on it.
+ */
+import {assert} from '../base/assert.ts';
+import {decodeEventRow} from './event-row.ts';
+import {decodeRecordRow} from './record-row.ts';
+import type {RowStore} from './rows.ts';
+import type {StateMeta} from './state-meta.ts';
+import type {EventPointer} from './tables.ts';
+import {historyKeyView, historyPointer, latestKeyView} from './tables.ts';
+import type {TimeIndex} from './time-index.ts';
+
+const scanRowCountMax = 256;
+
+interface ScrubbedEvent {
+  readonly at: EventPointer;
+  readonly previous: EventPointer;
+  /** Of a tombstone, else null. */
+  readonly tombstoneKey: Uint8Array | null;
+}
+
+export class Scrubber {
+  readonly #rows: RowStore;
+  readonly #meta: StateMeta;
+  readonly #timeIndex: TimeIndex;
+
+  constructor(parts: {
+    readonly rows: RowStore;
+    readonly meta: StateMeta;
+    readonly timeIndex: TimeIndex;
+  }) {
+    this.#rows = parts.rows;
+    this.#meta = parts.meta;
+    this.#timeIndex = parts.timeIndex;
+  }
+
+  /** Looks at no more than `rowCountMax` rows; true when more remain. */
+  scrub(rowCountMax: number): boolean {
+    assert(rowCountMax > 1, `a slice of ${rowCountMax} rows makes no progress`);
+    const meta = this.#meta;
+    if (meta.scrubRevision > meta.compactedRevision) return false;
+    let rowCountLeft = rowCountMax - this.#timeIndex.trim(rowCountMax);
+    while (rowCountLeft > 0) {
+      const countMax = Math.min(scanRowCountMax, rowCountLeft);
+      const events = this.#nextEvents(countMax);
+      for (const event of events) this.#scrubEvent(event);
+      rowCountLeft -= events.length;
+      const last = events.at(-1);
+      if (last === undefined || events.length < countMax) {
+        meta.scrubRevision = meta.compactedRevision + 1;
+        meta.scrubSub = 0;
+        return false;
+      }
+      meta.scrubRevision = last.at.revision;
+      meta.scrubSub = last.at.sub + 1;
+    }
+    return true;
+  }
+
+  #nextEvents(countMax: number): readonly ScrubbedEvent[] {
+    const {scrubRevision, scrubSub, compactedRevision} = this.#meta;
+    const events: ScrubbedEvent[] = [];
+    const start = new Uint8Array(historyKeyView(scrubRevision, scrubSub));
+    const end = new Uint8Array(historyKeyView(compactedRevision + 1, 0));
+    this.#rows.scan({start, end, isReverse: false}, (rowKeyView, valueView) => {
+      const event = decodeEventRow(valueView);
+      events.push({
+        at: historyPointer(rowKeyView),
+        previous: {revision: event.previousRevision, sub: event.previousSub},
+        tombstoneKey: event.isTombstone ? new Uint8Array(event.key) : null,
+      });
+      return events.length < countMax;
+    });
+    return events;
+  }
+
+  #scrubEvent(event: ScrubbedEvent): void {
+    const {at, previous, tombstoneKey} = event;
+    assert(at.revision <= this.#meta.compactedRevision, `event ${at.revision} is readable`);
+    if (previous.revision !== 0) this.#rows.delete(historyKeyView(previous.revision, previous.sub));
+    if (tombstoneKey === null) return;
+    const bytes = this.#rows.get(latestKeyView(tombstoneKey));
+    const latest = bytes === undefined ? null : decodeRecordRow(bytes);
+    const isLatest = latest?.modRevision === at.revision && latest.sub === at.sub;
+    if (isLatest) this.#rows.delete(latestKeyView(tombstoneKey));
+    this.#rows.delete(historyKeyView(at.revision, at.sub));
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * The replicated state machine: the same entries in the same order give the same rows that matter,
+ * the same results and the same state hash on every replica. Pure and synchronous; its only time
+ * is the entries' proposedAtMs. This class composes; the parts are in the files around it.
+ */
+import {AssertionError, assert} from '../base/assert.ts';
+import {MalformedBytesError} from '../base/bytes.ts';
+import {RosettaError} from '../base/errors.ts';
+import {decodeCommand, decodePlainPut} from './command-codec.ts';
+import type {Command, CommandBody, CompactCommand} from './command.ts';
+import {EventWriter} from './event-writer.ts';
+import {recordAt} from './history.ts';
+import {IdempotencyTable} from './idempotency-table.ts';
+import {readRangeSlice} from './range-reader.ts';
+import {decodeRecordRow, toKeyRecord} from './record-row.ts';
+import type {CommandResult, KeyRecord} from './result.ts';
+import type {RowStore} from './rows.ts';
+import {Scrubber} from './scrubber.ts';
+import {formatStateHash, hashRow} from './state-hash.ts';
+import {StateMeta} from './state-meta.ts';
+import type {RangeSlice, RangeSliceRequest, StateReader} from './state-reader.ts';
+import {latestBound, latestKeyView} from './tables.ts';
+import {TimeIndex} from './time-index.ts';
+import {TransactionExecutor} from './transaction.ts';
+
+/** The part of a log entry that the state machine sees. */
+interface AppliedEntry {
+  readonly index: number;
+  readonly proposedAtMs: number;
+  /** An encoded command. */
+  readonly data: Uint8Array;
+}
+
+export class KvStateMachine implements StateReader {
+  readonly #rows: RowStore;
+  readonly #meta = new StateMeta();
+  readonly #events: EventWriter;
+  readonly #transactions: TransactionExecutor;
+  readonly #idempotency: IdempotencyTable;
+  readonly #timeIndex: TimeIndex;
+  readonly #scrubber: Scrubber;
+  /** Of the newest entry applied since the last (re)load. */
+  #appliedIndex = 0;
+
+  constructor(rows: RowStore) {
+    this.#rows = rows;
+    const meta = this.#meta;
+    this.#events = new EventWriter(rows, meta);
+    this.#transactions = new TransactionExecutor({rows, meta, events: this.#events});
+    this.#idempotency = new IdempotencyTable(rows, meta);
+    this.#timeIndex = new TimeIndex(rows, meta);
+    this.#scrubber = new Scrubber({rows, meta, timeIndex: this.#timeIndex});
+    this.reload();
+  }
+
+  /**
+   * Executes the command of one entry. Deterministic. Throws only AssertionError: an entry that
+   * cannot be decoded passed a door's checks and raft's checksum, so the program is wrong.
+   */
+  apply(entry: AppliedEntry): CommandResult {
+    assert(entry.index > this.#appliedIndex, `entry ${entry.index} after ${this.#appliedIndex}`);
+    this.#appliedIndex = entry.index;
+    this.#idempotency.dropExpired(entry.proposedAtMs);
+    const revisionBefore = this.#meta.revision;
+    const result = this.#execute(entry);
+    const {revision} = this.#meta;
+    assert(revision - revisionBefore <= 1, 'a command takes at most one revision');
+    assert(result.type === 'refused' || result.revision <= revision, 'an answer of the past');
+    if (revision !== revisionBefore) this.#timeIndex.maybeSample(entry.proposedAtMs);
+    return result;
+  }
+
+  /** Writes the meta row. Right before the rows are frozen for a checkpoint. */
+  saveMeta(): void {
+    this.#meta.save(this.#rows);
+  }
+
+  /** After other rows took the place of these: a snapshot was installed. */
+  reload(): void {
+    this.#meta.load(this.#rows);
+    this.#idempotency.reload();
+    this.#appliedIndex = 0;
+  }
+
+  /** 16 hexadecimal digits, equal for equal logical state. */
+  stateHash(): string {
+    const {hashLow: low, hashHigh: high, compactedRevision} = this.#meta;
+    return formatStateHash({low, high}, compactedRevision);
+  }
+
+  /**
+   * Removes rows made obsolete by compaction, looking at no more than `rowCountMax`; true when
+   * more remain. Any time between two applies.
+   */
+  scrub(rowCountMax: number): boolean {
+    return this.#scrubber.scrub(rowCountMax);
+  }
+
+  /** The revision that the leader should compact to, or 0. */
+  compactionTarget(retention: {
+    readonly nowMs: number;
+    readonly ageMs: number;
+    readonly sizeBytesMax: number;
+  }): number {
+    return this.#timeIndex.compactionTarget(retention);
+  }
+
+  /** The state hash by a scan of all rows, in one go: for tests and verification. */
+  recomputeStateHash(): string {
+    let low = 0;
+    let high = 0;
+    let keyCount = 0;
+    const table = {start: latestBound(new Uint8Array(0)), end: latestBound(null), isReverse: false};
+    this.#rows.scan(table, (rowKeyView, valueView) => {
+      const row = decodeRecordRow(valueView);
+      if (row.isTombstone) return true;
+      const hash = hashRow(rowKeyView.subarray(1), row);
+      low = (low + hash.low) >>> 0;
+      high = (high + hash.high) >>> 0;
+      keyCount++;
+      return true;
+    });
+    assert(keyCount === this.#meta.keyCount, `${keyCount} keys, counted ${this.#meta.keyCount}`);
+    return formatStateHash({low, high}, this.#meta.compactedRevision);
+  }
+
+  revision(): number {
+    return this.#meta.revision;
+  }
+
+  compactedRevision(): number {
+    return this.#meta.compactedRevision;
+  }
+
+  keyCount(): number {
+    return this.#meta.keyCount;
+  }
+
+  get(key: Uint8Array, revision: number): KeyRecord | null {
+    const at = this.#readable(revision);
+    const bytes = this.#rows.get(latestKeyView(key));
+    if (bytes === undefined) return null;
+    const row = decodeRecordRow(bytes);
+    if (row.modRevision > at) {
+      const {compactedRevision} = this.#meta;
+      return recordAt(this.#rows, key, row, {revision: at, compactedRevision, keysOnly: false});
+    }
+    return row.isTombstone ? null : toKeyRecord(key, row, {keysOnly: false});
+  }
+
+  rangeSlice(request: RangeSliceRequest): RangeSlice {
+    const revision = this.#readable(request.revision);
+    const {start, end} = request.range;
+    const isWhole = start.length === 0 && end === null;
+    if (request.countOnly && isWhole && revision === this.#meta.revision) {
+      return {records: [], count: this.#meta.keyCount, rest: null};
+    }
+    return readRangeSlice(this.#rows, this.#meta.compactedRevision, {...request, revision});
+  }
+
+  #readable(revision: number): number {
+    const {revision: newest, compactedRevision} = this.#meta;
+    if (revision === 0) return newest;
+    if (revision > newest) {
+      const detail = `Revision ${revision} has not happened; the newest is ${newest}.`;
+      throw new RosettaError('REVISION_IN_FUTURE', detail);
+    }
+    if (revision < compactedRevision) {
+      const detail = `Revision ${revision} is gone; the oldest kept is ${compactedRevision}.`;
+      throw new RosettaError('REVISION_COMPACTED', detail);
+    }
+    return revision;
+  }
+
+  #execute(entry: AppliedEntry): CommandResult {
+    let command: Command;
+    try {
+      const plainPut = decodePlainPut(entry.data);
+      if (plainPut !== null) return this.#transactions.put(plainPut.key, plainPut.value);
+      command = decodeCommand(entry.data);
+    } catch (error) {
+      if (!(error instanceof MalformedBytesError)) throw error;
+      throw new AssertionError(`entry ${entry.index} holds no command: ${error.message}`);
+    }
+    const {idempotency, body} = command;
+    if (idempotency === null) return this.#executeBody(body);
+    const kept = this.#idempotency.answerFor(command, idempotency);
+    if (kept !== null) return kept;
+    const result = this.#executeBody(body);
+    this.#idempotency.keep(idempotency, result, entry.proposedAtMs);
+    return result;
+  }
+
+  #executeBody(body: CommandBody): CommandResult {
+    return body.type === 'compact' ? this.#compact(body) : this.#transactions.execute(body);
+  }
+
+  #compact(command: CompactCommand): CommandResult {
+    const meta = this.#meta;
+    const {revision} = meta;
+    if (command.revision > revision) {
+      const detail = `Revision ${command.revision} has not happened; the newest is ${revision}.`;
+      return {type: 'refused', revision, code: 'REVISION_IN_FUTURE', detail};
+    }
+    meta.compactedRevision = Math.max(meta.compactedRevision, command.revision);
+    return {type: 'compact', revision, compactedRevision: meta.compactedRevision};
+  }
+}

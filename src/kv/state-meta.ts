@@ -1,0 +1,81 @@
+/**
+ * What the state machine knows beside its rows, as plain mutable fields shared by its parts, and
+ * the meta row that keeps them: docs/formats.md, "Store rows". The row is written right before a
+ * freeze only; a crash loses fields and rows of the same entries together.
+ */
+import {assert} from '../base/assert.ts';
+import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
+import type {RowStore} from './rows.ts';
+import {metaKey} from './tables.ts';
+
+const version = 1;
+
+export class StateMeta {
+  /** 1 for an empty store. */
+  revision = 1;
+  /** Inclusive: the oldest readable revision. Invariant: at most `revision`. */
+  compactedRevision = 0;
+  keyCount = 0;
+  /** The state hash's sum, two unsigned words. */
+  hashLow = 0;
+  hashHigh = 0;
+  /** Bytes of all history rows ever written. */
+  historySizeBytes = 0;
+  /** The newest sample of the time index; 0 before the first. */
+  sampleMs = 0;
+  sampleRevision = 0;
+  sampleHistorySizeBytes = 0;
+  /** Kept answers have the sequences from first (inclusive) to next (exclusive). */
+  idempotencyFirst = 1;
+  idempotencyNext = 1;
+  idempotencySizeBytes = 0;
+  /** The next event to scrub. Differs between replicas: no result may depend on it. */
+  scrubRevision = 0;
+  scrubSub = 0;
+
+  load(rows: RowStore): void {
+    const bytes = rows.get(metaKey);
+    if (bytes === undefined) {
+      Object.assign(this, new StateMeta());
+      return;
+    }
+    const reader = new ByteReader(bytes);
+    if (reader.u8() !== version) throw new MalformedBytesError('unknown version of the meta row');
+    this.revision = reader.u64();
+    this.compactedRevision = reader.u64();
+    this.keyCount = reader.u64();
+    this.hashLow = reader.u32();
+    this.hashHigh = reader.u32();
+    this.historySizeBytes = reader.u64();
+    this.sampleMs = reader.u64();
+    this.sampleRevision = reader.u64();
+    this.sampleHistorySizeBytes = reader.u64();
+    this.idempotencyFirst = reader.u64();
+    this.idempotencyNext = reader.u64();
+    this.idempotencySizeBytes = reader.u64();
+    this.scrubRevision = reader.u64();
+    this.scrubSub = reader.u32();
+    reader.end();
+    assert(this.compactedRevision <= this.revision, 'compacted beyond the newest revision');
+  }
+
+  save(rows: RowStore): void {
+    const writer = new ByteWriter(128);
+    writer.u8(version);
+    writer.u64(this.revision);
+    writer.u64(this.compactedRevision);
+    writer.u64(this.keyCount);
+    writer.u32(this.hashLow);
+    writer.u32(this.hashHigh);
+    writer.u64(this.historySizeBytes);
+    writer.u64(this.sampleMs);
+    writer.u64(this.sampleRevision);
+    writer.u64(this.sampleHistorySizeBytes);
+    writer.u64(this.idempotencyFirst);
+    writer.u64(this.idempotencyNext);
+    writer.u64(this.idempotencySizeBytes);
+    writer.u64(this.scrubRevision);
+    writer.u32(this.scrubSub);
+    rows.put(metaKey, writer.contentView());
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * What a door checks before it encodes a transaction: limits, and that no key is written twice on
+ * any path through it. As in etcd, a put inside a deleted range counts as a second write, while
+ * deleted ranges may overlap each other and single deletes. Apply checks again, since bytes from a
+ * peer may come from a door that knew other limits.
+ */
+import {unreachable} from '../base/assert.ts';
+import {compareBytes} from '../base/bytes.ts';
+import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
+import {rangeBoundSizeBytesMax} from './command-codec.ts';
+import type {Compare, KeyRange, Operation, PutOperation, Transaction} from './command.ts';
+
+/** Codes, flags and lengths of one encoded operation or compare, generously. */
+const operationOverheadSizeBytes = 32;
+
+/** Null: the transaction may be proposed. */
+export function validateTransaction(transaction: Transaction): RosettaError | null {
+  try {
+    const size = checkTransaction(transaction, 1);
+    if (size > limits.commandSizeBytesMax) {
+      throw new RosettaError('COMMAND_TOO_LARGE', `The command has about ${size} bytes.`);
+    }
+    if (!isSingleOperation(transaction)) checkWrites(transaction);
+    return null;
+  } catch (error) {
+    if (error instanceof RosettaError) return error;
+    throw error;
+  }
+}
+
+export function isSingleOperation(transaction: Transaction): boolean {
+  const {compare, success, failure} = transaction;
+  return (
+    compare.length === 0 &&
+    failure.length === 0 &&
+    success.length === 1 &&
+    success[0]?.type !== 'transaction'
+  );
+}
+
+/** Returns the estimated encoded bytes. */
+function checkTransaction(transaction: Transaction, depth: number): number {
+  if (depth > limits.transactionDepthMax) {
+    const max = limits.transactionDepthMax;
+    throw new RosettaError('INVALID_REQUEST', `Transactions nest at most ${max} deep.`);
+  }
+  let size = operationOverheadSizeBytes;
+  checkCount('compare', transaction.compare.length);
+  for (const compare of transaction.compare) size += checkCompare(compare);
+  for (const name of ['success', 'failure'] as const) {
+    const operations = transaction[name];
+    checkCount(name, operations.length);
+    for (const operation of operations) size += checkOperation(operation, depth);
+  }
+  return size;
+}
+
+function checkCount(name: string, count: number): void {
+  const max = limits.operationCountMax;
+  if (count <= max) return;
+  throw new RosettaError('INVALID_REQUEST', `"${name}" has ${count} items; at most ${max} fit.`);
+}
+
+function checkCompare(compare: Compare): number {
+  const {keys, target} = compare;
+  const keysSize = 'range' in keys ? checkRange(keys.range) : checkKey(keys.key);
+  const targetSize = target.type === 'value' ? checkValue(target.value) : 0;
+  return operationOverheadSizeBytes + keysSize + targetSize;
+}
+
+function checkOperation(operation: Operation, depth: number): number {
+  switch (operation.type) {
+    case 'put':
+      return operationOverheadSizeBytes + checkKey(operation.key) + checkPutValue(operation);
+    case 'get':
+    case 'delete':
+      return operationOverheadSizeBytes + checkKey(operation.key);
+    case 'range':
+    case 'delete-range':
+      return operationOverheadSizeBytes + checkRange(operation.range);
+    case 'transaction':
+      return checkTransaction(operation, depth + 1);
+    default:
+      return unreachable(operation);
+  }
+}
+
+function checkPutValue(put: PutOperation): number {
+  if (put.leaseId !== 0 && put.ttlMs !== 0) {
+    throw new RosettaError('INVALID_REQUEST', 'A put has a lease or a ttl, not both.');
+  }
+  return checkValue(put.value);
+}
+
+function checkKey(key: Uint8Array): number {
+  if (key.length === 0) throw new RosettaError('KEY_EMPTY', 'A key has at least one byte.');
+  if (key.length > limits.keySizeBytesMax) {
+    throw new RosettaError('KEY_TOO_LONG', `The key has ${key.length} bytes.`);
+  }
+  return key.length;
+}
+
+function checkValue(value: Uint8Array): number {
+  if (value.length <= limits.valueSizeBytesMax) return value.length;
+  throw new RosettaError('VALUE_TOO_LARGE', `The value has ${value.length} bytes.`);
+}
+
+function checkRange(range: KeyRange): number {
+  const endSize = range.end?.length ?? 0;
+  if (Math.max(range.start.length, endSize) > rangeBoundSizeBytesMax) {
+    throw new RosettaError('KEY_TOO_LONG', 'A bound of the range is longer than a key may be.');
+  }
+  return range.start.length + endSize;
+}
+
+/** The writes that one path through a transaction may make. Keys as latin1 text. */
+interface Writes {
+  readonly puts: Map<string, Uint8Array>;
+  readonly deletes: Set<string>;
+  readonly deletedRanges: KeyRange[];
+}
+
+function checkWrites(transaction: Transaction): Writes {
+  const success = checkList(transaction.success);
+  const failure = checkList(transaction.failure);
+  // Only one of the two happens, so together they may name a key twice.
+  for (const [text, key] of failure.puts) success.puts.set(text, key);
+  for (const text of failure.deletes) success.deletes.add(text);
+  success.deletedRanges.push(...failure.deletedRanges);
+  return success;
+}
+
+function checkList(operations: readonly Operation[]): Writes {
+  const all: Writes = {puts: new Map(), deletes: new Set(), deletedRanges: []};
+  for (const operation of operations) {
+    if (operation.type === 'put') {
+      addPut(all, keyText(operation.key), operation.key);
+    } else if (operation.type === 'delete') {
+      addDelete(all, keyText(operation.key));
+    } else if (operation.type === 'delete-range') {
+      all.deletedRanges.push(operation.range);
+    } else if (operation.type === 'transaction') {
+      const nested = checkWrites(operation);
+      for (const [text, key] of nested.puts) addPut(all, text, key);
+      for (const text of nested.deletes) addDelete(all, text);
+      all.deletedRanges.push(...nested.deletedRanges);
+    }
+  }
+  if (all.deletedRanges.length > 0 && all.puts.size > 0) checkRanges(all);
+  return all;
+}
+
+function addPut(all: Writes, text: string, key: Uint8Array): void {
+  if (all.puts.has(text) || all.deletes.has(text)) throw duplicate();
+  all.puts.set(text, key);
+}
+
+function addDelete(all: Writes, text: string): void {
+  if (all.puts.has(text) || all.deletes.has(text)) throw duplicate();
+  all.deletes.add(text);
+}
+
+/** For each range a binary search among the sorted puts. */
+function checkRanges(all: Writes): void {
+  const keys = [...all.puts.values()].sort(compareBytes);
+  for (const range of all.deletedRanges) {
+    let low = 0;
+    let high = keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const key = keys[middle];
+      if (key !== undefined && compareBytes(key, range.start) < 0) low = middle + 1;
+      else high = middle;
+    }
+    const first = keys[low];
+    if (first === undefined) continue;
+    if (range.end === null || compareBytes(first, range.end) < 0) throw duplicate();
+  }
+}
+
+function duplicate(): RosettaError {
+  return new RosettaError('DUPLICATE_KEY', 'Two operations of the transaction write one key.');
+}
+
+function keyText(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}
