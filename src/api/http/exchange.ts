@@ -1,0 +1,308 @@
+/**
+ * One request and its answer. Handlers read the request from here and answer exactly once; each
+ * answer is one writeHead with a Content-Length. Answering a client that has gone is allowed and
+ * does nothing.
+ */
+import type {IncomingMessage, OutgoingHttpHeader, ServerResponse} from 'node:http';
+import {assert, AssertionError} from '../../base/assert.ts';
+import type {Clock} from '../../base/clock.ts';
+import {errorTable, RosettaError, type ErrorCode} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import type {Logger} from '../../base/logger.ts';
+import type {Service} from '../../node/service.ts';
+import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
+import {corsHeaders} from './origin-check.ts';
+import {problemJson, problemType, retryAfterSeconds} from './problem.ts';
+import {parseQuery, type QueryParameters} from './query-parameters.ts';
+import type {RequestHeaders} from './request-headers.ts';
+
+/** What all exchanges of one HttpApi share. */
+export interface ApiContext {
+  readonly service: Service;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly budget: BufferBudget;
+  /** Origins, as browsers write them, whose pages may use the API. */
+  readonly corsOrigins: ReadonlySet<string>;
+  /** Host names of this server, lower case, that a browser may know it by. */
+  readonly hostNames: ReadonlySet<string>;
+  readonly metricsText: () => Promise<string>;
+  readonly observe: (route: string, method: string, status: number, durationMs: number) => void;
+  /** While stopping, every answer closes its connection. */
+  isStopping: boolean;
+}
+
+export type AnswerBody = string | Uint8Array | readonly Uint8Array[] | null;
+
+const noHeaders: readonly OutgoingHttpHeader[] = [];
+
+export class Exchange {
+  readonly context: ApiContext;
+  readonly request: IncomingMessage;
+  readonly headers: RequestHeaders;
+  readonly method: string;
+  /** The raw query. */
+  readonly query: string;
+  /** The name of the route, for metrics. */
+  readonly route: string;
+  /** The raw path behind the prefix of a route with a parameter. */
+  readonly rest: string;
+  readonly #response: ServerResponse;
+  readonly #startedAtMs: number;
+  /** The client waits for `100 Continue` before it sends the body. */
+  #isHeldBack: boolean;
+  #isAnswered = false;
+
+  constructor(
+    context: ApiContext,
+    message: {
+      readonly request: IncomingMessage;
+      readonly response: ServerResponse;
+      readonly isHeldBack: boolean;
+    },
+    parsed: {
+      readonly headers: RequestHeaders;
+      readonly query: string;
+      readonly route: string;
+      readonly rest: string;
+    },
+  ) {
+    this.context = context;
+    this.request = message.request;
+    this.headers = parsed.headers;
+    this.method = message.request.method ?? '';
+    this.query = parsed.query;
+    this.route = parsed.route;
+    this.rest = parsed.rest;
+    this.#response = message.response;
+    this.#isHeldBack = message.isHeldBack;
+    this.#startedAtMs = context.clock.monotonicMs();
+  }
+
+  get isRead(): boolean {
+    return this.method === 'GET' || this.method === 'HEAD' || this.method === 'OPTIONS';
+  }
+
+  get isAnswered(): boolean {
+    return this.#isAnswered;
+  }
+
+  /** The client has gone: work for it may stop. */
+  get isGone(): boolean {
+    return this.#response.destroyed || this.request.socket.destroyed;
+  }
+
+  get startedAtMs(): number {
+    return this.#startedAtMs;
+  }
+
+  parameters(known: ReadonlySet<string>): QueryParameters {
+    return parseQuery(this.query, known);
+  }
+
+  /** Lets a client go on that announced `Expect: 100-continue`. */
+  invite(): void {
+    if (!this.#isHeldBack) return;
+    this.#isHeldBack = false;
+    this.#response.writeContinue();
+  }
+
+  /** `revision` 0: the answer says nothing about the store. */
+  sendJson(
+    status: number,
+    text: string,
+    revision: number,
+    more: readonly OutgoingHttpHeader[] = noHeaders,
+  ): void {
+    const length = Buffer.byteLength(text);
+    this.#send(status, this.#headers('application/json', length, revision, more), text, length);
+  }
+
+  /** The chunks of one JSON text, made beforehand. */
+  sendJsonChunks(chunks: readonly Uint8Array[], revision: number): void {
+    let length = 0;
+    for (const chunk of chunks) length += chunk.length;
+    const headers = this.#headers('application/json', length, revision, noHeaders);
+    this.#send(200, headers, chunks, length);
+  }
+
+  sendBytes(
+    type: string,
+    bytes: Uint8Array | string,
+    revision: number,
+    more: readonly OutgoingHttpHeader[] = noHeaders,
+  ): void {
+    const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
+    this.#send(200, this.#headers(type, length, revision, more), bytes, length);
+  }
+
+  /** 204 and 304: nothing but headers. */
+  sendEmpty(status: number, revision: number, more: readonly OutgoingHttpHeader[]): void {
+    this.#send(status, this.#headers(null, 0, revision, more), null, 0);
+  }
+
+  sendProblem(
+    code: ErrorCode,
+    detail: string,
+    revision = 0,
+    more: readonly OutgoingHttpHeader[] = noHeaders,
+  ): void {
+    const {status} = errorTable[code];
+    const text = problemJson(code, detail, this);
+    const length = Buffer.byteLength(text);
+    const headers = this.#headers(problemType, length, revision, more);
+    const seconds = retryAfterSeconds(status);
+    if (seconds !== null) headers.push('Retry-After', seconds);
+    this.#send(status, headers, text, length);
+  }
+
+  /** Answers an operating error. A programmer's error is thrown on: it stops the process. */
+  fail(error: unknown, revision = 0): void {
+    if (!(error instanceof RosettaError)) throw error;
+    this.sendProblem(error.code, error.message, revision);
+  }
+
+  /**
+   * Takes `sizeBytes` from the memory budget until `release`. False: there is none, and the
+   * exchange is over.
+   */
+  hold(sizeBytes: number): boolean {
+    switch (this.context.budget.hold(this.request.socket, sizeBytes)) {
+      case 'held':
+        return true;
+      case 'connection-full':
+        this.#isAnswered = true;
+        this.request.socket.destroy();
+        return false;
+      case 'server-full':
+        this.sendProblem('OVERLOADED', 'too much is being sent and received at once');
+        return false;
+    }
+  }
+
+  release(sizeBytes: number): void {
+    this.context.budget.release(this.request.socket, sizeBytes);
+  }
+
+  #headers(
+    type: string | null,
+    length: number,
+    revision: number,
+    more: readonly OutgoingHttpHeader[],
+  ): OutgoingHttpHeader[] {
+    const {context} = this;
+    const hasOrigins = context.corsOrigins.size > 0;
+    const headers: OutgoingHttpHeader[] = [
+      'Cache-Control',
+      'no-cache',
+      'X-Content-Type-Options',
+      'nosniff',
+      'Vary',
+      hasOrigins ? 'Accept, Origin' : 'Accept',
+    ];
+    if (type !== null) headers.push('Content-Type', type, 'Content-Length', length);
+    if (revision > 0) headers.push('Rosetta-Revision', revision);
+    for (const item of more) headers.push(item);
+    if (hasOrigins) headers.push(...corsHeaders(this.headers.origin, context.corsOrigins));
+    return headers;
+  }
+
+  #send(status: number, headers: OutgoingHttpHeader[], body: AnswerBody, length: number): void {
+    assert(!this.#isAnswered, `${this.method} ${this.route} is answered twice`);
+    this.#isAnswered = true;
+    const {context, request} = this;
+    const durationMs = context.clock.monotonicMs() - this.#startedAtMs;
+    context.observe(this.route, this.method, status, durationMs);
+    const response = this.#response;
+    if (this.isGone) return;
+    if (length > uncountedSizeBytesMax && !this.#holdUntilSent(length)) return;
+    const isLeftover = this.#hasLargeBodyUnread();
+    if (isLeftover || this.#isHeldBack || context.isStopping) headers.push('Connection', 'close');
+    response.writeHead(status, headers);
+    const content = this.method === 'HEAD' ? null : body;
+    if (isLeftover && !this.#isHeldBack) {
+      if (content !== null) writeAll(response, content);
+      new LingeringClose(request, response, context.clock).start();
+    } else if (content === null) {
+      response.end();
+    } else if (typeof content === 'string' || content instanceof Uint8Array) {
+      response.end(content);
+    } else {
+      response.cork();
+      writeAll(response, content);
+      response.end();
+    }
+  }
+
+  #holdUntilSent(sizeBytes: number): boolean {
+    const {budget} = this.context;
+    const {socket} = this.request;
+    // The answer exists already: only a connection that hoards answers is refused here.
+    if (budget.hold(socket, sizeBytes) === 'connection-full') {
+      socket.destroy();
+      return false;
+    }
+    this.#response.once('close', () => budget.release(socket, sizeBytes));
+    return true;
+  }
+
+  /** A small rest is read and dropped by the server; a large one would only cost time. */
+  #hasLargeBodyUnread(): boolean {
+    const {isChunked, contentLength} = this.headers;
+    if (this.request.complete) return false;
+    return isChunked || (contentLength ?? 0) > lingerThresholdSizeBytes;
+  }
+}
+
+const lingerThresholdSizeBytes = 64 * 1024;
+
+/**
+ * Closes a connection whose client is still sending a body nobody wants. Closing at once would
+ * send a reset, and the client would lose the answer that explains why; so what arrives is read
+ * and dropped for a moment, bounded in bytes and in time.
+ */
+class LingeringClose {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #clock: Clock;
+  #droppedSizeBytes = 0;
+
+  constructor(request: IncomingMessage, response: ServerResponse, clock: Clock) {
+    this.#request = request;
+    this.#response = response;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    const end = (): void => {
+      timer.cancel();
+      if (!this.#response.writableEnded && !this.#response.destroyed) this.#response.end();
+    };
+    const timer = this.#clock.setTimer(limits.httpLingerTimeoutMs, end);
+    this.#request.removeAllListeners('data');
+    this.#request.on('data', (chunk: Buffer) => {
+      this.#droppedSizeBytes += chunk.length;
+      if (this.#droppedSizeBytes > limits.httpLingerSizeBytesMax) end();
+    });
+    this.#request.once('end', end);
+    this.#response.once('close', end);
+    this.#request.resume();
+  }
+}
+
+function writeAll(
+  response: ServerResponse,
+  content: string | Uint8Array | readonly Uint8Array[],
+): void {
+  if (typeof content === 'string' || content instanceof Uint8Array) {
+    response.write(content);
+    return;
+  }
+  for (const chunk of content) response.write(chunk);
+}
+
+/** For answers to what is no exchange yet: a target or a header list that was refused. */
+export function mustBeOperating(error: unknown): RosettaError {
+  if (error instanceof RosettaError) return error;
+  throw error instanceof Error ? error : new AssertionError(String(error));
+}

@@ -1,0 +1,308 @@
+/**
+ * The HTTP front door: node:http servers with every limit set, and the way of a request from the
+ * wire to its handler. Checks come in one order everywhere: target, headers, route, method,
+ * origin, readiness, then what the route itself asks for.
+ */
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import type {Socket} from 'node:net';
+import type {Address} from '../../base/address.ts';
+import {must} from '../../base/assert.ts';
+import type {Clock, Timer} from '../../base/clock.ts';
+import type {RosettaError} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import {openListeners} from '../../base/listeners.ts';
+import type {Logger} from '../../base/logger.ts';
+import type {Service} from '../../node/service.ts';
+import {BufferBudget} from './buffer-budget.ts';
+import {answerClientError, refuseTunnel} from './connection-errors.ts';
+import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
+import {checkOrigin, preflightHeaders} from './origin-check.ts';
+import {readRequestHeaders, type RequestHeaders} from './request-headers.ts';
+import {parseTarget, type RequestTarget} from './request-target.ts';
+import {findHandler, findRoute, type RouteMatch} from './router.ts';
+
+/** Milliseconds; the defaults are those of base/limits.ts. Tests shorten them. */
+export interface HttpTimeouts {
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly checkingIntervalMs: number;
+}
+
+export interface HttpApiOptions {
+  readonly service: Service;
+  readonly address: Address;
+  /** Host names by which browsers may know this server, beside localhost and IP literals. */
+  readonly hostNames: readonly string[];
+  /** Origins such as `https://app.example` whose pages may use the API. */
+  readonly corsOrigins: readonly string[];
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly metricsText: () => Promise<string>;
+  /** Called once per answer. `route` is one of a fixed set of names. */
+  readonly observe: (route: string, method: string, status: number, durationMs: number) => void;
+  readonly timeouts?: Partial<HttpTimeouts>;
+}
+
+const stopCheckIntervalMs = 50;
+const noHeaders: RequestHeaders = readRequestHeaders([], {mustHaveHost: false});
+
+export class HttpApi {
+  readonly #context: ApiContext;
+  readonly #address: Address;
+  readonly #timeouts: HttpTimeouts;
+  /** Connections that have not sent a request yet: a stop does not wait for them. */
+  readonly #fresh = new Set<Socket>();
+  #servers: readonly Server[] = [];
+  #port = 0;
+
+  constructor(options: HttpApiOptions) {
+    const {service, clock, logger, metricsText, observe} = options;
+    const names = [options.address.host, ...options.hostNames].filter(name => name !== '');
+    this.#context = {
+      service,
+      clock,
+      logger,
+      metricsText,
+      observe,
+      budget: new BufferBudget(),
+      corsOrigins: new Set(options.corsOrigins),
+      hostNames: new Set(names.map(name => name.toLowerCase())),
+      isStopping: false,
+    };
+    this.#address = options.address;
+    this.#timeouts = {...defaultTimeouts, ...options.timeouts};
+  }
+
+  /** Begins to listen. The callback runs once. */
+  start(callback: (error: Error | null) => void): void {
+    const created: Server[] = [];
+    const create = (): Server => {
+      const server = this.#createServer();
+      created.push(server);
+      return server;
+    };
+    openListeners(this.#address, create, (error, listeners) => {
+      if (error !== null) {
+        callback(error);
+        return;
+      }
+      const {servers, port} = must(listeners, 'listening fails or succeeds');
+      this.#servers = created.filter(server => servers.includes(server));
+      this.#port = port;
+      callback(null);
+    });
+  }
+
+  /** The address in use; its port is the real one also when the options said 0. */
+  address(): Address {
+    return {host: this.#address.host, port: this.#port};
+  }
+
+  /** Memory that bodies and answers occupy. */
+  bufferSizeBytes(): number {
+    return this.#context.budget.totalSizeBytes;
+  }
+
+  /**
+   * Stops accepting and lets running requests finish; after `timeoutMs` the remaining connections
+   * are cut. The callback runs once, when no connection is left.
+   */
+  stop(timeoutMs: number, callback: () => void): void {
+    const {clock} = this.#context;
+    this.#context.isStopping = true;
+    let openCount = this.#servers.length;
+    if (openCount === 0) {
+      clock.afterPoll(callback);
+      return;
+    }
+    // A connection whose answer was on its way when the stop began becomes idle only later.
+    let idleTimer: Timer | null = null;
+    const closeIdle = (): void => {
+      for (const server of this.#servers) server.closeIdleConnections();
+      idleTimer = clock.setTimer(stopCheckIntervalMs, closeIdle);
+    };
+    const cutTimer = clock.setTimer(timeoutMs, () => {
+      for (const server of this.#servers) server.closeAllConnections();
+    });
+    for (const server of this.#servers) {
+      server.close(() => {
+        openCount -= 1;
+        if (openCount > 0) return;
+        idleTimer?.cancel();
+        cutTimer.cancel();
+        callback();
+      });
+    }
+    closeIdle();
+    for (const socket of this.#fresh) socket.destroy();
+  }
+
+  #createServer(): Server {
+    const {timeout, ...options} = serverOptions(this.#timeouts);
+    const server = createServer(options);
+    server.timeout = timeout;
+    // One more than allowed, so that a request above the maximum can be told and refused.
+    server.maxHeadersCount = limits.httpHeaderCountMax + 1;
+    server.maxConnections = limits.httpConnectionCountMax;
+    server.on('connection', socket => {
+      this.#fresh.add(socket);
+      socket.once('close', () => this.#fresh.delete(socket));
+    });
+    server.on('request', (request, response) => this.#inTurn(request, response, false));
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+      this.#inTurn(request, response, true),
+    );
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+      this.#onExpectation(request, response),
+    );
+    server.on('connect', (_request, socket) => refuseTunnel(socket));
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      answerClientError(error, socket),
+    );
+    return server;
+  }
+
+  #onExpectation(request: IncomingMessage, response: ServerResponse): void {
+    const exchange = this.#bareExchange(request, response, true);
+    exchange.sendProblem('EXPECTATION_FAILED', 'the Expect header is not 100-continue');
+  }
+
+  /**
+   * A pipelined request waits until the answers before it are out, which is when its response gets
+   * the socket. Otherwise a GET would overtake the PUT that its client sent before it, and one
+   * connection could have thousands of large answers made at once.
+   */
+  #inTurn(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): void {
+    if (this.#fresh.size > 0) this.#fresh.delete(request.socket);
+    if (response.socket !== null) this.#onRequest(request, response, isHeldBack);
+    else response.once('socket', () => this.#onRequest(request, response, isHeldBack));
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): void {
+    let target: RequestTarget;
+    let headers: RequestHeaders;
+    try {
+      const url = request.url ?? '';
+      target = url === '*' && request.method === 'OPTIONS' ? anyTarget : parseTarget(url);
+      headers = readRequestHeaders(request.rawHeaders, {
+        mustHaveHost: request.httpVersion !== '1.0',
+      });
+    } catch (error) {
+      this.#refuse(request, response, isHeldBack, mustBeOperating(error));
+      return;
+    }
+    const found = target === anyTarget ? serverMatch : findRoute(target.path);
+    const exchange = new Exchange(
+      this.#context,
+      {request, response, isHeldBack},
+      {
+        headers,
+        query: target.query,
+        route: found?.route.name ?? unknownRoute,
+        rest: found?.rest ?? '',
+      },
+    );
+    try {
+      this.#dispatch(exchange, found);
+    } catch (error) {
+      exchange.fail(error);
+    }
+  }
+
+  #dispatch(exchange: Exchange, found: RouteMatch | null): void {
+    const context = this.#context;
+    if (found === null) {
+      exchange.sendProblem('ROUTE_NOT_FOUND', 'the path names no route of this API');
+      return;
+    }
+    if (exchange.method === 'OPTIONS') {
+      const allow = found.route.allow;
+      const preflight = preflightHeaders(exchange.headers, context.corsOrigins, allow);
+      exchange.sendEmpty(204, 0, ['Allow', allow, ...preflight]);
+      return;
+    }
+    const {route} = found;
+    const handler = findHandler(route, exchange.method);
+    if (handler === undefined) {
+      const detail = `${route.name} knows ${route.allow}`;
+      exchange.sendProblem('METHOD_NOT_ALLOWED', detail, 0, ['Allow', route.allow]);
+      return;
+    }
+    if (!exchange.isRead) checkOrigin(exchange.headers, context);
+    if (route.isStore) {
+      const reason = context.service.notReady();
+      // A missing leader is the request's to wait for; a local read does without one.
+      if (reason !== null && reason.code !== 'NO_LEADER') {
+        exchange.fail(reason);
+        return;
+      }
+    }
+    handler(exchange);
+  }
+
+  #refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isHeldBack: boolean,
+    error: RosettaError,
+  ): void {
+    this.#bareExchange(request, response, isHeldBack).fail(error);
+  }
+
+  /** An exchange whose target or headers could not be read. */
+  #bareExchange(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): Exchange {
+    const isChunked = request.headers['transfer-encoding'] !== undefined;
+    const contentLength = Number(request.headers['content-length'] ?? 0);
+    const headers = {...noHeaders, isChunked, contentLength};
+    return new Exchange(
+      this.#context,
+      {request, response, isHeldBack},
+      {headers, query: '', route: unknownRoute, rest: ''},
+    );
+  }
+}
+
+const unknownRoute = 'unknown';
+
+/** `OPTIONS *` asks about the server as a whole. */
+const anyTarget: RequestTarget = {path: '*', query: ''};
+const serverMatch: RouteMatch = {
+  route: {
+    name: '*',
+    methods: new Map(),
+    allow: 'GET, HEAD, PUT, POST, DELETE, OPTIONS',
+    isStore: false,
+  },
+  rest: '',
+};
+
+const defaultTimeouts: HttpTimeouts = {
+  headersTimeoutMs: limits.httpHeadersTimeoutMs,
+  requestTimeoutMs: limits.httpRequestTimeoutMs,
+  keepAliveTimeoutMs: limits.httpKeepAliveTimeoutMs,
+  idleTimeoutMs: limits.httpIdleTimeoutMs,
+  checkingIntervalMs: limits.httpConnectionsCheckingIntervalMs,
+};
+
+function serverOptions(timeouts: HttpTimeouts): ServerOptions & {readonly timeout: number} {
+  return {
+    headersTimeout: timeouts.headersTimeoutMs,
+    requestTimeout: timeouts.requestTimeoutMs,
+    keepAliveTimeout: timeouts.keepAliveTimeoutMs,
+    connectionsCheckingInterval: timeouts.checkingIntervalMs,
+    timeout: timeouts.idleTimeoutMs,
+    maxHeaderSize: limits.httpHeaderSizeBytesMax,
+    insecureHTTPParser: false,
+    // The missing Host is answered by us, as a problem.
+    requireHostHeader: false,
+    noDelay: true,
+  };
+}

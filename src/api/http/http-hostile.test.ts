@@ -1,0 +1,255 @@
+/** Over bare sockets: what slow, broken and hostile clients send, and what it costs. */
+import assert from 'node:assert/strict';
+import {once} from 'node:events';
+import {connect} from 'node:net';
+import {test} from 'node:test';
+import {HttpFixture, startHttp} from '../../../test/contract/http-fixture.ts';
+import {limits} from '../../base/limits.ts';
+import {readRequestHeaders} from './request-headers.ts';
+
+const close = 'Connection: close\r\n';
+
+/** The status and the code of each answer in `received`. */
+function answers(received: string): string[] {
+  const found = received.split('HTTP/1.1 ').slice(1);
+  return found.map(answer => /"code":"(\w+)"/.exec(answer)?.[1] ?? answer.slice(0, 3));
+}
+
+async function codes(http: HttpFixture, bytes: string | Uint8Array): Promise<string> {
+  return answers(await http.raw(bytes)).join(' ');
+}
+
+test('ambiguous and malformed requests are refused and change nothing', async t => {
+  const http = await startHttp(t);
+  const put = `PUT /kv/k HTTP/1.1\r\nHost: a\r\n${close}`;
+  const cases: [string, string][] = [
+    ['garbage\r\n\r\n', 'INVALID_REQUEST'],
+    ['GET /kv\r\n\r\n', 'INVALID_HOST'],
+    ['\x16\x03\x01\x02\x00\x01\x00', 'INVALID_REQUEST'],
+    [`${put}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy`, 'INVALID_REQUEST'],
+    [`${put}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 'INVALID_REQUEST'],
+    [`${put}Transfer-Encoding: gzip\r\n\r\nx`, 'INVALID_REQUEST'],
+    [`${put}Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n0\r\n\r\n`, 'INVALID_REQUEST'],
+    [`${put}Content-Length: -1\r\n\r\n`, 'INVALID_REQUEST'],
+    [`${put}Content-Length: 1x\r\n\r\nx`, 'INVALID_REQUEST'],
+    [`${put}Bad Header: 1\r\n\r\n`, 'INVALID_REQUEST'],
+    [`PUT /kv/k HTTP/1.1\r\n${close}Content-Length: 0\r\n\r\n`, 'INVALID_HOST'],
+    [`${put}Host: b\r\nContent-Length: 0\r\n\r\n`, 'INVALID_HOST'],
+    [`${put}If-Match: "1"\r\nIf-Match: "2"\r\nContent-Length: 0\r\n\r\n`, 'INVALID_PARAMETER'],
+    [`${put}Idempotency-Key: a\r\nidempotency-key: a\r\n\r\n`, 'INVALID_PARAMETER'],
+    [`PUT http://a/kv/k HTTP/1.1\r\nHost: a\r\n${close}\r\n`, 'INVALID_TARGET'],
+    [`PUT /kv/k#x HTTP/1.1\r\nHost: a\r\n${close}\r\n`, 'INVALID_TARGET'],
+    [`PUT * HTTP/1.1\r\nHost: a\r\n${close}\r\n`, 'INVALID_TARGET'],
+    [`${put}Expect: the-best\r\nContent-Length: 1\r\n\r\n`, 'EXPECTATION_FAILED'],
+    [`CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n`, 'METHOD_NOT_ALLOWED'],
+  ];
+  for (const [bytes, code] of cases) assert.equal(await codes(http, bytes), code, bytes);
+  const raw = Buffer.from(`PUT /kv/\xff HTTP/1.1\r\nHost: a\r\n${close}\r\n`, 'latin1');
+  assert.match(await codes(http, raw), /^INVALID_(TARGET|REQUEST)$/);
+  assert.equal(http.service.proposed.length, 0);
+});
+
+test('HTTP/1.0 without Host is served', async t => {
+  const http = await startHttp(t);
+  assert.equal(await codes(http, 'GET /livez HTTP/1.0\r\n\r\n'), '200');
+});
+
+test('an offer to upgrade is ignored and the request is answered', async t => {
+  const http = await startHttp(t);
+  const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n';
+  const socket = http.socket();
+  socket.setEncoding('latin1');
+  socket.write(`GET /livez HTTP/1.1\r\nHost: a\r\n${offer}\r\n`);
+  const [received] = (await once(socket, 'data')) as [string];
+  assert.match(received, /^HTTP\/1\.1 200 OK/);
+  socket.destroy();
+});
+
+test('too large and too many headers are 431', async t => {
+  const http = await startHttp(t);
+  const big = `GET /livez HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(9000)}\r\n\r\n`;
+  assert.equal(await codes(http, big), 'HEADERS_TOO_LARGE');
+  const head = `GET /livez HTTP/1.1\r\nHost: a\r\n${close}`;
+  const many = (count: number): string => 'A: b\r\n'.repeat(count);
+  assert.equal(await codes(http, `${head}${many(limits.httpHeaderCountMax - 2)}\r\n`), '200');
+  assert.equal(
+    await codes(http, `${head}${many(limits.httpHeaderCountMax - 1)}\r\n`),
+    'HEADERS_TOO_LARGE',
+  );
+  assert.throws(() => readRequestHeaders(new Array<string>(200).fill('x'), {mustHaveHost: false}), {
+    code: 'HEADERS_TOO_LARGE',
+  });
+});
+
+test('a body that is announced too large is refused before it is sent', async t => {
+  const http = await startHttp(t);
+  const value = limits.valueSizeBytesMax + 1;
+  const json = limits.jsonBodySizeBytesMax + 1;
+  const raw = await http.raw(
+    `PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: ${value}\r\n` +
+      `Expect: 100-continue\r\n\r\n`,
+  );
+  assert.deepEqual(answers(raw), ['VALUE_TOO_LARGE']);
+  const body = await http.raw(
+    `PUT /kv HTTP/1.1\r\nHost: a\r\nContent-Length: ${json}\r\nExpect: 100-continue\r\n\r\n`,
+  );
+  assert.deepEqual(answers(body), ['BODY_TOO_LARGE']);
+});
+
+test('the answer to a body that is too large reaches a client that sends it all', async t => {
+  const http = await startHttp(t);
+  const body = Buffer.alloc(limits.valueSizeBytesMax + 1);
+  for (const headers of [{}, {'Transfer-Encoding': 'chunked'}]) {
+    const answer = await http.request('PUT', '/kv/k', {body, headers});
+    assert.equal(answer.status, 413);
+    assert.equal(answer.json?.['code'], 'VALUE_TOO_LARGE');
+    assert.equal(answer.headers.connection, 'close');
+  }
+  const text = JSON.stringify({key: 'k', value: 'x'.repeat(limits.valueSizeBytesMax + 1)});
+  const json = await http.request('PUT', '/kv', {body: text});
+  assert.equal(json.json?.['code'], 'VALUE_TOO_LARGE');
+  const largest = await http.request('PUT', '/kv/k', {body: body.subarray(1)});
+  assert.equal(largest.status, 200);
+  assert.equal(http.service.proposed.length, 1);
+  assert.equal(http.api.bufferSizeBytes(), 0);
+});
+
+test('a client that asks first is invited when its body is welcome', async t => {
+  const http = await startHttp(t);
+  const socket = http.socket();
+  socket.setEncoding('latin1');
+  socket.write(
+    `PUT /kv/k HTTP/1.1\r\nHost: a\r\n${close}Content-Length: 1\r\nExpect: 100-continue\r\n\r\n`,
+  );
+  const [invitation] = (await once(socket, 'data')) as [string];
+  assert.match(invitation, /^HTTP\/1\.1 100 Continue/);
+  socket.write('v');
+  const [answer] = (await once(socket, 'data')) as [string];
+  assert.match(answer, /^HTTP\/1\.1 200 OK/);
+});
+
+test('pipelined requests are answered in order on one connection', async t => {
+  const http = await startHttp(t);
+  const put = (value: string): string =>
+    `PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n${value}`;
+  const get = 'GET /kv/k HTTP/1.1\r\nHost: a\r\n\r\n';
+  const last = `GET /nope HTTP/1.1\r\nHost: a\r\n${close}\r\n`;
+  const received = await http.raw(put('1') + put('2') + get + last);
+  assert.equal(http.service.proposed.length, 2);
+  assert.deepEqual(answers(received), ['200', '200', '200', 'ROUTE_NOT_FOUND']);
+  assert.match(received, /"version":1\}[^]*"version":2\}[^]*"value":"2"/);
+});
+
+test('garbage behind a running write is never taken for its answer', async t => {
+  const http = await startHttp(t);
+  http.service.hold();
+  const received = await http.raw(
+    'PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nvgarbage\r\n\r\n',
+  );
+  assert.equal(received, '');
+  http.service.letGo();
+  assert.equal(http.service.proposed.length, 1);
+});
+
+test('headers and bodies that are sent too slowly are 408', async t => {
+  const http = await startHttp(t, {
+    timeouts: {headersTimeoutMs: 60, requestTimeoutMs: 120, checkingIntervalMs: 20},
+  });
+  assert.equal(await codes(http, 'GET /livez HTTP/1.1\r\nHo'), 'REQUEST_TIMEOUT');
+  const slow = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc';
+  assert.equal(await codes(http, slow), 'REQUEST_TIMEOUT');
+  assert.equal(http.service.proposed.length, 0);
+});
+
+test('a silent connection is closed', async t => {
+  const http = await startHttp(t, {timeouts: {idleTimeoutMs: 50, keepAliveTimeoutMs: 50}});
+  assert.equal(await http.raw(''), '');
+});
+
+test('a client that goes away in the middle leaves nothing behind', async t => {
+  const http = await startHttp(t);
+  const half = http.socket();
+  half.write('PUT /kv/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc', () =>
+    half.destroy(),
+  );
+  await once(half, 'close');
+  http.service.hold();
+  const gone = http.socket();
+  gone.write('PUT /kv/b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx');
+  while (http.observations.length === 0 && http.service.heldCount === 0) {
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  gone.destroy();
+  await once(gone, 'close');
+  http.service.letGo();
+  assert.equal((await http.request('GET', '/livez')).status, 200);
+  assert.equal(http.api.bufferSizeBytes(), 0);
+  assert.equal(http.service.proposed.length, 1);
+});
+
+test('pipelined requests for large answers are worked on one after the other', async t => {
+  const http = await startHttp(t);
+  const value = Buffer.alloc(limits.valueSizeBytesMax, 'x');
+  for (let i = 0; i < 5; i++) await http.request('PUT', `/kv/${i}`, {body: value});
+  const socket = http.socket();
+  socket.write('GET /kv HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(200));
+  let sizeBytes = 0;
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    assert.ok(http.api.bufferSizeBytes() <= limits.rangeSizeBytesMax);
+    sizeBytes += chunk.length;
+    if (sizeBytes > 3 * limits.rangeSizeBytesMax) break;
+  }
+  socket.destroy();
+  // The server sees the reset in its own time; another answer proves that it lives on.
+  assert.equal((await http.request('GET', '/livez')).status, 200);
+});
+
+test('stopping finishes what runs, refuses new connections, and ends', async t => {
+  const http = await startHttp(t);
+  http.service.hold();
+  const running = http.request('PUT', '/kv/k', {body: 'v'});
+  while (http.service.heldCount === 0) await new Promise(resolve => setImmediate(resolve));
+  const idle = http.socket();
+  idle.resume();
+  const idleClosed = once(idle, 'close');
+  await once(idle, 'connect');
+  assert.equal((await http.request('GET', '/livez')).status, 200);
+  const stopped = http.stop();
+  await assert.rejects(http.request('GET', '/livez'), {code: 'ECONNREFUSED'});
+  await idleClosed;
+  http.service.letGo();
+  const answer = await running;
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.connection, 'close');
+  await stopped;
+});
+
+test('a stop cuts what does not finish in time', async t => {
+  const http = await startHttp(t);
+  http.service.hold();
+  const running = assert.rejects(http.put('k', 'v'), {code: 'ECONNRESET'});
+  while (http.service.heldCount === 0) await new Promise(resolve => setImmediate(resolve));
+  await new Promise<void>(resolve => http.api.stop(20, resolve));
+  await running;
+  http.service.letGo();
+});
+
+test('localhost is both loopbacks, where both exist', async t => {
+  const http = await startHttp(t, {address: {host: 'localhost', port: 0}});
+  assert.equal((await http.request('GET', '/livez')).status, 200);
+  const socket = connect(http.port, '::1');
+  const outcome = await new Promise<string>(resolve => {
+    socket.once('connect', () => resolve('connected'));
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+  });
+  socket.destroy();
+  assert.match(outcome, /^(connected|EADDRNOTAVAIL|EAFNOSUPPORT|ENETUNREACH|ECONNREFUSED)$/);
+});
+
+test('a port in use is an error of start', async t => {
+  const http = await startHttp(t);
+  const second = new HttpFixture({address: {host: '127.0.0.1', port: http.port}});
+  const error = await new Promise<Error | null>(resolve => second.api.start(resolve));
+  assert.equal((error as NodeJS.ErrnoException).code, 'EADDRINUSE');
+  await second.stop();
+});

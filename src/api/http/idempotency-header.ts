@@ -1,0 +1,48 @@
+/**
+ * Idempotency-Key. The fingerprint ties the key to the request, so that the same key with another
+ * request is noticed: 16 bytes of SHA-256 over method, route and the command without the key.
+ */
+import {createHash} from 'node:crypto';
+import {RosettaError} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import {encodeCommand, isIdempotencyKey} from '../../kv/command-codec.ts';
+import type {CommandBody} from '../../kv/command.ts';
+import type {Exchange} from './exchange.ts';
+
+const fingerprintSizeBytes = 16;
+
+/** The bytes to propose for a write, with the idempotency key of the request if it has one. */
+export function encodeRequest(exchange: Exchange, body: CommandBody): Uint8Array {
+  const key = exchange.headers.idempotencyKey;
+  const plain = encodeCommand({idempotency: null, body});
+  const command = key === undefined ? plain : encodeKeyed(exchange, key, plain, body);
+  if (command.length > limits.commandSizeBytesMax) {
+    throw new RosettaError('COMMAND_TOO_LARGE', `the command has ${command.length} bytes`);
+  }
+  return command;
+}
+
+/** Throws INVALID_PARAMETER unless the key, if there is one, is 1 to 128 printable characters. */
+export function checkIdempotencyKey(key: string | undefined): void {
+  if (key === undefined) return;
+  if (!isIdempotencyKey(key)) {
+    throw new RosettaError(
+      'INVALID_PARAMETER',
+      `Idempotency-Key must be 1 to ${limits.idempotencyKeySizeBytesMax} printable characters`,
+    );
+  }
+}
+
+function encodeKeyed(
+  exchange: Exchange,
+  key: string,
+  plain: Uint8Array,
+  body: CommandBody,
+): Uint8Array {
+  const fingerprint = createHash('sha256')
+    .update(`${exchange.method} ${exchange.route}\n`)
+    .update(plain)
+    .digest()
+    .subarray(0, fingerprintSizeBytes);
+  return encodeCommand({idempotency: {key, fingerprint}, body});
+}

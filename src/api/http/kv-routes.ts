@@ -1,0 +1,252 @@
+/**
+ * One key: PUT /kv (JSON), PUT /kv/{key} (raw bytes), GET /kv/{key}, DELETE /kv/{key}. The hot
+ * path of the server: one closure per request, no promise.
+ */
+import type {OutgoingHttpHeader} from 'node:http';
+import {assert, must} from '../../base/assert.ts';
+import {RosettaError} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import type {CommandBody, Operation} from '../../kv/command.ts';
+import type {CommandResult, KeyRecord, OperationResult} from '../../kv/result.ts';
+import type {StateReader} from '../../kv/state-reader.ts';
+import {wantsRawBytes} from './accept.ts';
+import {entityTag, isMatch, isNotModified, rawEntityTag, writeConditions} from './conditions.ts';
+import type {Exchange} from './exchange.ts';
+import {checkIdempotencyKey, encodeRequest} from './idempotency-header.ts';
+import {bytesField, checkKey, checkValue, invalidField, requestObject} from './json-fields.ts';
+import {parseJson, type JsonObject} from './json-parser.ts';
+import {invalidParameter, type QueryParameters} from './query-parameters.ts';
+import {putJson, recordJson} from './record-json.ts';
+import {readBody} from './request-body.ts';
+import {percentDecode} from './request-target.ts';
+
+const putJsonParameters = new Set(['timeout']);
+const putRawParameters = new Set(['timeout', 'ttl', 'lease']);
+const deleteParameters = new Set(['timeout']);
+const getParameters = new Set(['timeout', 'consistency', 'revision']);
+const putFields = new Set(['key', 'value', 'ttl', 'lease', 'encoding', 'keyEncoding']);
+
+const jsonBodyLimit = {
+  sizeBytesMax: limits.jsonBodySizeBytesMax,
+  code: 'BODY_TOO_LARGE',
+} as const;
+const valueBodyLimit = {
+  sizeBytesMax: limits.valueSizeBytesMax,
+  code: 'VALUE_TOO_LARGE',
+} as const;
+
+const ttlSecondsMin = 0.1;
+const ttlSecondsMax = 1e9;
+
+export function handlePutJson(exchange: Exchange): void {
+  const timeoutMs = exchange.parameters(putJsonParameters).timeoutMs();
+  checkIdempotencyKey(exchange.headers.idempotencyKey);
+  readBody(exchange, jsonBodyLimit, body => {
+    const fields = requestObject(parseJson(body), putFields);
+    const key = bytesField(fields, 'key', 'keyEncoding');
+    checkKey(key);
+    const value = bytesField(fields, 'value', 'encoding');
+    checkValue(value);
+    refuseLeaseFields(fields);
+    put(exchange, key, value, timeoutMs);
+  });
+}
+
+export function handlePutRaw(exchange: Exchange): void {
+  const parameters = exchange.parameters(putRawParameters);
+  const timeoutMs = parameters.timeoutMs();
+  const key = pathKey(exchange);
+  checkIdempotencyKey(exchange.headers.idempotencyKey);
+  refuseLeaseParameters(parameters);
+  readBody(exchange, valueBodyLimit, body => put(exchange, key, body, timeoutMs));
+}
+
+export function handleDeleteKey(exchange: Exchange): void {
+  const timeoutMs = exchange.parameters(deleteParameters).timeoutMs();
+  const key = pathKey(exchange);
+  checkIdempotencyKey(exchange.headers.idempotencyKey);
+  const operation = {type: 'delete', key, wantsPrevious: false} as const;
+  writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
+    assert(result.type === 'delete', `a delete was answered by ${result.type}`);
+    exchange.sendJson(200, deletedJson(result.deletedCount, revision), revision);
+  });
+}
+
+export function handleGetKey(exchange: Exchange): void {
+  const parameters = exchange.parameters(getParameters);
+  const revision = parameters.integer('revision', {min: 1, max: Number.MAX_SAFE_INTEGER}) ?? 0;
+  const options = {consistency: parameters.consistency(), timeoutMs: parameters.timeoutMs()};
+  const key = pathKey(exchange);
+  exchange.context.service.read(options, (error, reader) => {
+    if (error !== null) {
+      exchange.fail(error);
+      return;
+    }
+    answerRead(exchange, must(reader, 'a read has an error or a reader'), key, revision);
+  });
+}
+
+/** Proposes `body`, and hands its result to `onResult` unless it was refused. */
+export function propose(
+  exchange: Exchange,
+  body: CommandBody,
+  timeoutMs: number,
+  onResult: (result: Exclude<CommandResult, {type: 'refused'}>) => void,
+): void {
+  const command = encodeRequest(exchange, body);
+  exchange.context.service.propose(command, {timeoutMs}, (error, result) => {
+    if (error !== null) {
+      exchange.fail(error);
+      return;
+    }
+    const answer = must(result, 'a proposal has an error or a result');
+    if (answer.type === 'refused') {
+      exchange.sendProblem(answer.code, answer.detail, answer.revision);
+      return;
+    }
+    onResult(answer);
+  });
+}
+
+export function deletedJson(deletedCount: number, revision: number): string {
+  return `{"deleted":${deletedCount},"revision":${revision}}`;
+}
+
+function put(exchange: Exchange, key: Buffer, value: Buffer, timeoutMs: number): void {
+  const operation = {
+    type: 'put',
+    key,
+    value,
+    leaseId: 0,
+    ttlMs: 0,
+    ignoreValue: false,
+    ignoreLease: false,
+    wantsPrevious: false,
+  } as const;
+  writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
+    assert(result.type === 'put', `a put was answered by ${result.type}`);
+    exchange.sendJson(200, putJson(key, revision, result.version), revision);
+  });
+}
+
+/** One operation on one key under the conditions of the request; 412 when they do not hold. */
+function writeOne(
+  exchange: Exchange,
+  key: Buffer,
+  operation: Operation,
+  timeoutMs: number,
+  onResult: (result: OperationResult, revision: number) => void,
+): void {
+  const compare = writeConditions(exchange.headers, key);
+  const body = {type: 'transaction', compare, success: [operation], failure: []} as const;
+  propose(exchange, body, timeoutMs, answer => {
+    assert(answer.type === 'transaction', `a write was answered by ${answer.type}`);
+    if (!answer.succeeded) {
+      const detail = 'the key is not in the state that the condition asks for';
+      exchange.sendProblem('PRECONDITION_FAILED', detail, answer.revision);
+      return;
+    }
+    onResult(must(answer.results[0], 'one operation has one result'), answer.revision);
+  });
+}
+
+function answerRead(
+  exchange: Exchange,
+  reader: StateReader,
+  key: Uint8Array,
+  revision: number,
+): void {
+  const current = reader.revision();
+  try {
+    const record = reader.get(key, revision);
+    answerRecord(exchange, record, revision === 0 ? current : revision);
+  } catch (error) {
+    exchange.fail(error, current);
+  }
+}
+
+function answerRecord(exchange: Exchange, record: KeyRecord | null, revision: number): void {
+  const {headers} = exchange;
+  if (record === null) {
+    exchange.sendProblem('KEY_NOT_FOUND', 'the key does not exist', revision);
+    return;
+  }
+  if (!isMatch(headers.ifMatch, record.modRevision)) {
+    const detail = `the key has the entity tag ${entityTag(record.modRevision)}`;
+    exchange.sendProblem('PRECONDITION_FAILED', detail, revision);
+    return;
+  }
+  const isRaw = wantsRawBytes(headers.accept);
+  const tag = isRaw ? rawEntityTag(record.modRevision) : entityTag(record.modRevision);
+  if (isNotModified(headers.ifNoneMatch, record.modRevision)) {
+    exchange.sendEmpty(304, revision, ['ETag', tag]);
+  } else if (isRaw) {
+    exchange.sendBytes('application/octet-stream', record.value, revision, rawHeaders(tag));
+  } else {
+    exchange.sendJson(200, recordJson(record, {keysOnly: false}), revision, ['ETag', tag]);
+  }
+}
+
+/** Stored bytes are a stranger's: no browser may run them as a page of this origin. */
+function rawHeaders(tag: string): readonly OutgoingHttpHeader[] {
+  return [
+    'ETag',
+    tag,
+    'Content-Disposition',
+    'attachment',
+    'Content-Security-Policy',
+    "default-src 'none'",
+  ];
+}
+
+function pathKey(exchange: Exchange): Buffer {
+  const key = percentDecode(exchange.rest, {isQuery: false});
+  checkKey(key);
+  return key;
+}
+
+function refuseLeaseFields(fields: JsonObject): void {
+  const ttl = fields.get('ttl');
+  const lease = fields.get('lease');
+  if (ttl !== undefined && !(typeof ttl === 'number' && isTtl(ttl))) {
+    throw invalidField('ttl', `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
+  }
+  if (lease !== undefined && !(typeof lease === 'string' && isLeaseId(lease))) {
+    throw invalidField('lease', 'must be a decimal string of a positive 64-bit integer');
+  }
+  if (ttl !== undefined && lease !== undefined) {
+    throw invalidField('ttl', 'cannot be combined with lease');
+  }
+  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
+}
+
+function refuseLeaseParameters(parameters: QueryParameters): void {
+  const ttl = parameters.text('ttl');
+  const lease = parameters.text('lease');
+  if (ttl !== undefined && !(/^[0-9]+(\.[0-9]+)?$/.test(ttl) && isTtl(Number(ttl)))) {
+    throw invalidParameter('ttl', `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
+  }
+  if (lease !== undefined && !isLeaseId(lease)) {
+    throw invalidParameter('lease', 'must be a decimal positive 64-bit integer');
+  }
+  if (ttl !== undefined && lease !== undefined) {
+    throw invalidParameter('ttl', 'cannot be combined with lease');
+  }
+  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
+}
+
+function leasesNotImplemented(): RosettaError {
+  return new RosettaError('NOT_IMPLEMENTED', 'leases are not implemented; nothing was written');
+}
+
+function isTtl(seconds: number): boolean {
+  return seconds >= ttlSecondsMin && seconds <= ttlSecondsMax;
+}
+
+const leaseIdMax = '9223372036854775807';
+
+/** Same length compares like the numbers do. */
+function isLeaseId(text: string): boolean {
+  if (!/^[1-9][0-9]{0,18}$/.test(text)) return false;
+  return text.length < leaseIdMax.length || text <= leaseIdMax;
+}

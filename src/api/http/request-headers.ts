@@ -1,0 +1,109 @@
+/**
+ * The few request headers this front door looks at, gathered in one pass over the raw list. The
+ * parsed `request.headers` is avoided: it costs an object per request and hides duplicates, and a
+ * duplicated condition or Host must be refused rather than resolved by luck.
+ */
+import {RosettaError, type ErrorCode} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+
+/** Undefined: the header is absent. */
+export interface RequestHeaders {
+  host: string | undefined;
+  origin: string | undefined;
+  accept: string | undefined;
+  ifMatch: string | undefined;
+  ifNoneMatch: string | undefined;
+  idempotencyKey: string | undefined;
+  secFetchSite: string | undefined;
+  requestedMethod: string | undefined;
+  /** Bytes; undefined for a body of unannounced length, or none. */
+  contentLength: number | undefined;
+  isChunked: boolean;
+}
+
+/** Throws INVALID_HOST, INVALID_PARAMETER or HEADERS_TOO_LARGE. `rawHeaders`: name, value, … */
+export function readRequestHeaders(
+  rawHeaders: readonly string[],
+  version: {readonly mustHaveHost: boolean},
+): RequestHeaders {
+  if (rawHeaders.length > 2 * limits.httpHeaderCountMax) {
+    throw new RosettaError(
+      'HEADERS_TOO_LARGE',
+      `a request has at most ${limits.httpHeaderCountMax} headers`,
+    );
+  }
+  const headers: RequestHeaders = {
+    host: undefined,
+    origin: undefined,
+    accept: undefined,
+    ifMatch: undefined,
+    ifNoneMatch: undefined,
+    idempotencyKey: undefined,
+    secFetchSite: undefined,
+    requestedMethod: undefined,
+    contentLength: undefined,
+    isChunked: false,
+  };
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    keepHeader(headers, rawHeaders[i] as string, rawHeaders[i + 1] as string);
+  }
+  if (headers.host === undefined && version.mustHaveHost) {
+    throw new RosettaError('INVALID_HOST', 'the request has no Host header');
+  }
+  return headers;
+}
+
+/** Names are told apart by length first, so that most headers cost one comparison. */
+function keepHeader(headers: RequestHeaders, name: string, value: string): void {
+  switch (name.length) {
+    case 4:
+      if (isNamed(name, 'host')) headers.host = once('Host', headers.host, value, 'INVALID_HOST');
+      return;
+    case 6:
+      if (isNamed(name, 'accept')) {
+        headers.accept = headers.accept === undefined ? value : `${headers.accept}, ${value}`;
+      } else if (isNamed(name, 'origin')) {
+        headers.origin = once('Origin', headers.origin, value);
+      }
+      return;
+    case 8:
+      if (isNamed(name, 'if-match')) headers.ifMatch = once('If-Match', headers.ifMatch, value);
+      return;
+    case 13:
+      if (isNamed(name, 'if-none-match')) {
+        headers.ifNoneMatch = once('If-None-Match', headers.ifNoneMatch, value);
+      }
+      return;
+    case 14:
+      // The parser has refused everything but one run of digits.
+      if (isNamed(name, 'content-length')) headers.contentLength = Number(value);
+      else if (isNamed(name, 'sec-fetch-site')) headers.secFetchSite = value;
+      return;
+    case 15:
+      if (isNamed(name, 'idempotency-key')) {
+        headers.idempotencyKey = once('Idempotency-Key', headers.idempotencyKey, value);
+      }
+      return;
+    case 17:
+      if (isNamed(name, 'transfer-encoding')) headers.isChunked = true;
+      return;
+    case 29:
+      if (isNamed(name, 'access-control-request-method')) headers.requestedMethod = value;
+      return;
+    default:
+  }
+}
+
+function isNamed(name: string, lowerCase: string): boolean {
+  return name === lowerCase || name.toLowerCase() === lowerCase;
+}
+
+function once(
+  name: string,
+  earlier: string | undefined,
+  value: string,
+  code: ErrorCode = 'INVALID_PARAMETER',
+): string {
+  if (earlier !== undefined) throw new RosettaError(code, `the header ${name} is given twice`);
+  return value;
+}

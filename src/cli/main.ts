@@ -1,0 +1,164 @@
+/**
+ * The program: `./rosetta -id=…` runs a server until a signal. The only place that knows the
+ * process: its arguments, signals and exit codes (0 stopped as asked, 1 could not start or go on,
+ * 2 wrong usage, 130/143 stopped at once by a second signal).
+ */
+import fs from 'node:fs';
+import net from 'node:net';
+import {isIP} from 'node:net';
+import path from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {parseAddress} from '../base/address.ts';
+import {createLogger} from '../observe/log.ts';
+import {Metrics} from '../observe/metrics.ts';
+import {startServer} from '../server/server.ts';
+import type {RunningServer} from '../server/server-options.ts';
+import type {ServerFlags} from './flags.ts';
+import {helpText, parseFlags, UsageError} from './flags.ts';
+
+/** A stop that takes longer hangs: the write-ahead log is complete at any time, so leave. */
+const stopTimeoutMs = 10_000;
+
+/** Set by the launcher: a pipe or socket that ends when the launcher does. */
+const parentPipeVariable = 'ROSETTA_PARENT_PIPE';
+
+const verbs = ['get', 'put', 'del', 'ls', 'watch', 'txn', 'lease', 'members', 'status'];
+const moreVerbs = ['snapshot', 'restore', 'bench'];
+
+function main(): void {
+  const args = process.argv.slice(2);
+  try {
+    refuseVerb(args[0]);
+    const readFile = (file: string): string => fs.readFileSync(file, 'utf8');
+    const parsed = parseFlags({args, env: process.env, readFile});
+    if (parsed.type === 'help') process.stdout.write(helpText());
+    else if (parsed.type === 'version') process.stdout.write(`rosetta ${readVersion()}\n`);
+    else runServer(parsed.flags);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    complain(error.message);
+    process.exitCode = 2;
+  }
+}
+
+function refuseVerb(word: string | undefined): void {
+  if (word === undefined || (!verbs.includes(word) && !moreVerbs.includes(word))) return;
+  throw new UsageError(
+    `"${word}" is not available yet; ./rosetta -id=… runs a server, and curl reads and writes it`,
+  );
+}
+
+function runServer(flags: ServerFlags): void {
+  const {logLevel, ...settings} = flags;
+  const logger = createLogger({
+    level: logLevel,
+    nodeId: flags.id,
+    fd: process.stdout.fd,
+    isTerminal: process.stdout.isTTY,
+  });
+  const fail = (error: unknown): never => {
+    complain(describe(error));
+    if (error instanceof Error) logger.debug({stack: error.stack}, 'the node failed');
+    process.exit(1);
+  };
+  process.on('uncaughtException', fail);
+
+  for (const [flag, address] of [
+    ['-listen', flags.listen],
+    ['-http', flags.http],
+  ] as const) {
+    if (isLoopback(address)) continue;
+    logger.warn({[flag]: address}, `${flag} is reachable from other machines, without TLS`);
+  }
+
+  const starting = startServer(
+    {...settings, version: readVersion(), logger, metrics: new Metrics()},
+    fail,
+  );
+  stopOnSignals(starting);
+  starting.then(
+    () => undefined,
+    (error: unknown) => fail(error),
+  );
+}
+
+/** The first signal stops in order, the second at once. */
+function stopOnSignals(starting: Promise<RunningServer>): void {
+  let isStopping = false;
+  const stop = (signalNumber: number): void => {
+    if (isStopping) process.exit(128 + signalNumber);
+    isStopping = true;
+    setTimeout(() => {
+      complain(`the node did not stop within ${stopTimeoutMs} ms; leaving`);
+      process.exit(1);
+    }, stopTimeoutMs).unref();
+    starting.then(
+      server =>
+        server.stop().then(
+          () => process.exit(0),
+          (error: unknown) => {
+            complain(describe(error));
+            process.exit(1);
+          },
+        ),
+      // A failed start is reported by the one that started it.
+      () => undefined,
+    );
+  };
+  process.on('SIGINT', () => stop(2));
+  process.on('SIGTERM', () => stop(15));
+  // Closing the terminal ends a server like Ctrl-C does.
+  process.on('SIGHUP', () => stop(1));
+  const fd = process.env[parentPipeVariable];
+  if (fd !== undefined && /^[0-9]{1,3}$/.test(fd)) {
+    // After Ctrl-C both the signal and the end of the launcher arrive: they are one request.
+    watchParent(Number(fd), () => {
+      if (!isStopping) stop(15);
+    });
+  }
+}
+
+/** Runs `onEnd` when the other end of the pipe is closed, however its process ended. */
+function watchParent(fd: number, onEnd: () => void): void {
+  const pipe = new net.Socket({fd, readable: true, writable: false});
+  pipe.on('error', () => undefined);
+  pipe.once('close', onEnd);
+  pipe.resume();
+  pipe.unref();
+}
+
+function isLoopback(text: string): boolean {
+  const host = parseAddress(text)?.host ?? '';
+  if (isIP(host) === 4) return host.startsWith('127.');
+  return host === 'localhost' || host === '::1';
+}
+
+/** Operating errors speak for themselves; anything else is a bug and shows where it happened. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isExpected = error.name === 'RosettaError' || error.name.endsWith('StorageError');
+  if (isExpected || 'code' in error) return error.message;
+  return error.stack ?? error.message;
+}
+
+function complain(message: string): void {
+  // Synchronous: the process may exit in the next statement.
+  fs.writeSync(2, `rosetta: ${message}\n`);
+}
+
+/** package.json lies above both src/cli and dist/src/cli. */
+function readVersion(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    const file = path.join(folder, 'package.json');
+    if (fs.existsSync(file)) {
+      const {version} = JSON.parse(fs.readFileSync(file, 'utf8')) as {version: string};
+      return version;
+    }
+    const parent = path.dirname(folder);
+    if (parent === folder) return '0.0.0';
+    folder = parent;
+  }
+}
+
+main();

@@ -1,0 +1,110 @@
+/**
+ * A member whose checkpoint was lost while its log no longer begins at entry 1. Its log and its vote
+ * are intact and must stay: they are copies that others count on. So it asks any running member
+ * for a snapshot, installs it, and only then runs. Until that moment it neither votes nor
+ * acknowledges anything, exactly as if it were down.
+ */
+import type {Clock, Timer} from '../base/clock.ts';
+import type {Logger} from '../base/logger.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Member} from '../raft/membership.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointStore, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {Transport} from '../transport/transport.ts';
+import type {FormationPeer} from './formation-messages.ts';
+
+const askIntervalMs = 500;
+
+export interface CheckpointRepairParts {
+  readonly self: Member;
+  readonly clusterId: string;
+  readonly addresses: readonly FormationPeer[];
+  /** The entry before the log's first: a snapshot must reach at least this far. */
+  readonly indexMin: number;
+  readonly transport: Transport;
+  readonly checkpoint: CheckpointStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The imported checkpoint is installed. Called once. */
+  readonly onRepaired: () => void;
+}
+
+export class CheckpointRepair {
+  readonly #parts: CheckpointRepairParts;
+  #timer: Timer | null = null;
+  #turn = 0;
+  #isReceiving = false;
+  #isDone = false;
+
+  constructor(parts: CheckpointRepairParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const {logger, indexMin} = this.#parts;
+    logger.warn({indexMin}, 'the checkpoint is lost; fetching a snapshot from another member');
+    this.#ask();
+  }
+
+  stop(): void {
+    this.#isDone = true;
+    this.#timer?.cancel();
+  }
+
+  onOffer(_from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
+    const {indexMin, checkpoint} = this.#parts;
+    if (this.#isDone || this.#isReceiving || meta.index < indexMin) return null;
+    this.#isReceiving = true;
+    const snapshot = checkpoint.beginImport(meta);
+    const release = (error: Error | null): void => {
+      if (error !== null) this.#isReceiving = false;
+    };
+    return {
+      write: (block, callback) => {
+        snapshot.write(block, error => {
+          release(error);
+          callback(error);
+        });
+      },
+      finish: callback => {
+        snapshot.finish(error => {
+          release(error);
+          callback(error);
+        });
+      },
+      install: () => snapshot.install(),
+      abort: () => {
+        this.#isReceiving = false;
+        snapshot.abort();
+      },
+    };
+  }
+
+  onReceived(meta: SnapshotMeta, snapshot: SnapshotImport): void {
+    if (this.#isDone) {
+      snapshot.abort();
+      return;
+    }
+    this.stop();
+    snapshot.install();
+    this.#parts.logger.info({index: meta.index}, 'the checkpoint is replaced');
+    this.#parts.onRepaired();
+  }
+
+  /** Members are asked in turn; one that streams already is left alone. */
+  #ask(): void {
+    if (this.#isDone) return;
+    const {addresses, transport, clock, self, clusterId} = this.#parts;
+    const peer = addresses[this.#turn++ % Math.max(1, addresses.length)];
+    if (peer !== undefined && !this.#isReceiving) {
+      const request = {
+        type: 'send-snapshot',
+        clusterId,
+        id: self.id,
+        incarnation: self.incarnation,
+      };
+      transport.requestFormation(peer.address, request, () => undefined);
+    }
+    this.#timer = clock.setTimer(askIntervalMs, () => this.#ask());
+  }
+}

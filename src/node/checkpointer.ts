@@ -1,0 +1,106 @@
+/**
+ * Writes the state to its checkpoint from time to time: rarely enough that the disk belongs to the
+ * WAL, often enough that the overlay stays small and a restart replays little. Behind a durable
+ * checkpoint the log may be recycled.
+ */
+import type {Clock} from '../base/clock.ts';
+import {limits} from '../base/limits.ts';
+import type {Logger} from '../base/logger.ts';
+import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {LogStore} from '../storage/log-store.ts';
+import type {StateStore} from '../storage/state-store.ts';
+
+export interface CheckpointerParts {
+  readonly state: StateStore;
+  readonly machine: KvStateMachine;
+  readonly log: LogStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly applied: () => SnapshotMeta;
+  readonly onCheckpoint: (durationMs: number) => void;
+  readonly fail: (error: Error) => void;
+}
+
+export class Checkpointer {
+  readonly #parts: CheckpointerParts;
+  #lastStartedAtMs: number;
+  #isDiskFull = false;
+  #isStopped = false;
+  readonly #idleCallbacks: (() => void)[] = [];
+
+  constructor(parts: CheckpointerParts) {
+    this.#parts = parts;
+    this.#lastStartedAtMs = parts.clock.monotonicMs();
+  }
+
+  /** The disk cannot take a checkpoint and the overlay has reached its bound. */
+  isStorageFull(): boolean {
+    return this.#isDiskFull && !this.hasRoom();
+  }
+
+  /** False when nothing more may be applied until a checkpoint has made room. */
+  hasRoom(): boolean {
+    return this.#parts.state.totalSizeBytes() < limits.overlaySizeBytesMax;
+  }
+
+  isRunning(): boolean {
+    return this.#parts.state.isCheckpointing();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Starts a checkpoint when it is time for one. Cheap; called with every tick. */
+  maybeStart(): void {
+    const {state, clock, applied} = this.#parts;
+    if (this.#isStopped || state.isCheckpointing()) return;
+    if (applied().index === state.checkpointMeta().index && state.recordCount() === 0) return;
+    const elapsedMs = clock.monotonicMs() - this.#lastStartedAtMs;
+    const isLarge =
+      state.recordCount() >= limits.overlayRecordCountTarget ||
+      state.sizeBytes() >= limits.overlaySizeBytesTarget;
+    const waitMs = isLarge ? limits.checkpointIntervalMsMin : limits.checkpointIntervalMs;
+    if (elapsedMs >= waitMs) this.#start();
+  }
+
+  /** Calls back once no checkpoint is being written. */
+  whenIdle(callback: () => void): void {
+    if (this.isRunning()) this.#idleCallbacks.push(callback);
+    else callback();
+  }
+
+  #start(): void {
+    const {state, machine, clock, applied, onCheckpoint} = this.#parts;
+    const startedAtMs = clock.monotonicMs();
+    this.#lastStartedAtMs = startedAtMs;
+    const meta = applied();
+    machine.saveMeta();
+    state.checkpoint(meta, error => {
+      if (error === null) {
+        this.#isDiskFull = false;
+        this.#parts.log.release(state.checkpointMeta().index);
+        onCheckpoint(clock.monotonicMs() - startedAtMs);
+      } else {
+        this.#onError(error);
+      }
+      for (const callback of this.#idleCallbacks.splice(0)) callback();
+    });
+  }
+
+  #onError(error: Error): void {
+    if (!isNoSpace(error)) {
+      this.#parts.fail(error);
+      return;
+    }
+    if (!this.#isDiskFull) {
+      this.#parts.logger.error({error: error.message}, 'no space for a checkpoint; trying again');
+    }
+    this.#isDiskFull = true;
+  }
+}
+
+function isNoSpace(error: Error): boolean {
+  return 'code' in error && error.code === 'ENOSPC';
+}

@@ -1,0 +1,138 @@
+/**
+ * What members say to each other outside of Raft: JSON requests over the Raft address. `hello`: who are you? `found`: the cluster is formed by these members, write it down.
+ * `adopt`: you are a learner of this cluster,  write it down.
+ * `send-snapshot`: my checkpoint is lost, stream me yours. Everything is checked on arrival.
+ */
+import {isNodeId, nodeId} from '../raft/ids.ts';
+import type {Member} from '../raft/membership.ts';
+import type {FormationAnswer} from '../transport/transport.ts';
+
+/** One of `-peers`. */
+export interface FormationPeer {
+  readonly id: string;
+  readonly address: string;
+}
+
+/**
+ * `fresh`: an empty directory that belongs to no cluster yet. `founded`: its first entry is
+ * durable, and it waits until that is so everywhere. `member`: it runs.
+ */
+export type Stage = 'fresh' | 'founded' | 'member';
+
+export interface Hello {
+  readonly type: 'hello';
+  readonly id: string;
+  readonly incarnation: string;
+  readonly clusterId: string | null;
+  readonly listen: string;
+  readonly http: string;
+  /** All first members, the sender included, sorted. */
+  readonly ids: readonly string[];
+}
+
+export interface Found {
+  readonly type: 'found';
+  readonly clusterId: string;
+  readonly members: readonly Member[];
+}
+
+export interface Adopt {
+  readonly type: 'adopt';
+  readonly clusterId: string;
+  readonly members: readonly Member[];
+}
+
+export interface SendSnapshot {
+  readonly type: 'send-snapshot';
+  readonly clusterId: string;
+  readonly id: string;
+  readonly incarnation: string;
+}
+
+export type FormationRequest = Hello | Found | Adopt | SendSnapshot;
+
+export interface HelloAnswer {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly clusterId: string | null;
+  readonly stage: Stage;
+  readonly listen: string;
+  readonly http: string;
+  readonly ids: readonly string[];
+  /** The answering member's cluster wants the asking node and will adopt it. */
+  readonly isExpected: boolean;
+}
+
+const clusterIdPattern = /^[0-9a-f]{32}$/;
+const incarnationPattern = /^[0-9a-f]{16}$/;
+
+/** Null: not a request anybody sends. */
+export function readFormationRequest(value: unknown): FormationRequest | null {
+  if (!isObject(value)) return null;
+  if (value['type'] === 'hello') return readHello(value);
+  if (value['type'] === 'send-snapshot') return readSendSnapshot(value);
+  const members = readMembers(value['members']);
+  const clusterId = value['clusterId'];
+  if (members === null || !isClusterId(clusterId)) return null;
+  if (value['type'] === 'found') return {type: 'found', clusterId, members};
+  if (value['type'] === 'adopt') return {type: 'adopt', clusterId, members};
+  return null;
+}
+
+/** Null: an error answer, or not an answer at all. */
+export function readHelloAnswer(answer: FormationAnswer): HelloAnswer | null {
+  const {body} = answer;
+  if (answer.status !== 200 || !isObject(body)) return null;
+  const {stage, isExpected} = body as {stage?: unknown; isExpected?: unknown};
+  const hello = readHello({...body, type: 'hello'});
+  if (hello === null || typeof isExpected !== 'boolean') return null;
+  if (stage !== 'fresh' && stage !== 'founded' && stage !== 'member') return null;
+  const {id, incarnation, clusterId, listen, http, ids} = hello;
+  return {id, incarnation, clusterId, stage, listen, http, ids, isExpected};
+}
+
+export function readMembers(value: unknown): readonly Member[] | null {
+  if (!Array.isArray(value) || value.length === 0 || value.length > 64) return null;
+  const members: Member[] = [];
+  for (const row of value as unknown[]) {
+    if (!isObject(row)) return null;
+    const {id, incarnation, listen, http} = row;
+    if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
+    if (!isAddress(listen) || !isAddress(http)) return null;
+    members.push({id: nodeId(id), incarnation, listen, http});
+  }
+  return members;
+}
+
+function readHello(value: Record<string, unknown>): Hello | null {
+  const {id, incarnation, clusterId, listen, http, ids} = value;
+  if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
+  if (clusterId !== null && !isClusterId(clusterId)) return null;
+  if (!isAddress(listen) || !isAddress(http)) return null;
+  if (!Array.isArray(ids) || ids.length > 64) return null;
+  const names = (ids as unknown[]).filter(name => typeof name === 'string' && isNodeId(name));
+  if (names.length !== ids.length) return null;
+  return {type: 'hello', id, incarnation, clusterId, listen, http, ids: names};
+}
+
+function readSendSnapshot(value: Record<string, unknown>): SendSnapshot | null {
+  const {id, incarnation, clusterId} = value;
+  if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
+  return isClusterId(clusterId) ? {type: 'send-snapshot', clusterId, id, incarnation} : null;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isClusterId(value: unknown): value is string {
+  return typeof value === 'string' && clusterIdPattern.test(value);
+}
+
+function isIncarnation(value: unknown): value is string {
+  return typeof value === 'string' && incarnationPattern.test(value);
+}
+
+function isAddress(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= 300;
+}

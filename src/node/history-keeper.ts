@@ -1,0 +1,68 @@
+/**
+ * Keeps history within its age and size: the leader proposes compactions, and every node removes
+ * the rows that a compaction made obsolete, in slices between other work.
+ */
+import type {Clock} from '../base/clock.ts';
+import {encodeCommand} from '../kv/command-codec.ts';
+import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {Raft} from '../raft/raft.ts';
+import type {NodeOptions} from './node-options.ts';
+import type {Proposer} from './proposer.ts';
+
+const proposeIntervalMs = 10_000;
+const scrubRowCount = 256;
+const proposeTimeoutMs = 5_000;
+
+export interface HistoryKeeperParts {
+  readonly raft: Raft;
+  readonly machine: KvStateMachine;
+  readonly proposer: Proposer;
+  readonly clock: Clock;
+  readonly options: NodeOptions;
+  /** False while rows must not be touched: the overlay is full or a snapshot is installed. */
+  readonly mayScrub: () => boolean;
+}
+
+export class HistoryKeeper {
+  readonly #parts: HistoryKeeperParts;
+  #lastLookAtMs = -Infinity;
+  #scrubbedFor = -1;
+
+  constructor(parts: HistoryKeeperParts) {
+    this.#parts = parts;
+  }
+
+  /** Called with every tick. */
+  tick(): void {
+    this.#scrub();
+    this.#maybePropose();
+  }
+
+  /** The state was replaced. */
+  reset(): void {
+    this.#scrubbedFor = -1;
+  }
+
+  #scrub(): void {
+    const {machine, mayScrub} = this.#parts;
+    const compacted = machine.compactedRevision();
+    if (compacted === this.#scrubbedFor || !mayScrub()) return;
+    if (!machine.scrub(scrubRowCount)) this.#scrubbedFor = compacted;
+  }
+
+  #maybePropose(): void {
+    const {raft, machine, proposer, clock, options} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    if (raft.role !== 'leader' || nowMs - this.#lastLookAtMs < proposeIntervalMs) return;
+    this.#lastLookAtMs = nowMs;
+    const revision = machine.compactionTarget({
+      nowMs: clock.wallMs(),
+      ageMs: options.historyAgeMs === 0 ? Infinity : options.historyAgeMs,
+      sizeBytesMax: options.historySizeBytesMax === 0 ? Infinity : options.historySizeBytesMax,
+    });
+    if (revision <= machine.compactedRevision()) return;
+    const command = encodeCommand({idempotency: null, body: {type: 'compact', revision}});
+    // A compaction that is lost or refused is found again at the next look.
+    proposer.propose(command, proposeTimeoutMs, () => undefined);
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * Who this data directory is, as kept in its identity file. The incarnation is drawn once; the
+ * cluster id is written once. Stages only move forward.
+ */
+import type {NodeId} from '../raft/ids.ts';
+import type {Member} from '../raft/membership.ts';
+
+export interface IdentityRecord {
+  readonly nodeId: NodeId;
+  readonly incarnation: string;
+  /** Null while fresh. */
+  readonly clusterId: string | null;
+  /**
+   * `founded`: the first entry of the log is (to be) written from `members`. `adopted`: an existing
+   * cluster takes this node in; its log starts empty. `member`: the log exists and must not vanish.
+   */
+  readonly stage: 'fresh' | 'founded' | 'adopted' | 'member';
+  /** Those it was founded or adopted with; whom to greet before the log says more. */
+  readonly members: readonly Member[];
+}

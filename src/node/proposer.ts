@@ -1,0 +1,175 @@
+/**
+ * The way of a write into the log: proposed here when this node leads, forwarded when another one
+ * does, kept waiting (bounded) while nobody does. A proposal that was handed to nobody ends with a
+ * definite error; one that was handed on and not answered ends with an unknown outcome.
+ */
+import type {Clock} from '../base/clock.ts';
+import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
+import {encodeResult} from '../kv/result-codec.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Raft} from '../raft/raft.ts';
+import type {LogStore} from '../storage/log-store.ts';
+import type {ForwardMessage, ForwardResponseMessage, Transport} from '../transport/transport.ts';
+import {Forwarder} from './forwarder.ts';
+import {ProposalTable} from './proposal-table.ts';
+import type {ProposeCallback} from './service.ts';
+
+export interface Proposal {
+  readonly command: Uint8Array;
+  /** Monotonic clock. */
+  readonly deadlineMs: number;
+  readonly callback: ProposeCallback;
+}
+
+export interface ProposerParts {
+  readonly raft: Raft;
+  readonly log: LogStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** The checkpoint can no longer take what is applied (disk full). */
+  readonly isStorageFull: () => boolean;
+  readonly scheduleReady: () => void;
+}
+
+export class Proposer {
+  readonly #parts: ProposerParts;
+  readonly #table = new ProposalTable();
+  readonly #forwarder: Forwarder;
+  #waiting: Proposal[] = [];
+  #proposedCount = 0;
+
+  constructor(parts: ProposerParts) {
+    this.#parts = parts;
+    this.#forwarder = new Forwarder(parts.transport);
+  }
+
+  /** Proposals that entered this node's log, since it started. */
+  get proposedCount(): number {
+    return this.#proposedCount;
+  }
+
+  get table(): ProposalTable {
+    return this.#table;
+  }
+
+  hasPending(): boolean {
+    return this.#table.count + this.#forwarder.count + this.#waiting.length > 0;
+  }
+
+  propose(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
+    const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
+    this.#route({command, deadlineMs, callback});
+  }
+
+  /** A write from another node. It is never forwarded a second time. */
+  handleForward(from: NodeId, message: ForwardMessage): void {
+    const {raft, clock, transport} = this.#parts;
+    const {requestId} = message;
+    const callback: ProposeCallback = (error, result) => {
+      const response: ForwardResponseMessage = {
+        type: 'forward-response',
+        requestId,
+        result: result === null ? null : encodeResult(result),
+        error: error === null ? null : {code: error.code, detail: error.message},
+      };
+      transport.send(from, response);
+    };
+    if (raft.role !== 'leader' || raft.isTransferring()) {
+      callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
+      return;
+    }
+    const timeoutMs = Math.min(message.timeoutMs, limits.requestTimeoutMsMax);
+    const deadlineMs = clock.monotonicMs() + timeoutMs;
+    const proposal = {command: message.command, deadlineMs, callback};
+    if (!this.#proposeHere(proposal)) {
+      callback(new RosettaError('NO_LEADER', `${raft.id} does not lead any more`), null);
+    }
+  }
+
+  handleForwardResponse(from: NodeId, message: ForwardResponseMessage): void {
+    const refused = this.#forwarder.handleResponse(from, message);
+    // The refusal may be older than this node's knowledge of the leader, or newer: wait a moment.
+    if (refused !== null) this.#wait(refused);
+  }
+
+  onPeerDown(id: NodeId): void {
+    this.#forwarder.onPeerDown(id);
+  }
+
+  /** Called when the leader changed, a peer came up, and with every sweep. */
+  routeWaiting(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const proposal of waiting) this.#route(proposal);
+  }
+
+  expire(nowMs: number): void {
+    this.#table.expire(nowMs);
+    this.#forwarder.expire(nowMs);
+    const expired = this.#waiting.filter(proposal => proposal.deadlineMs <= nowMs);
+    if (expired.length === 0) return;
+    this.#waiting = this.#waiting.filter(proposal => proposal.deadlineMs > nowMs);
+    const error = new RosettaError('NO_LEADER', 'no leader could be reached in time; retry');
+    for (const proposal of expired) proposal.callback(error, null);
+  }
+
+  /** The node stops: what was handed on is unknown, what waits was never sent. */
+  failAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const stopping = new RosettaError('STOPPING', 'the node is stopping; ask another one');
+    for (const proposal of waiting) proposal.callback(stopping, null);
+    const detail = 'the node stopped before the outcome was known';
+    this.#table.failAll(new RosettaError('OUTCOME_UNKNOWN', detail));
+    this.#forwarder.failAll(detail);
+  }
+
+  #route(proposal: Proposal): void {
+    const {raft, clock} = this.#parts;
+    if (raft.role === 'leader') {
+      if (raft.isTransferring() || !this.#proposeHere(proposal)) this.#wait(proposal);
+      return;
+    }
+    const {leaderId} = raft;
+    if (leaderId === null || leaderId === raft.id) {
+      this.#wait(proposal);
+    } else if (!this.#forwarder.forward(leaderId, proposal, clock.monotonicMs())) {
+      this.#wait(proposal);
+    }
+  }
+
+  /** False when this node turns out not to lead; otherwise the proposal is taken or refused. */
+  #proposeHere(proposal: Proposal): boolean {
+    const {raft, log, clock, isStorageFull, scheduleReady} = this.#parts;
+    const sizeBytes = proposal.command.length;
+    if (log.isFull() || isStorageFull()) {
+      this.#refuse(proposal, 'STORAGE_FULL', `the disk of ${raft.id} is full; free some space`);
+      return true;
+    }
+    if (!this.#table.hasRoom(sizeBytes)) {
+      this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
+      return true;
+    }
+    const proposed = raft.propose(proposal.command, Math.max(0, Math.floor(clock.wallMs())));
+    if (proposed.type === 'accepted') {
+      this.#proposedCount++;
+      this.#table.add(proposed.id, sizeBytes, proposal.deadlineMs, proposal.callback);
+      scheduleReady();
+      return true;
+    }
+    if (proposed.reason !== 'overloaded') return false;
+    this.#refuse(proposal, 'OVERLOADED', 'too much is waiting for a majority; retry in a moment');
+    return true;
+  }
+
+  #wait(proposal: Proposal): void {
+    if (this.#waiting.length < limits.pendingProposalCountMax) this.#waiting.push(proposal);
+    else this.#refuse(proposal, 'OVERLOADED', 'too many writes wait for a leader');
+  }
+
+  #refuse(proposal: Proposal, code: 'OVERLOADED' | 'STORAGE_FULL', detail: string): void {
+    this.#parts.clock.afterPoll(() => proposal.callback(new RosettaError(code, detail), null));
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The only place that orders what raft decided: persist → send → apply → reply. The write to the
+ * disk starts first and runs while messages that need not wait for it leave; messages that must
+ * wait leave from its completion. Everything that happens in one turn of the event loop becomes one
+ * Ready: one write, one frame a peer. See docs/io-ordering.md.
+ */
+import type {Clock} from '../base/clock.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Message} from '../raft/message.ts';
+import type {Raft} from '../raft/raft.ts';
+import type {Ready, SoftState} from '../raft/ready.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {LogStore} from '../storage/log-store.ts';
+import type {Transport} from '../transport/transport.ts';
+import type {Applier} from './applier.ts';
+import type {ReadTable} from './read-table.ts';
+
+export interface ReadyLoopParts {
+  readonly raft: Raft;
+  readonly log: LogStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly applier: Applier;
+  readonly reads: ReadTable;
+  readonly onSoftState: (softState: SoftState) => void;
+  readonly onCommitted: (entryCount: number) => void;
+  /** A follower needs what the log no longer holds. */
+  readonly onSnapshotNeeded: (to: NodeId) => void;
+  /** Replaces checkpoint and log by the received snapshot; synchronous and durable. */
+  readonly installSnapshot: (meta: SnapshotMeta) => void;
+  readonly fail: (error: Error) => void;
+}
+
+interface WaitingMessages {
+  readonly sequence: number;
+  readonly messages: readonly Message[];
+}
+
+export class ReadyLoop {
+  readonly #parts: ReadyLoopParts;
+  #isScheduled = false;
+  #isStopped = false;
+  /** Every write up to this sequence is durable. */
+  #durableSequence = 0;
+  #writesInFlight = 0;
+  readonly #waiting: WaitingMessages[] = [];
+  /** A Ready with a snapshot, kept until the writes before it are durable. */
+  #snapshotReady: Ready | null = null;
+
+  constructor(parts: ReadyLoopParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs the loop after the I/O of this turn has been read. */
+  schedule(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    this.#parts.clock.afterPoll(this.#onTurn);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  readonly #onTurn = (): void => {
+    this.#isScheduled = false;
+    if (!this.#isStopped) this.#turn();
+  };
+
+  #turn(): void {
+    const {raft, log, clock, applier, reads} = this.#parts;
+    reads.begin(clock.monotonicMs());
+    this.#drain();
+    if (applier.run()) {
+      raft.applied(applier.applied.index);
+      // Applying may let raft hand out more, and a leader that applied may start a membership step.
+      this.#drain();
+    }
+    reads.serve(applier.applied.index);
+    log.noteCommit(raft.commitIndex);
+    if (applier.hasWork || raft.hasReady()) this.schedule();
+  }
+
+  #drain(): void {
+    const {raft} = this.#parts;
+    while (this.#snapshotReady === null && !this.#isStopped && raft.hasReady()) {
+      this.#perform(raft.ready());
+    }
+  }
+
+  #perform(ready: Ready): void {
+    const {reads, applier, onSoftState, onCommitted} = this.#parts;
+    if (ready.snapshot !== null) {
+      this.#snapshotReady = ready;
+      this.#maybeInstall();
+      return;
+    }
+    this.#persist(ready);
+    this.#send(ready.messages);
+    this.#sendAfterPersist(ready);
+    if (ready.softState !== null) onSoftState(ready.softState);
+    if (ready.committed.length > 0) {
+      applier.enqueue(ready.committed);
+      onCommitted(ready.committed.length);
+    }
+    if (ready.readStates.length > 0) reads.onReadStates(ready.readStates);
+  }
+
+  #persist(ready: Ready): void {
+    if (!ready.mustPersist) return;
+    const {raft, log} = this.#parts;
+    const hardState = ready.hardState ?? raft.hardState;
+    this.#writesInFlight++;
+    log.append({hardState, entries: ready.entries}, error => {
+      this.#writesInFlight--;
+      if (this.#isStopped) return;
+      if (error === null) this.#onDurable(ready.sequence);
+      else this.#parts.fail(error);
+    });
+  }
+
+  #onDurable(sequence: number): void {
+    this.#durableSequence = sequence;
+    this.#parts.raft.persisted(sequence);
+    for (;;) {
+      const first = this.#waiting[0];
+      if (first === undefined || first.sequence > sequence) break;
+      this.#waiting.shift();
+      this.#send(first.messages);
+    }
+    this.#maybeInstall();
+    this.schedule();
+  }
+
+  #sendAfterPersist(ready: Ready): void {
+    if (ready.messagesAfterPersist.length === 0) return;
+    if (ready.sequence <= this.#durableSequence) {
+      this.#send(ready.messagesAfterPersist);
+    } else {
+      this.#waiting.push({sequence: ready.sequence, messages: ready.messagesAfterPersist});
+    }
+  }
+
+  #send(messages: readonly Message[]): void {
+    const {raft, transport, onSnapshotNeeded} = this.#parts;
+    for (const message of messages) {
+      if (message.type === 'snapshot') onSnapshotNeeded(message.to);
+      else if (!transport.send(message.to, message)) raft.reportUnreachable(message.to);
+    }
+  }
+
+  /**
+   * The log is reset with nothing in flight: a write that completed after the reset would bring
+   * back entries that the snapshot replaced.
+   */
+  #maybeInstall(): void {
+    const ready = this.#snapshotReady;
+    if (ready === null || ready.snapshot === null || this.#writesInFlight > 0) return;
+    this.#snapshotReady = null;
+    this.#parts.installSnapshot(ready.snapshot);
+    if (ready.entries.length === 0) {
+      this.#durableSequence = ready.sequence;
+      this.#parts.raft.persisted(ready.sequence);
+    }
+    this.#perform({...ready, snapshot: null, mustPersist: ready.entries.length > 0});
+    this.schedule();
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * A member that runs: raft and everything that performs what it decides. Created when the identity
+ * is known and the log is open. It composes; each concern lives in a file of its own.
+ */
+import type {Clock, Timer} from '../base/clock.ts';
+import {RosettaError} from '../base/errors.ts';
+import type {Logger} from '../base/logger.ts';
+import {limits} from '../base/limits.ts';
+import {Prng} from '../base/prng.ts';
+import type {CommandResult} from '../kv/result.ts';
+import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {Entry} from '../raft/entry.ts';
+import type {NodeId} from '../raft/ids.ts';
+import {isLearner, isVoter} from '../raft/membership.ts';
+import {Raft} from '../raft/raft.ts';
+import type {SoftState} from '../raft/ready.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointStore} from '../storage/checkpoint-store.ts';
+import type {StateStore} from '../storage/state-store.ts';
+import type {OpenedLog} from '../storage/wal-log-store.ts';
+import type {PeerMessage, Transport} from '../transport/transport.ts';
+import {Applier} from './applier.ts';
+import {Checkpointer} from './checkpointer.ts';
+import {HistoryKeeper} from './history-keeper.ts';
+import type {NodeOptions} from './node-options.ts';
+import {tickMs} from './node-options.ts';
+import type {NodeObserver} from './observer.ts';
+import {Proposer} from './proposer.ts';
+import {ReadTable} from './read-table.ts';
+import {ReadyLoop} from './ready-loop.ts';
+import {Snapshotter} from './snapshotter.ts';
+import {StateHashMonitor, stateHashInterval} from './state-hash-monitor.ts';
+
+/** Deadlines are looked at every so many ticks. */
+const sweepTicks = 5;
+
+/** A leader whose disk has not answered for so many election timeouts gives up its place. */
+const stuckElectionTimeouts = 8;
+
+export interface ReplicaParts {
+  readonly id: NodeId;
+  readonly log: OpenedLog;
+  readonly state: StateStore;
+  readonly machine: KvStateMachine;
+  readonly checkpoint: CheckpointStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly options: NodeOptions;
+  readonly observer: NodeObserver;
+  /** 32-bit, unsigned; drawn anew for every start. */
+  readonly seed: number;
+  readonly onMembership: () => void;
+  readonly fail: (error: Error) => void;
+}
+
+export class Replica {
+  readonly raft: Raft;
+  readonly proposer: Proposer;
+  readonly snapshotter: Snapshotter;
+  readonly #parts: ReplicaParts;
+  readonly #applier: Applier;
+  readonly #reads: ReadTable;
+  readonly #loop: ReadyLoop;
+  readonly #checkpointer: Checkpointer;
+  readonly #history: HistoryKeeper;
+  readonly #hashes: StateHashMonitor;
+  #timer: Timer | null = null;
+  #tickCount = 0;
+  #softState: SoftState;
+  #divergence: string | null = null;
+  #isStopped = false;
+
+  constructor(parts: ReplicaParts) {
+    this.#parts = parts;
+    const {id, log, state, machine, checkpoint, transport, clock, logger} = parts;
+    const applied = state.checkpointMeta();
+    this.raft = createRaft(parts, applied);
+    this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
+    this.#applier = new Applier(
+      {
+        machine,
+        clock,
+        hasRoom: () => this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling(),
+        onApplied: (entry, result) => this.#onApplied(entry, result),
+      },
+      applied,
+    );
+    this.#reads = new ReadTable({
+      raft: this.raft,
+      reader: machine,
+      retryAfterMs: parts.options.electionTimeoutMs,
+    });
+    const scheduleReady = (): void => this.#loop.schedule();
+    this.#checkpointer = new Checkpointer({
+      state,
+      machine,
+      log: log.store,
+      clock,
+      logger,
+      applied: () => this.#applier.applied,
+      onCheckpoint: durationMs => parts.observer.onCheckpoint(durationMs),
+      fail: parts.fail,
+    });
+    this.snapshotter = new Snapshotter({
+      raft: this.raft,
+      transport,
+      checkpoint,
+      checkpointer: this.#checkpointer,
+      logger,
+      scheduleReady,
+      onSent: () => parts.observer.onSnapshotSent(),
+    });
+    this.proposer = new Proposer({
+      raft: this.raft,
+      log: log.store,
+      transport,
+      clock,
+      isStorageFull: () => this.#checkpointer.isStorageFull(),
+      scheduleReady,
+    });
+    this.#history = new HistoryKeeper({
+      raft: this.raft,
+      machine,
+      proposer: this.proposer,
+      clock,
+      options: parts.options,
+      mayScrub: () => this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling(),
+    });
+    this.#hashes = new StateHashMonitor({
+      selfId: id,
+      logger,
+      onDiverged: detail => this.#onDiverged(detail),
+    });
+    this.#loop = this.#createLoop();
+  }
+
+  #createLoop(): ReadyLoop {
+    const {log, transport, clock, observer, fail} = this.#parts;
+    return new ReadyLoop({
+      raft: this.raft,
+      log: log.store,
+      transport,
+      clock,
+      applier: this.#applier,
+      reads: this.#reads,
+      onSoftState: softState => this.#onSoftState(softState),
+      onCommitted: count => observer.onCommitted(count),
+      onSnapshotNeeded: to => this.snapshotter.send(to),
+      installSnapshot: meta => this.#installSnapshot(meta),
+      fail,
+    });
+  }
+
+  get applied(): SnapshotMeta {
+    return this.#applier.applied;
+  }
+
+  get appliedCount(): number {
+    return this.#applier.appliedCount;
+  }
+
+  /** Why this replica does not serve, when its state differs from the majority's. */
+  get divergence(): string | null {
+    return this.#divergence;
+  }
+
+  start(): void {
+    const {voters} = this.raft.membership;
+    this.#parts.transport.setPeers(this.raft.membership.members);
+    // Nobody else could vote: waiting for a timeout would only delay the first write.
+    if (voters.length === 1 && voters[0] === this.raft.id) this.raft.campaign();
+    this.#loop.schedule();
+    this.#armTimer();
+  }
+
+  /** Everything that was known committed at the start is applied, and little has come since. */
+  isCaughtUp(): boolean {
+    const {index} = this.#applier.applied;
+    return index >= this.#parts.log.hardState.commit && index + lag >= this.raft.commitIndex;
+  }
+
+  schedule(): void {
+    this.#loop.schedule();
+  }
+
+  read(timeoutMs: number, isLocal: boolean, callback: Parameters<ReadTable['add']>[1]): void {
+    const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
+    const isTaken = isLocal
+      ? this.#reads.addLocal(callback)
+      : this.#reads.add(deadlineMs, callback);
+    if (isTaken) {
+      this.#loop.schedule();
+      return;
+    }
+    const error = new RosettaError('OVERLOADED', 'too many reads are waiting; retry in a moment');
+    this.#parts.clock.afterPoll(() => callback(error, null));
+  }
+
+  onMessage(from: NodeId, message: PeerMessage): void {
+    if (this.#isStopped) return;
+    switch (message.type) {
+      case 'forward':
+        this.proposer.handleForward(from, message);
+        return;
+      case 'forward-response':
+        this.proposer.handleForwardResponse(from, message);
+        return;
+      case 'state-hash':
+        this.#hashes.note(from, message, this.raft.membership.voters.length);
+        return;
+      default:
+        this.raft.step(message);
+        this.#loop.schedule();
+    }
+  }
+
+  onContact(from: NodeId): void {
+    this.raft.noteContact(from);
+  }
+
+  onPeerUp(): void {
+    this.proposer.routeWaiting();
+    this.#loop.schedule();
+  }
+
+  onPeerDown(id: NodeId): void {
+    this.proposer.onPeerDown(id);
+    this.raft.reportUnreachable(id);
+    this.#loop.schedule();
+  }
+
+  /** Gives leadership to the member whose log is closest; false when there is nobody to take it. */
+  handOver(): boolean {
+    const {raft} = this;
+    if (raft.role !== 'leader') return false;
+    const candidates = raft.membership.voters
+      .filter(id => id !== raft.id && this.#parts.transport.peer(id).isConnected)
+      .map(id => ({id, matchIndex: raft.progress(id)?.matchIndex ?? 0}))
+      .sort((a, b) => b.matchIndex - a.matchIndex);
+    const [best] = candidates;
+    if (best === undefined || !raft.transferLeadership(best.id)) return false;
+    this.#loop.schedule();
+    return true;
+  }
+
+  /** Stops all activity and answers everybody who waits; the log is closed by the caller. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#loop.stop();
+    this.#checkpointer.stop();
+    this.snapshotter.stop();
+    this.proposer.failAll();
+    this.#reads.failAll(new RosettaError('STOPPING', 'the node is stopping; ask another one'));
+  }
+
+  whenCheckpointIdle(callback: () => void): void {
+    this.#checkpointer.whenIdle(callback);
+  }
+
+  /**
+   * One tick a turn, and after the sockets of that turn have been read: after a stall the heartbeat
+   * that waits in the socket is seen before the timer is believed.
+   */
+  #armTimer(): void {
+    this.#timer = this.#parts.clock.setTimer(tickMs, () => {
+      this.#parts.clock.afterPoll(() => {
+        if (this.#isStopped) return;
+        this.#armTimer();
+        this.#tick();
+      });
+    });
+  }
+
+  #tick(): void {
+    this.#tickCount++;
+    if (this.#isDiskStuck()) {
+      // A leader that cannot write must not keep others from electing one that can.
+      if (this.raft.role === 'leader') this.raft.stepDown();
+    } else if (this.#divergence === null || this.raft.role === 'leader') {
+      this.raft.tick();
+    }
+    if (!this.snapshotter.isInstalling()) this.#checkpointer.maybeStart();
+    this.snapshotter.discardUnused();
+    this.#history.tick();
+    if (this.#tickCount % sweepTicks === 0) this.#sweep();
+    if (this.raft.hasReady() || this.#applier.hasWork) this.#loop.schedule();
+  }
+
+  #sweep(): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    this.proposer.expire(nowMs);
+    this.proposer.routeWaiting();
+    this.#reads.expire(nowMs);
+    if (this.#reads.count > 0) this.#loop.schedule();
+    if (this.raft.role === 'leader' && this.#parts.log.store.isFull()) this.handOver();
+  }
+
+  #isDiskStuck(): boolean {
+    const {log, options} = this.#parts;
+    return log.store.pendingForMs() > stuckElectionTimeouts * options.electionTimeoutMs;
+  }
+
+  #onApplied(entry: Entry, result: CommandResult | null): void {
+    this.proposer.table.settle(entry, result);
+    if (entry.type === 'membership') this.#onMembership();
+    if (entry.index % stateHashInterval === 0) this.#reportStateHash(entry.index);
+  }
+
+  #reportStateHash(index: number): void {
+    const {machine, transport, id} = this.#parts;
+    const {voters} = this.raft.membership;
+    const report = {index, hash: machine.stateHash()};
+    this.#hashes.note(id, report, voters.length);
+    for (const voter of voters) {
+      if (voter !== id) transport.send(voter, {type: 'state-hash', ...report});
+    }
+  }
+
+  #onDiverged(detail: string): void {
+    if (this.#divergence !== null) return;
+    this.#divergence = detail;
+    this.#parts.logger.error({detail}, 'this replica differs from the majority and stops serving');
+    if (!this.handOver()) this.raft.stepDown();
+  }
+
+  #onSoftState(softState: SoftState): void {
+    const before = this.#softState;
+    this.#softState = softState;
+    const {logger, observer} = this.#parts;
+    const {role, leaderId, term} = softState;
+    if (role === 'pre-candidate' && before.role !== role) observer.onElectionStarted();
+    if (leaderId === before.leaderId && term === before.term) return;
+    if (leaderId !== null) {
+      logger.info({leader: leaderId, term}, leaderId === this.raft.id ? 'leading' : 'following');
+    } else if (before.leaderId !== null) {
+      logger.info({term}, `lost the leader ${before.leaderId}`);
+    }
+    if (leaderId !== before.leaderId) observer.onLeaderChange();
+    this.#reads.onLeaderChange();
+    this.proposer.routeWaiting();
+    this.#onMembership();
+  }
+
+  #onMembership(): void {
+    this.#parts.transport.setPeers(this.raft.membership.members);
+    this.#parts.onMembership();
+  }
+
+  #installSnapshot(meta: SnapshotMeta): void {
+    const {state, machine, log, logger, observer} = this.#parts;
+    if (!this.snapshotter.install(meta)) {
+      throw new Error(`raft installs a snapshot at ${meta.index} that was not received`);
+    }
+    state.resetToCheckpoint();
+    machine.reload();
+    log.store.reset(meta, this.raft.hardState);
+    this.#applier.reset(meta);
+    this.proposer.table.settleUpTo(meta.index);
+    this.#history.reset();
+    this.#onMembership();
+    observer.onSnapshotInstalled();
+    logger.info({index: meta.index}, 'snapshot installed');
+  }
+
+  /** The role as /status names it. */
+  get roleName(): 'leader' | 'follower' | 'candidate' | 'learner' {
+    const {raft} = this;
+    if (raft.role === 'leader') return 'leader';
+    if (raft.role === 'candidate' || raft.role === 'pre-candidate') return 'candidate';
+    const {membership, id} = raft;
+    return isLearner(membership, id) && !isVoter(membership, id) ? 'learner' : 'follower';
+  }
+}
+
+/** A replica that is this close to the commit index counts as having caught up. */
+const lag = 1_000;
+
+function createRaft(parts: ReplicaParts, applied: SnapshotMeta): Raft {
+  const {electionTimeoutMs, heartbeatMs} = parts.options;
+  return new Raft({
+    id: parts.id,
+    electionTimeoutTicks: Math.max(2, Math.round(electionTimeoutMs / tickMs)),
+    heartbeatIntervalTicks: Math.max(1, Math.round(heartbeatMs / tickMs)),
+    appendSizeBytesMax: limits.appendSizeBytesMax,
+    inflightSizeBytesMax: limits.inflightSizeBytesMax,
+    inflightCountMax: limits.inflightCountMax,
+    uncommittedSizeBytesMax: limits.uncommittedSizeBytesMax,
+    committedSizeBytesMax: limits.committedSizeBytesMax,
+    prng: new Prng(parts.seed),
+    log: parts.log.store,
+    hardState: parts.log.hardState,
+    memberships: parts.log.memberships,
+    appliedIndex: applied.index,
+  });
+}

@@ -1,0 +1,145 @@
+/**
+ * Snapshots between members. Sending: the newest durable checkpoint is copied and streamed to a
+ * follower that is behind the log, one stream a follower. Receiving: blocks go into a directory
+ * beside the live checkpoint; when all are verified raft decides whether the snapshot is still
+ * news, and only then it is installed.
+ */
+import type {Logger} from '../base/logger.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Raft} from '../raft/raft.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointStore, SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {Transport} from '../transport/transport.ts';
+import type {Checkpointer} from './checkpointer.ts';
+
+export interface SnapshotterParts {
+  readonly raft: Raft;
+  readonly transport: Transport;
+  readonly checkpoint: CheckpointStore;
+  readonly checkpointer: Checkpointer;
+  readonly logger: Logger;
+  readonly scheduleReady: () => void;
+  readonly onSent: () => void;
+}
+
+interface ReceivedSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly snapshot: SnapshotImport;
+}
+
+export class Snapshotter {
+  readonly #parts: SnapshotterParts;
+  readonly #sending = new Set<NodeId>();
+  #isReceiving = false;
+  #received: ReceivedSnapshot | null = null;
+  #isStopped = false;
+
+  constructor(parts: SnapshotterParts) {
+    this.#parts = parts;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  send(to: NodeId): void {
+    const {checkpoint, raft, scheduleReady} = this.#parts;
+    if (this.#sending.has(to) || this.#isStopped) return;
+    this.#sending.add(to);
+    const done = (meta: SnapshotMeta | null): void => {
+      this.#sending.delete(to);
+      if (this.#isStopped) return;
+      raft.reportSnapshot(to, meta);
+      scheduleReady();
+    };
+    checkpoint.exportSnapshot((error, snapshot) => {
+      if (error !== null || snapshot === null) {
+        this.#parts.logger.warn({to, error: error?.message}, 'cannot copy the checkpoint');
+        done(null);
+      } else {
+        this.#stream(to, snapshot, done);
+      }
+    });
+  }
+
+  #stream(to: NodeId, snapshot: SnapshotExport, done: (meta: SnapshotMeta | null) => void): void {
+    const {transport, logger, onSent} = this.#parts;
+    const {index} = snapshot.meta;
+    logger.info({to, index}, 'sending a snapshot');
+    transport.sendSnapshot(to, snapshot, error => {
+      if (error === null) {
+        logger.info({to, index}, 'snapshot delivered');
+        onSent();
+        done(snapshot.meta);
+      } else {
+        logger.warn({to, index, error: error.message}, 'snapshot not delivered');
+        done(null);
+      }
+    });
+  }
+
+  /** Null when the offer is no news, or another snapshot is on its way in. */
+  onOffer(from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
+    const {raft, checkpoint} = this.#parts;
+    const isWanted = raft.leaderId === from && meta.index > raft.commitIndex;
+    if (!isWanted || this.#isReceiving || this.#received !== null || this.#isStopped) return null;
+    this.#isReceiving = true;
+    const snapshot = checkpoint.beginImport(meta);
+    // Every way an import can end frees the place for the next offer.
+    return {
+      write: (block, callback) => {
+        snapshot.write(block, error => {
+          if (error !== null) this.#isReceiving = false;
+          callback(error);
+        });
+      },
+      finish: callback => {
+        snapshot.finish(error => {
+          this.#isReceiving = false;
+          callback(error);
+        });
+      },
+      install: () => snapshot.install(),
+      abort: () => {
+        this.#isReceiving = false;
+        snapshot.abort();
+      },
+    };
+  }
+
+  onReceived(from: NodeId, meta: SnapshotMeta, snapshot: SnapshotImport): void {
+    const {raft, checkpointer, scheduleReady} = this.#parts;
+    // The checkpoint being written and the one to be installed must not meet.
+    checkpointer.whenIdle(() => {
+      if (this.#isStopped || raft.leaderId !== from || this.#received !== null) {
+        snapshot.abort();
+        return;
+      }
+      this.#received = {meta, snapshot};
+      raft.step({type: 'snapshot', from, to: raft.id, term: raft.term, meta});
+      scheduleReady();
+    });
+  }
+
+  /** Raft accepted the snapshot: switches the checkpoint directory. Synchronous. */
+  install(meta: SnapshotMeta): boolean {
+    const received = this.#received;
+    if (received?.meta.index !== meta.index) return false;
+    this.#received = null;
+    received.snapshot.install();
+    return true;
+  }
+
+  /** Raft had no use for it (its log already holds the entry): throws the received one away. */
+  discardUnused(): void {
+    const received = this.#received;
+    if (received === null || received.meta.index > this.#parts.raft.commitIndex) return;
+    this.#received = null;
+    received.snapshot.abort();
+  }
+
+  /** While a received snapshot waits to be installed no checkpoint may start. */
+  isInstalling(): boolean {
+    return this.#received !== null;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Replicas compare the hash of their state at the same applied indices. A majority decides: a
+ * replica that differs from it has diverged and must not serve. Without a majority nobody is
+ * called wrong, and everybody raises the alarm.
+ */
+import type {Logger} from '../base/logger.ts';
+
+/** Hashes are taken at multiples of this. */
+export const stateHashInterval = 1024;
+
+/** Indices remembered, the newest ones. */
+const windowCount = 16;
+
+export class StateHashMonitor {
+  readonly #selfId: string;
+  readonly #logger: Logger;
+  readonly #onDiverged: (detail: string) => void;
+  /** index → (member → hash), in rising order of insertion. */
+  readonly #hashes = new Map<number, Map<string, string>>();
+  readonly #alarmed = new Set<number>();
+
+  constructor(parts: {
+    readonly selfId: string;
+    readonly logger: Logger;
+    readonly onDiverged: (detail: string) => void;
+  }) {
+    this.#selfId = parts.selfId;
+    this.#logger = parts.logger;
+    this.#onDiverged = parts.onDiverged;
+  }
+
+  /** `voterCount`: how many members have a say. */
+  note(
+    id: string,
+    report: {readonly index: number; readonly hash: string},
+    voterCount: number,
+  ): void {
+    if (report.index % stateHashInterval !== 0) return;
+    let hashes = this.#hashes.get(report.index);
+    if (hashes === undefined) {
+      hashes = new Map();
+      this.#hashes.set(report.index, hashes);
+      this.#forgetOldest();
+    }
+    hashes.set(id, report.hash);
+    this.#judge(report.index, hashes, voterCount);
+  }
+
+  #judge(index: number, hashes: ReadonlyMap<string, string>, voterCount: number): void {
+    const own = hashes.get(this.#selfId);
+    if (own === undefined) return;
+    const counts = new Map<string, number>();
+    for (const hash of hashes.values()) counts.set(hash, (counts.get(hash) ?? 0) + 1);
+    if (counts.size === 1) return;
+    for (const [hash, count] of counts) {
+      if (count * 2 <= voterCount) continue;
+      if (hash !== own) this.#onDiverged(`state hash ${own} at index ${index}, majority ${hash}`);
+      return;
+    }
+    if (this.#alarmed.has(index)) return;
+    this.#alarmed.add(index);
+    this.#logger.error(
+      {index, hashes: Object.fromEntries(hashes)},
+      'replicas differ and no majority agrees: stop writing and compare the data directories',
+    );
+  }
+
+  #forgetOldest(): void {
+    if (this.#hashes.size <= windowCount) return;
+    const oldest = Math.min(...this.#hashes.keys());
+    this.#hashes.delete(oldest);
+    this.#alarmed.delete(oldest);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What the leader knows of one other member's log.
+ *
+ * `probe`: the point of agreement is unknown; one append at a time, the next after an answer or
+ * after a heartbeat came back. `replicate`: appends are pipelined within the in-flight window.
+ * `snapshot`: the entries it needs are compacted; nothing is sent until the stream has ended.
+ *
+ * Invariant: 0 ≤ matchIndex < nextIndex; while replicating, every entry below nextIndex was sent.
+ */
+import {assert} from '../base/assert.ts';
+import type {LogIndex, NodeId} from './ids.ts';
+import {indexAfter, logIndex, maxIndex, minIndex, noIndex} from './ids.ts';
+import {Inflights} from './inflights.ts';
+
+export type ProgressState = 'probe' | 'replicate' | 'snapshot';
+
+export class Progress {
+  readonly id: NodeId;
+  readonly inflights: Inflights;
+  /** Durable on the member and equal to the leader's log, inclusive. Never decreases. */
+  matchIndex: LogIndex = noIndex;
+  /** The next entry to send. */
+  nextIndex: LogIndex;
+  state: ProgressState = 'probe';
+  /** Heard from since the last CheckQuorum. */
+  isActive: boolean;
+  /** While probing: an append is out; another one would be wasted. */
+  isProbeSent = false;
+  /** While replicating: ask, with an empty append, whether the sent entries arrived. */
+  mustPing = false;
+  /** Largest commit index an append has told it. */
+  sentCommit: LogIndex = noIndex;
+  /** Largest read round it has confirmed (dissertation §6.4). */
+  confirmedRound = 0;
+
+  constructor(fields: {
+    readonly id: NodeId;
+    readonly nextIndex: LogIndex;
+    readonly isActive: boolean;
+    readonly inflightCountMax: number;
+    readonly inflightSizeBytesMax: number;
+  }) {
+    assert(fields.nextIndex > 0, 'the log begins at 1');
+    this.id = fields.id;
+    this.nextIndex = fields.nextIndex;
+    this.isActive = fields.isActive;
+    this.inflights = new Inflights({
+      countMax: fields.inflightCountMax,
+      sizeBytesMax: fields.inflightSizeBytesMax,
+    });
+  }
+
+  becomeProbe(nextIndex: LogIndex): void {
+    assert(nextIndex > this.matchIndex, `probe at ${nextIndex}, match ${this.matchIndex}`);
+    this.#enter('probe', nextIndex);
+  }
+
+  becomeReplicate(): void {
+    this.#enter('replicate', indexAfter(this.matchIndex));
+  }
+
+  becomeSnapshot(): void {
+    this.#enter('snapshot', this.nextIndex);
+  }
+
+  /** Notes an acknowledgement; true when it says something new. */
+  noteMatch(index: LogIndex): boolean {
+    this.nextIndex = maxIndex(this.nextIndex, indexAfter(index));
+    if (index <= this.matchIndex) return false;
+    this.matchIndex = index;
+    return true;
+  }
+
+  /**
+   * Goes back after a rejection of the append that followed `rejected`; false when the rejection is
+   * stale. `continueAt`: the leader's guess from the hint.
+   */
+  noteRejection(rejected: LogIndex, continueAt: LogIndex): boolean {
+    if (rejected <= this.matchIndex) return false;
+    if (this.state === 'replicate') {
+      this.becomeProbe(indexAfter(this.matchIndex));
+      return true;
+    }
+    if (this.state === 'snapshot' || rejected !== this.nextIndex - 1) return false;
+    this.nextIndex = maxIndex(minIndex(rejected, continueAt), indexAfter(this.matchIndex));
+    this.isProbeSent = false;
+    return true;
+  }
+
+  /** Whether an append would tell the member anything now. */
+  needsAppend(log: {readonly lastIndex: LogIndex; readonly commitIndex: LogIndex}): boolean {
+    switch (this.state) {
+      case 'probe':
+        return !this.isProbeSent;
+      case 'replicate':
+        return (
+          this.mustPing ||
+          (this.nextIndex <= log.lastIndex && !this.inflights.isFull()) ||
+          Math.min(log.commitIndex, this.nextIndex - 1) > this.sentCommit
+        );
+      case 'snapshot':
+        return false;
+    }
+  }
+
+  /** Bookkeeping after an append with entries up to `lastIndex` has been queued. */
+  noteSent(sent: {
+    readonly lastIndex: LogIndex;
+    readonly sizeBytes: number;
+    readonly commitIndex: LogIndex;
+  }): void {
+    assert(sent.lastIndex >= this.nextIndex - 1, `sent ${sent.lastIndex} before next`);
+    this.sentCommit = maxIndex(this.sentCommit, minIndex(sent.commitIndex, sent.lastIndex));
+    if (this.state === 'probe') {
+      this.isProbeSent = true;
+      return;
+    }
+    this.mustPing = false;
+    if (sent.lastIndex < this.nextIndex) return;
+    this.nextIndex = logIndex(sent.lastIndex + 1);
+    this.inflights.add(sent);
+  }
+
+  #enter(state: ProgressState, nextIndex: LogIndex): void {
+    this.state = state;
+    this.nextIndex = nextIndex;
+    this.isProbeSent = false;
+    this.mustPing = false;
+    this.sentCommit = noIndex;
+    this.inflights.reset();
+  }
+}

@@ -1,0 +1,50 @@
+/** The identity record of node/identity-record.ts in the identity file of the data directory. */
+import {RosettaError} from '../base/errors.ts';
+import {readMembers} from '../node/formation-messages.ts';
+import type {IdentityRecord} from '../node/identity-record.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Disk} from '../storage/disk.ts';
+import {damagedFileError, isJsonObject} from '../storage/durable-file.ts';
+import {readIdentity, writeIdentity} from '../storage/identity.ts';
+
+const stages = ['fresh', 'founded', 'adopted', 'member'] as const;
+
+/** A new directory gets the drawn incarnation, durably, before anybody hears of it. */
+export function openIdentity(
+  disk: Disk,
+  file: string,
+  fresh: {readonly id: NodeId; readonly drawIncarnation: () => string},
+): IdentityRecord {
+  const identity = readIdentity(disk, file);
+  if (identity === null) {
+    const record: IdentityRecord = {
+      nodeId: fresh.id,
+      incarnation: fresh.drawIncarnation(),
+      clusterId: null,
+      stage: 'fresh',
+      members: [],
+    };
+    saveIdentity(disk, file, record);
+    return record;
+  }
+  const {nodeId, incarnation, clusterId} = identity;
+  if (nodeId !== fresh.id) {
+    const detail = `${file} belongs to ${nodeId}, not to ${fresh.id}; use -id=${nodeId} or another -data`;
+    throw new RosettaError('INVALID_REQUEST', detail);
+  }
+  const kept = isJsonObject(identity.members) ? identity.members : {};
+  const stage = stages.find(name => name === kept['stage']);
+  const list = kept['members'];
+  const members = Array.isArray(list) && list.length === 0 ? [] : readMembers(list);
+  if (stage === undefined || members === null) throw damagedFileError(file, 'its members');
+  return {nodeId, incarnation, clusterId, stage, members};
+}
+
+/** Durable when it returns. */
+export function saveIdentity(disk: Disk, file: string, record: IdentityRecord): void {
+  const {nodeId, incarnation, clusterId, stage} = record;
+  const members = record.members.map(({id, incarnation: own, listen, http}) => {
+    return {id, incarnation: own, listen, http};
+  });
+  writeIdentity(disk, file, {nodeId, incarnation, clusterId, members: {stage, members}});
+}

@@ -1,0 +1,39 @@
+/** What one running member is given. Sizes in bytes, times in milliseconds. */
+import type {Logger} from '../base/logger.ts';
+import type {Metrics} from '../observe/metrics.ts';
+
+export interface PeerAddress {
+  readonly id: string;
+  /** Raft address, `host:port`. */
+  readonly address: string;
+}
+
+export interface ServerOptions {
+  readonly id: string;
+  /** Raft address to listen on, `host:port`. */
+  readonly listen: string;
+  /** API address to listen on, `host:port`. */
+  readonly http: string;
+  /** The other first members. */
+  readonly peers: readonly PeerAddress[];
+  readonly data: string;
+  readonly join: string | null;
+  readonly rejoin: boolean;
+  readonly advertiseListen: string;
+  readonly advertiseHttp: string;
+  readonly electionTimeoutMs: number;
+  readonly heartbeatMs: number;
+  readonly corsOrigins: readonly string[];
+  readonly historyAgeMs: number;
+  readonly historySizeBytesMax: number;
+  readonly walSegmentSizeBytes: number;
+  readonly logRetentionSizeBytesMax: number;
+  readonly version: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface RunningServer {
+  /** Hands leadership over, finishes what is running, closes everything. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,264 @@
+/** Composition root: options in, a running member out. The only place that knows every part. */
+import {randomBytes} from 'node:crypto';
+import path from 'node:path';
+import {HttpApi} from '../api/http/http-api.ts';
+import type {Address} from '../base/address.ts';
+import {formatAddress, parseAddress} from '../base/address.ts';
+import {must} from '../base/assert.ts';
+import {RosettaError} from '../base/errors.ts';
+import {Prng} from '../base/prng.ts';
+import {KvStateMachine} from '../kv/state-machine.ts';
+import {Node} from '../node/node.ts';
+import {nodeId} from '../raft/ids.ts';
+import type {Member} from '../raft/membership.ts';
+import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
+import {moveDamagedCheckpointAside} from '../storage/checkpoint-directory.ts';
+import type {DataDirectory} from '../storage/data-directory.ts';
+import {openDataDirectory} from '../storage/data-directory.ts';
+import type {Disk} from '../storage/disk.ts';
+import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
+import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
+import {nodeDisk} from '../storage/node-disk.ts';
+import {raiseStartCount} from '../storage/start-count.ts';
+import {StateStore} from '../storage/state-store.ts';
+import {openLog} from '../storage/wal-log-store.ts';
+import {HttpTransport} from '../transport/http-transport.ts';
+import {openIdentity, saveIdentity} from './identity-file.ts';
+import {observedDisk} from './observed-disk.ts';
+import type {RunningServer, ServerOptions} from './server-options.ts';
+import {openStartCounts} from './start-counts.ts';
+import {systemClock} from './system-clock.ts';
+
+/** How long a stop waits for requests that are running, in milliseconds. */
+const drainTimeoutMs = 1_000;
+const drainLookMs = 10;
+
+/**
+ * Rejects with a RosettaError or StorageError of one clear line when the member cannot start.
+ * `onFatal` is called at most once, later, when it cannot go on; the process should exit with 1.
+ */
+export async function startServer(
+  options: ServerOptions,
+  onFatal: (error: Error) => void,
+): Promise<RunningServer> {
+  if (options.join !== null || options.rejoin) {
+    throw new RosettaError('NOT_IMPLEMENTED', '-join and -rejoin are not available yet');
+  }
+  const directory = await lockDirectory(options.data);
+  for (const warning of directory.warnings) options.logger.warn({}, warning);
+  let server: Server;
+  try {
+    server = new Server(options, directory, onFatal);
+  } catch (error) {
+    directory.release();
+    throw error;
+  }
+  try {
+    await server.start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+function lockDirectory(data: string): Promise<DataDirectory> {
+  return new Promise((resolve, reject) => {
+    openDataDirectory(data, (error, directory) => {
+      if (directory === null) reject(error ?? new Error(`cannot open ${data}`));
+      else resolve(directory);
+    });
+  });
+}
+
+class Server implements RunningServer {
+  readonly #options: ServerOptions;
+  readonly #directory: DataDirectory;
+  readonly #transport: HttpTransport;
+  readonly #node: Node;
+  readonly #http: HttpApi;
+  #stopping: Promise<void> | null = null;
+
+  constructor(options: ServerOptions, directory: DataDirectory, onFatal: (error: Error) => void) {
+    this.#options = options;
+    this.#directory = directory;
+    const {logger, metrics} = options;
+    const disk = observedDisk(nodeDisk, systemClock, durationMs => {
+      metrics.fsyncSeconds(durationMs / 1000);
+    });
+    const id = nodeId(options.id);
+    const record = openIdentity(disk, directory.identityFile, {
+      id,
+      drawIncarnation: () => randomBytes(8).toString('hex'),
+    });
+    const self: Member = {
+      id,
+      incarnation: record.incarnation,
+      listen: options.advertiseListen,
+      http: options.advertiseHttp,
+    };
+    const seed = randomBytes(4).readUInt32LE();
+    this.#transport = new HttpTransport({
+      listen: options.listen,
+      clock: systemClock,
+      logger,
+      prng: new Prng(seed),
+    });
+    const checkpoint = openCheckpoint(options, directory);
+    const state = new StateStore(checkpoint);
+    const machine = new KvStateMachine(state);
+    this.#node = new Node({
+      self,
+      record,
+      startCount: raiseStartCount(disk, directory.startCountFile),
+      peers: options.peers,
+      transport: this.#transport,
+      state,
+      machine,
+      checkpoint,
+      openLog: identity => this.#openLog(disk, checkpoint, identity),
+      saveIdentity: changed => saveIdentity(disk, directory.identityFile, changed),
+      startCounts: openStartCounts(disk, path.join(directory.path, 'peers.json')),
+      clock: systemClock,
+      logger,
+      options: options,
+      observer: {
+        onCommitted: count => metrics.committed(count),
+        onElectionStarted: () => metrics.electionStarted(),
+        onLeaderChange: () => metrics.leaderChanged(),
+        onCheckpoint: durationMs => metrics.checkpointSeconds(durationMs / 1000),
+        onSnapshotSent: () => metrics.snapshotSent(),
+        onSnapshotInstalled: () => metrics.snapshotInstalled(),
+      },
+      drawClusterId: () => randomBytes(16).toString('hex'),
+      seed,
+      onFatal,
+    });
+    this.#http = this.#createHttp();
+    this.#bindMetrics();
+  }
+
+  async start(): Promise<void> {
+    const {listen, http, logger, id} = this.#options;
+    await listening('-listen', listen, callback => this.#node.start(callback));
+    await listening('-http', http, callback => this.#http.start(callback));
+    logger.info({id, listen, http, data: this.#directory.path}, 'rosetta is running');
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#node.beginStop();
+    await new Promise<void>(resolve => this.#http.stop(drainTimeoutMs, resolve));
+    const deadlineMs = systemClock.monotonicMs() + drainTimeoutMs;
+    while (!this.#node.isQuiet() && systemClock.monotonicMs() < deadlineMs) {
+      await new Promise<void>(resolve => systemClock.setTimer(drainLookMs, resolve));
+    }
+    await new Promise<void>(resolve => this.#node.stop(resolve));
+    this.#directory.release();
+    this.#options.logger.info({id: this.#options.id}, 'stopped');
+  }
+
+  #openLog(
+    disk: Disk,
+    checkpoint: LmdbCheckpointStore,
+    record: Parameters<ConstructorParameters<typeof Node>[0]['openLog']>[0],
+  ): ReturnType<typeof openLog> {
+    const {logger, walSegmentSizeBytes, logRetentionSizeBytesMax} = this.#options;
+    const opened = openLog({
+      disk,
+      directory: this.#directory.walDirectory,
+      clock: systemClock,
+      identity: {
+        clusterId: must(record.clusterId, 'a log belongs to a cluster'),
+        nodeId: record.nodeId,
+        incarnation: record.incarnation,
+      },
+      checkpoint: checkpoint.meta(),
+      mustExist: record.stage === 'member',
+      options: {
+        segmentSizeBytes: walSegmentSizeBytes,
+        retentionSizeBytesMax: logRetentionSizeBytesMax,
+      },
+    });
+    for (const warning of opened.warnings) logger.warn({}, warning);
+    return opened;
+  }
+
+  #createHttp(): HttpApi {
+    const options = this.#options;
+    const advertised = parseAddress(options.advertiseHttp);
+    return new HttpApi({
+      service: this.#node,
+      address: readAddress(options.http),
+      hostNames: advertised === null ? [] : [advertised.host],
+      corsOrigins: options.corsOrigins,
+      logger: options.logger,
+      clock: systemClock,
+      metricsText: () => options.metrics.text(),
+      observe: (route, method, status, durationMs) => {
+        options.metrics.requestSeconds(route, method, status, durationMs / 1000);
+      },
+    });
+  }
+
+  #bindMetrics(): void {
+    this.#options.metrics.bind({
+      status: () => this.#node.status(),
+      counts: () => this.#node.counts(),
+      members: () => this.#node.members(),
+      peers: () => this.#node.peers(),
+      walPendingSizeBytes: () => this.#node.walPendingSizeBytes(),
+      refusedConnectionCount: () => {
+        return Object.values(this.#transport.counters()).reduce((sum, count) => sum + count, 0);
+      },
+    });
+  }
+}
+
+/**
+ * A damaged checkpoint is moved aside and built anew: from the log, or, in a cluster, from another
+ * member's snapshot. Log, vote and identity stay as they are.
+ */
+function openCheckpoint(options: ServerOptions, directory: DataDirectory): LmdbCheckpointStore {
+  try {
+    return openLmdbCheckpointStore({directory: directory.path});
+  } catch (error) {
+    if (!(error instanceof CheckpointDamagedError)) throw error;
+    const target = moveDamagedCheckpointAside(directory.path);
+    options.logger.warn({error: error.message}, `the damaged checkpoint is kept in ${target}`);
+    return openLmdbCheckpointStore({directory: directory.path});
+  }
+}
+
+function readAddress(text: string): Address {
+  return must(parseAddress(text), `not an address: ${text}`);
+}
+
+/** Resolves when the socket listens; the reason why not is one clear line. */
+function listening(
+  flag: string,
+  address: string,
+  start: (callback: (error: Error | null) => void) => void,
+): Promise<void> {
+  const shown = formatAddress(readAddress(address));
+  return new Promise((resolve, reject) => {
+    start(error => {
+      if (error === null) resolve();
+      else reject(listenError(flag, shown, error));
+    });
+  });
+}
+
+function listenError(flag: string, address: string, error: Error): Error {
+  const code = 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') {
+    const detail = `${flag}=${address}: the port is in use by another process`;
+    return new RosettaError('INVALID_REQUEST', detail, {cause: error});
+  }
+  const detail = `${flag}=${address}: cannot listen there (${error.message})`;
+  return new RosettaError('INVALID_REQUEST', detail, {cause: error});
+}

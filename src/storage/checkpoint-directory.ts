@@ -1,0 +1,118 @@
+/**
+ * The directory `checkpoint/`: which environment is in force, how one replaces another without a
+ * moment in which neither is, and a count of starts that died while opening. Format:
+ * docs/formats.md, "Checkpoint". Runs at start and when a snapshot is installed.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import {assert} from '../base/assert.ts';
+import {checksum} from '../base/checksum.ts';
+import {CheckpointDamagedError} from './checkpoint-row.ts';
+import {syncFile} from './lmdb-environment.ts';
+
+export const dataFileName = 'data.mdb';
+const currentFileName = 'CURRENT';
+const openingFileName = 'OPENING';
+const generationPattern = /^[0-9]{6,12}$/;
+
+/**
+ * Starts in a row that may end while the environment is being opened. One is no proof of damage: a
+ * node may be killed at any moment. LMDB crashes at every start when the file is what kills it.
+ */
+const failedOpenCountMax = 3;
+
+export class CheckpointDirectory {
+  readonly root: string;
+  #newest = 0;
+
+  constructor(dataDirectory: string) {
+    this.root = path.join(dataDirectory, 'checkpoint');
+    fs.mkdirSync(this.root, {recursive: true, mode: 0o700});
+  }
+
+  /** Name of the environment in force; null when none has been chosen. */
+  readCurrent(): string | null {
+    const file = path.join(this.root, currentFileName);
+    let text;
+    try {
+      text = fs.readFileSync(file, 'latin1');
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+      throw error;
+    }
+    const [name = ''] = text.split('\n');
+    if (!generationPattern.test(name) || text !== currentText(name)) {
+      throw new CheckpointDamagedError(file, 'checksum');
+    }
+    return name;
+  }
+
+  /** Durable when it returns. */
+  writeCurrent(name: string): void {
+    assert(generationPattern.test(name), `not a checkpoint directory: ${name}`);
+    const temporary = path.join(this.root, `${currentFileName}.tmp`);
+    fs.writeFileSync(temporary, currentText(name), {mode: 0o600});
+    syncFile(temporary);
+    syncFile(path.join(this.root, name));
+    // The new directory's own entry must be on disk before a file that points to it.
+    syncFile(this.root);
+    fs.renameSync(temporary, path.join(this.root, currentFileName));
+    syncFile(this.root);
+  }
+
+  dataFile(name: string): string {
+    return path.join(this.root, name, dataFileName);
+  }
+
+  generations(): readonly string[] {
+    return fs.readdirSync(this.root).filter(name => generationPattern.test(name));
+  }
+
+  /** A name above all that exist or were handed out before. The directory is not created. */
+  nextGeneration(): string {
+    for (const name of this.generations()) this.#newest = Math.max(this.#newest, Number(name));
+    this.#newest += 1;
+    return String(this.#newest).padStart(6, '0');
+  }
+
+  remove(name: string): void {
+    fs.rmSync(path.join(this.root, name), {recursive: true, force: true});
+  }
+
+  /** Removes every environment but `current`. */
+  removeLeftovers(current: string): void {
+    for (const name of this.generations()) if (name !== current) this.remove(name);
+  }
+
+  /** Call before LMDB sees the file: throws when the last starts all died in there. */
+  beginOpening(): void {
+    const file = path.join(this.root, openingFileName);
+    let failedCount = 0;
+    if (fs.existsSync(file)) failedCount = Number(fs.readFileSync(file, 'latin1'));
+    if (failedCount >= failedOpenCountMax) {
+      throw new CheckpointDamagedError(this.root, `${failedCount} starts died while opening it`);
+    }
+    fs.writeFileSync(file, String(failedCount + 1), {mode: 0o600});
+  }
+
+  endOpening(): void {
+    fs.rmSync(path.join(this.root, openingFileName), {force: true});
+  }
+}
+
+/**
+ * Renames `checkpoint/`, so that the next opening begins with an empty one; the log is untouched. At
+ * most one damaged checkpoint is kept. Returns where it is.
+ */
+export function moveDamagedCheckpointAside(dataDirectory: string): string {
+  const target = path.join(dataDirectory, 'checkpoint.damaged');
+  fs.rmSync(target, {recursive: true, force: true});
+  fs.renameSync(path.join(dataDirectory, 'checkpoint'), target);
+  syncFile(dataDirectory);
+  return target;
+}
+
+function currentText(name: string): string {
+  const sum = checksum(Buffer.from(name, 'latin1')).toString(16).padStart(8, '0');
+  return `${name}\n${sum}\n`;
+}

@@ -1,0 +1,49 @@
+/**
+ * What the main thread and the checkpoint's thread say to each other. Requests are answered in any
+ * order, each exactly once; requests of one kind are performed in the order they were sent.
+ */
+import type {SharedRecords} from './packed-records.ts';
+
+export type CheckpointRequest =
+  /** From now on writes go to this environment; the one before is closed and `remove`d. */
+  | {readonly type: 'open'; readonly path: string; readonly remove: string | null}
+  /** `meta` as encodeMeta returns it. */
+  | {readonly type: 'write'; readonly records: SharedRecords; readonly meta: Uint8Array}
+  /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
+  | {readonly type: 'export'; readonly streamId: number; readonly directory: string}
+  /** Answered with the next block, null after the last. */
+  | {readonly type: 'readBlock'; readonly streamId: number}
+  | {readonly type: 'closeExport'; readonly streamId: number}
+  | {
+      readonly type: 'beginImport';
+      readonly streamId: number;
+      readonly path: string;
+      readonly meta: Uint8Array;
+    }
+  | {readonly type: 'importBlock'; readonly streamId: number; readonly block: Uint8Array}
+  | {readonly type: 'finishImport'; readonly streamId: number}
+  /** Removes what was written, `directory` included. */
+  | {readonly type: 'abortImport'; readonly streamId: number; readonly directory: string}
+  /** Closes everything; the thread ends after its answer. */
+  | {readonly type: 'close'};
+
+export interface CheckpointRequestMessage {
+  readonly id: number;
+  readonly request: CheckpointRequest;
+}
+
+export interface CheckpointError {
+  readonly message: string;
+  /** `ENOSPC`, or null for everything else. */
+  readonly code: string | null;
+  /** The file that is damaged, null if none is. */
+  readonly damagedPath: string | null;
+}
+
+export interface CheckpointReply {
+  readonly id: number;
+  readonly error: CheckpointError | null;
+  /** A block or a meta, depending on the request. */
+  readonly bytes: Uint8Array | null;
+  readonly sizeBytes: number;
+}

@@ -1,0 +1,316 @@
+/**
+ * The thread that writes checkpoints, copies them for other members and builds received ones, so
+ * that none of it stops the main thread. The only writer of the environment. It sorts what it
+ * writes: neighbouring rows share pages.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import {parentPort} from 'node:worker_threads';
+import {assert, must, unreachable} from '../base/assert.ts';
+import {
+  CheckpointDamagedError,
+  decodeMeta,
+  encodeMeta,
+  firstStoreRowKey,
+} from './checkpoint-row.ts';
+import type {CheckpointMeta} from './checkpoint-store.ts';
+import type {
+  CheckpointError,
+  CheckpointReply,
+  CheckpointRequest,
+  CheckpointRequestMessage,
+} from './checkpoint-worker-protocol.ts';
+import {dataFileName} from './checkpoint-directory.ts';
+import {LmdbEnvironment, messageOf, syncFile} from './lmdb-environment.ts';
+import type {SharedRecords} from './packed-records.ts';
+import {PackedRecords} from './packed-records.ts';
+import {RecordOrder} from './record-order.ts';
+import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
+
+/** Sorts after every row key: tables end at 0xfe. */
+const rowKeysEnd = Uint8Array.of(0xff);
+/** Below this much free space an I/O error of LMDB, which hides the reason, is taken for ENOSPC. */
+const scarceSpaceBytes = 64 * 1024 * 1024;
+
+const errnoEio = 5;
+const errnoEnospc = 28;
+const errnoEdquot = 122;
+const lmdbMapFull = -30792;
+
+type Answer = Omit<CheckpointReply, 'id' | 'error'>;
+const noAnswer: Answer = {bytes: null, sizeBytes: 0};
+
+class ExportStream {
+  readonly meta: CheckpointMeta;
+  readonly #directory: string;
+  readonly #environment: LmdbEnvironment;
+  readonly #encoder = new SnapshotEncoder();
+  #lastKey: Uint8Array | null = null;
+  #state: 'header' | 'rows' | 'done' = 'header';
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    const file = path.join(directory, dataFileName);
+    this.#environment = new LmdbEnvironment(file, {isReadOnly: true});
+    try {
+      this.meta = must(this.#environment.readMeta(), 'a copy has a format row');
+    } catch (error) {
+      this.#environment.close();
+      throw error;
+    }
+  }
+
+  next(): Uint8Array | null {
+    switch (this.#state) {
+      case 'header':
+        this.#state = 'rows';
+        return this.#encoder.header(this.meta);
+      case 'rows': {
+        if (!this.#encoder.isFull()) this.#fill();
+        const block = this.#encoder.takeRows();
+        if (block !== null) return block;
+        this.#state = 'done';
+        return this.#encoder.end();
+      }
+      case 'done':
+        return null;
+      default:
+        return unreachable(this.#state);
+    }
+  }
+
+  close(): void {
+    this.#environment.close();
+    fs.rmSync(this.#directory, {recursive: true, force: true});
+  }
+
+  #fill(): void {
+    const start = this.#lastKey ?? firstStoreRowKey;
+    let lastKey = this.#lastKey;
+    this.#environment.scan(
+      {start, end: rowKeysEnd, isReverse: false},
+      (rowKey, value) => {
+        this.#encoder.addRow(rowKey, value);
+        lastKey = rowKey;
+        return !this.#encoder.isFull();
+      },
+      {isStartExclusive: lastKey !== null},
+    );
+    // LMDB hands out a copy of each key, so the last one may be kept.
+    this.#lastKey = lastKey;
+  }
+}
+
+class ImportStream {
+  readonly #environment: LmdbEnvironment;
+  readonly #meta: CheckpointMeta;
+  readonly #decoder: SnapshotDecoder;
+
+  constructor(file: string, meta: CheckpointMeta) {
+    this.#meta = meta;
+    fs.mkdirSync(path.dirname(file), {mode: 0o700});
+    this.#environment = new LmdbEnvironment(file, {isUnsynced: true});
+    this.#decoder = new SnapshotDecoder(meta, (rowKey, value) => {
+      assert((rowKey[0] ?? 0) > 0, 'a row of the checkpoint itself');
+      this.#environment.append(rowKey, value);
+    });
+  }
+
+  takeBlock(block: Uint8Array): void {
+    this.#environment.transaction(() => this.#decoder.takeBlock(block));
+  }
+
+  /** Durable when it returns. */
+  finish(): void {
+    if (!this.#decoder.isComplete) throw new Error('the snapshot ends early');
+    this.#environment.transaction(() => this.#environment.putMeta(this.#meta));
+    this.#environment.padFile();
+    this.#environment.close();
+    syncFile(this.#environment.path);
+    syncFile(path.dirname(this.#environment.path));
+  }
+
+  close(): void {
+    this.#environment.close();
+  }
+}
+
+class CheckpointWorker {
+  #environment: LmdbEnvironment | null = null;
+  readonly #exports = new Map<number, ExportStream>();
+  readonly #imports = new Map<number, ImportStream>();
+  /** Copies under way in LMDB's thread: an environment is not closed under them. */
+  readonly #copies = new Set<Promise<void>>();
+
+  /** The answer, or a promise of it for what LMDB does in its own thread. */
+  perform(request: CheckpointRequest): Answer | Promise<Answer> {
+    switch (request.type) {
+      case 'open':
+        return this.#open(request.path, request.remove);
+      case 'write':
+        return this.#write(request.records, request.meta);
+      case 'export':
+        return this.#export(request.streamId, request.directory);
+      case 'readBlock':
+        return {bytes: this.#exportStream(request.streamId).next(), sizeBytes: 0};
+      case 'closeExport':
+        this.#exports.get(request.streamId)?.close();
+        this.#exports.delete(request.streamId);
+        return noAnswer;
+      case 'beginImport':
+        this.#imports.set(
+          request.streamId,
+          new ImportStream(request.path, decodeMeta(request.meta)),
+        );
+        return noAnswer;
+      case 'importBlock':
+        this.#importStream(request.streamId).takeBlock(request.block);
+        return noAnswer;
+      case 'finishImport':
+        this.#importStream(request.streamId).finish();
+        this.#imports.delete(request.streamId);
+        return noAnswer;
+      case 'abortImport':
+        this.#imports.get(request.streamId)?.close();
+        this.#imports.delete(request.streamId);
+        fs.rmSync(request.directory, {recursive: true, force: true});
+        return noAnswer;
+      case 'close':
+        return this.#close();
+      default:
+        return unreachable(request);
+    }
+  }
+
+  #open(file: string, remove: string | null): Answer {
+    const replaced = this.#environment;
+    this.#environment = new LmdbEnvironment(file);
+    this.#afterCopies(() => {
+      replaced?.close();
+      if (remove !== null) fs.rmSync(remove, {recursive: true, force: true});
+    }).catch(() => undefined);
+    return noAnswer;
+  }
+
+  #write(shared: SharedRecords, meta: Uint8Array): Answer {
+    const environment = must(this.#environment, 'no environment');
+    const records = PackedRecords.fromShared(shared);
+    const order = new RecordOrder(records);
+    for (let id = 0; id < records.recordCount; id++) order.add(id);
+    order.update();
+    try {
+      environment.transaction(() => {
+        for (const id of order.sortedView()) {
+          if (records.isDeleted(id)) environment.remove(records.keyView(id));
+          else environment.put(records.keyView(id), records.valueView(id));
+        }
+        environment.putMeta(decodeMeta(meta));
+      });
+    } catch (error) {
+      throw withSpaceVerdict(error, environment.path);
+    }
+    environment.padFile();
+    return noAnswer;
+  }
+
+  async #export(streamId: number, directory: string): Promise<Answer> {
+    const environment = must(this.#environment, 'no environment');
+    fs.mkdirSync(directory, {recursive: true, mode: 0o700});
+    const file = path.join(directory, dataFileName);
+    try {
+      await this.#copy(environment, file);
+      const stream = new ExportStream(directory);
+      this.#exports.set(streamId, stream);
+      return {bytes: encodeMeta(stream.meta), sizeBytes: fs.statSync(file).size};
+    } catch (error) {
+      fs.rmSync(directory, {recursive: true, force: true});
+      throw withSpaceVerdict(error, environment.path);
+    }
+  }
+
+  async #copy(environment: LmdbEnvironment, file: string): Promise<void> {
+    const copy = environment.copyTo(file);
+    this.#copies.add(copy);
+    try {
+      await copy;
+    } finally {
+      this.#copies.delete(copy);
+    }
+  }
+
+  async #afterCopies(action: () => void): Promise<void> {
+    await Promise.allSettled(this.#copies);
+    action();
+  }
+
+  async #close(): Promise<Answer> {
+    await this.#afterCopies(() => {
+      for (const stream of this.#exports.values()) stream.close();
+      for (const stream of this.#imports.values()) stream.close();
+      this.#environment?.close();
+      this.#environment = null;
+    });
+    return noAnswer;
+  }
+
+  #exportStream(streamId: number): ExportStream {
+    return must(this.#exports.get(streamId), `no export ${streamId}`);
+  }
+
+  #importStream(streamId: number): ImportStream {
+    return must(this.#imports.get(streamId), `no import ${streamId}`);
+  }
+}
+
+/** LMDB reports a full disk as an I/O error when a write came out short. */
+function withSpaceVerdict(error: unknown, file: string): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const {code} = error;
+  const isShortWrite = code === errnoEio && freeBytes(file) < scarceSpaceBytes;
+  if (code === errnoEnospc || code === errnoEdquot || code === lmdbMapFull || isShortWrite) {
+    return Object.assign(new Error(`no space for the checkpoint: ${error.message}`), {
+      code: 'ENOSPC',
+    });
+  }
+  return error;
+}
+
+function freeBytes(file: string): number {
+  const {bavail, bsize} = fs.statfsSync(path.dirname(file));
+  return bavail * bsize;
+}
+
+function describeError(error: unknown): CheckpointError {
+  const damagedPath = error instanceof CheckpointDamagedError ? error.path : null;
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  return {message: messageOf(error), code: typeof code === 'string' ? code : null, damagedPath};
+}
+
+/** Bytes that own all of their memory move to the other thread instead of being copied. */
+function transferable(bytes: Uint8Array | null): ArrayBuffer[] {
+  const buffer = bytes?.buffer;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === bytes?.length ? [buffer] : [];
+}
+
+const port = must(parentPort, 'checkpoint-worker runs as a worker thread');
+const worker = new CheckpointWorker();
+
+port.on('message', ({id, request}: CheckpointRequestMessage) => {
+  const succeed = (answer: Answer): void => {
+    const reply: CheckpointReply = {id, error: null, ...answer};
+    port.postMessage(reply, transferable(answer.bytes));
+    // With its last port closed the thread ends by itself.
+    if (request.type === 'close') port.close();
+  };
+  const fail = (error: unknown): void => {
+    const reply: CheckpointReply = {id, error: describeError(error), ...noAnswer};
+    port.postMessage(reply);
+  };
+  try {
+    const answer = worker.perform(request);
+    if (answer instanceof Promise) answer.then(succeed, fail);
+    else succeed(answer);
+  } catch (error) {
+    fail(error);
+  }
+});

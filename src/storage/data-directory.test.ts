@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {test} from 'node:test';
+import type {DataDirectory} from './data-directory.ts';
+import {openDataDirectory} from './data-directory.ts';
+import {StorageError} from './storage-error.ts';
+
+function opened(directory: string): Promise<DataDirectory> {
+  return new Promise((resolve, reject) => {
+    openDataDirectory(directory, (error, data) => {
+      if (data === null) reject(error ?? new Error('neither error nor directory'));
+      else resolve(data);
+    });
+  });
+}
+
+function withTemporary(body: (root: string) => Promise<void>): () => Promise<void> {
+  return async () => {
+    const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-data-'));
+    try {
+      await body(root);
+    } finally {
+      fs.rmSync(root, {recursive: true, force: true});
+    }
+  };
+}
+
+test(
+  'a new directory gets its layout, for this user only',
+  withTemporary(async root => {
+    const data = await opened(path.join(root, 'a', 'b'));
+    for (const directory of [data.path, data.walDirectory, data.checkpointDirectory]) {
+      assert.equal(fs.statSync(directory).mode & 0o777, 0o700);
+    }
+    assert.deepEqual(fs.readdirSync(data.temporaryDirectory), []);
+    assert.deepEqual(data.warnings, []);
+    data.release();
+  }),
+);
+
+test(
+  'a second opener is told who holds the directory, and gets in after the release',
+  withTemporary(async root => {
+    const first = await opened(root);
+    await assert.rejects(opened(root), (error: unknown) => {
+      assert.ok(error instanceof StorageError);
+      assert.match(error.message, new RegExp(`in use by process ${process.pid} `));
+      assert.ok(error.message.includes(root));
+      return true;
+    });
+    first.release();
+    const second = await opened(root);
+    second.release();
+  }),
+);
+
+test(
+  'a process that is killed leaves the directory free',
+  withTemporary(async root => {
+    const module = new URL('./data-directory.js', import.meta.url).href;
+    const script = `
+      import {openDataDirectory} from ${JSON.stringify(module)};
+      openDataDirectory(${JSON.stringify(root)}, error => {
+        process.stdout.write(error === null ? 'held' : error.message);
+        setInterval(() => undefined, 1000);
+      });`;
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [chunk] = (await once(holder.stdout, 'data')) as [Buffer];
+    assert.equal(chunk.toString(), 'held');
+    await assert.rejects(opened(root), new RegExp(`in use by process ${holder.pid ?? 0} `));
+    const exited = once(holder, 'exit');
+    holder.kill('SIGKILL');
+    await exited;
+    const data = await opened(root);
+    data.release();
+  }),
+);
+
+test(
+  'what is not a directory, or open to others, is said by name',
+  withTemporary(async root => {
+    const file = path.join(root, 'file');
+    fs.writeFileSync(file, '');
+    await assert.rejects(opened(file), new RegExp(`${file} cannot be used`));
+    const shared = path.join(root, 'shared');
+    fs.mkdirSync(shared);
+    fs.chmodSync(shared, 0o777);
+    const data = await opened(shared);
+    assert.equal(data.warnings.length, 1);
+    assert.match(data.warnings[0] ?? '', /chmod 700/);
+    data.release();
+  }),
+);
+
+test(
+  'a directory that cannot be written is said by name',
+  {skip: process.getuid?.() === 0 ? 'root may write everything' : false},
+  withTemporary(async root => {
+    const locked = path.join(root, 'locked');
+    fs.mkdirSync(locked, {mode: 0o500});
+    await assert.rejects(opened(locked), new RegExp(`${locked} cannot be used`));
+  }),
+);

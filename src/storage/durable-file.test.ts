@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {FakeDisk} from '../../test/sim/fake-disk.ts';
+import {must} from '../base/assert.ts';
+import {Prng} from '../base/prng.ts';
+import {nodeId} from '../raft/ids.ts';
+import {readDurableFile, writeDurableFile} from './durable-file.ts';
+import {readIdentity, writeIdentity} from './identity.ts';
+import {raiseStartCount, readStartCount} from './start-count.ts';
+import {StorageError} from './storage-error.ts';
+
+const identity = {
+  clusterId: null,
+  nodeId: nodeId('node1'),
+  incarnation: '0123456789abcdef',
+  members: null,
+};
+
+function makeDisk(): FakeDisk {
+  const disk = new FakeDisk();
+  disk.makeDirectorySync('/data');
+  return disk;
+}
+
+test('an identity is null before it is written and the same afterwards', () => {
+  const disk = makeDisk();
+  assert.equal(readIdentity(disk, '/data/identity.json'), null);
+  writeIdentity(disk, '/data/identity.json', identity);
+  assert.deepEqual(readIdentity(disk, '/data/identity.json'), identity);
+  const formed = {...identity, clusterId: 'c1', members: [{id: 'node1'}]};
+  writeIdentity(disk, '/data/identity.json', formed);
+  assert.deepEqual(readIdentity(disk, '/data/identity.json'), formed);
+});
+
+test('a damaged identity is refused, whatever bit is wrong', () => {
+  const disk = makeDisk();
+  writeIdentity(disk, '/data/identity.json', identity);
+  const content = disk.content('/data/identity.json');
+  // The last byte is the line's end, which means nothing.
+  for (let at = 0; at < content.length - 1; at++) {
+    const bytes = new Uint8Array(content);
+    bytes[at] = must(bytes[at], 'a byte') ^ 0x02;
+    disk.replace('/data/identity.json', bytes);
+    assert.throws(() => readIdentity(disk, '/data/identity.json'), StorageError, `byte ${at}`);
+  }
+  disk.replace('/data/identity.json', new Uint8Array(0));
+  assert.throws(() => readIdentity(disk, '/data/identity.json'), /is damaged/);
+});
+
+test('the start count rises at every start, also after a crash', () => {
+  const disk = makeDisk();
+  const prng = new Prng(5);
+  assert.equal(readStartCount(disk, '/data/start-count.json'), 0);
+  for (let count = 1; count <= 20; count++) {
+    assert.equal(raiseStartCount(disk, '/data/start-count.json'), count);
+    disk.crash(prng);
+  }
+});
+
+test('a crash while a file is replaced leaves the old content or the new', () => {
+  for (let seed = 1; seed <= 50; seed++) {
+    const disk = makeDisk();
+    writeDurableFile(disk, '/data/f', {value: 1});
+    disk.changesLeft = seed % 7;
+    try {
+      writeDurableFile(disk, '/data/f', {value: 2});
+    } catch {
+      // The crash below decides what is left.
+    }
+    disk.changesLeft = Number.POSITIVE_INFINITY;
+    disk.crash(new Prng(seed));
+    const content = readDurableFile(disk, '/data/f');
+    assert.ok(
+      JSON.stringify(content) === '{"value":1}' || JSON.stringify(content) === '{"value":2}',
+    );
+  }
+});

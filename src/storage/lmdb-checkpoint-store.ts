@@ -1,0 +1,260 @@
+/**
+ * The checkpoint in LMDB. This thread only reads; everything that writes or copies happens in the
+ * checkpoint's own thread, in the order it was asked for. What was opened at start is trusted as
+ * far as its checksums go: a damaged row throws CheckpointDamagedError from the read that meets it.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import {assert, must} from '../base/assert.ts';
+import type {RowRange} from '../kv/rows.ts';
+import {noIndex, noTerm} from '../raft/ids.ts';
+import {emptyMembership} from '../raft/membership.ts';
+import {CheckpointDirectory} from './checkpoint-directory.ts';
+import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
+import type {
+  CheckpointMeta,
+  CheckpointStore,
+  SnapshotExport,
+  SnapshotImport,
+} from './checkpoint-store.ts';
+import {CheckpointThread} from './checkpoint-thread.ts';
+import {checkFileLength, LmdbEnvironment} from './lmdb-environment.ts';
+import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
+import type {FrozenOverlay} from './overlay.ts';
+
+const emptyMeta: CheckpointMeta = {index: noIndex, term: noTerm, membership: emptyMembership};
+const exportPrefix = 'snapshot-';
+
+export interface LmdbCheckpointOptions {
+  /** The data directory; `checkpoint/` and `tmp/` in it are used. */
+  readonly directory: string;
+}
+
+/**
+ * Opens the checkpoint, an empty one in a new data directory. Synchronous; throws
+ * CheckpointDamagedError, see moveDamagedCheckpointAside.
+ */
+export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbCheckpointStore {
+  const temporary = path.join(options.directory, 'tmp');
+  fs.mkdirSync(temporary, {recursive: true, mode: 0o700});
+  for (const name of fs.readdirSync(temporary)) {
+    if (!name.startsWith(exportPrefix)) continue;
+    fs.rmSync(path.join(temporary, name), {recursive: true, force: true});
+  }
+  const directory = new CheckpointDirectory(options.directory);
+  const current = directory.readCurrent() ?? createFirst(directory);
+  directory.beginOpening();
+  const opened = openEnvironment(directory.dataFile(current));
+  directory.endOpening();
+  directory.removeLeftovers(current);
+  return new LmdbCheckpointStore({directory, current, temporary, ...opened});
+}
+
+/** What the store is made of, once its environment is open. */
+interface OpenedCheckpoint {
+  readonly directory: CheckpointDirectory;
+  readonly current: string;
+  readonly temporary: string;
+  readonly environment: LmdbEnvironment;
+  readonly meta: CheckpointMeta;
+}
+
+export class LmdbCheckpointStore implements CheckpointStore {
+  readonly #directory: CheckpointDirectory;
+  readonly #temporary: string;
+  readonly #thread = new CheckpointThread();
+  #current: string;
+  #environment: LmdbEnvironment;
+  #meta: CheckpointMeta;
+  #isWriting = false;
+  #isClosed = false;
+  #nextStreamId = 1;
+  /** Why nothing more is written. */
+  #failure: Error | null = null;
+
+  /** Use openLmdbCheckpointStore. */
+  constructor(opened: OpenedCheckpoint) {
+    this.#directory = opened.directory;
+    this.#temporary = opened.temporary;
+    this.#current = opened.current;
+    this.#environment = opened.environment;
+    this.#meta = opened.meta;
+    this.#openInThread(null);
+  }
+
+  meta(): CheckpointMeta {
+    return this.#meta;
+  }
+
+  /** Bytes of the data file. */
+  sizeBytes(): number {
+    return fs.statSync(this.#environment.path).size;
+  }
+
+  get(rowKey: Uint8Array): Uint8Array | undefined {
+    return this.#environment.get(rowKey);
+  }
+
+  scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
+    this.#environment.scan(range, visit);
+  }
+
+  write(
+    frozen: FrozenOverlay,
+    meta: CheckpointMeta,
+    callback: (error: Error | null) => void,
+  ): void {
+    assert(!this.#isWriting, 'one write at a time');
+    assert(!this.#isClosed, 'the checkpoint is closed');
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      process.nextTick(() => callback(failure));
+      return;
+    }
+    this.#isWriting = true;
+    const environment = this.#environment;
+    const records = frozen.share();
+    this.#thread.send({type: 'write', records, meta: encodeMeta(meta)}, error => {
+      this.#isWriting = false;
+      // An installed snapshot has replaced what was written to; nobody waits for it any more.
+      if (environment !== this.#environment) callback(null);
+      else callback(error === null ? this.#adopt(meta) : this.#note(error));
+    });
+  }
+
+  exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void {
+    assert(!this.#isClosed, 'the checkpoint is closed');
+    const streamId = this.#nextStreamId++;
+    const directory = path.join(this.#temporary, `${exportPrefix}${process.pid}-${streamId}`);
+    this.#thread.send({type: 'export', streamId, directory}, (error, answer) => {
+      if (error !== null || answer === null) {
+        callback(error, null);
+        return;
+      }
+      const meta = decodeMeta(must(answer.bytes, 'an export has a meta'));
+      const {sizeBytes} = answer;
+      callback(null, new LmdbSnapshotExport(this.#thread, {streamId, meta, sizeBytes}));
+    });
+  }
+
+  beginImport(meta: CheckpointMeta): SnapshotImport {
+    assert(!this.#isClosed, 'the checkpoint is closed');
+    const streamId = this.#nextStreamId++;
+    const generation = this.#directory.nextGeneration();
+    return new LmdbSnapshotImport(this.#thread, {
+      streamId,
+      meta,
+      path: this.#directory.dataFile(generation),
+      install: () => this.#install(generation, meta),
+    });
+  }
+
+  close(callback: () => void): void {
+    assert(!this.#isClosed, 'the checkpoint is closed twice');
+    this.#isClosed = true;
+    this.#thread.close(() => {
+      this.#environment.close();
+      callback();
+    });
+  }
+
+  /** After the thread's commit: reads see it from here on, and the index proves it. */
+  #adopt(meta: CheckpointMeta): Error | null {
+    try {
+      this.#environment.refresh();
+      const found = this.#environment.readMeta();
+      assert(found?.index === meta.index, `wrote ${meta.index}, read back ${found?.index ?? -1}`);
+      this.#meta = meta;
+      return null;
+    } catch (error) {
+      if (error instanceof CheckpointDamagedError) return this.#note(error);
+      throw error;
+    }
+  }
+
+  /** Every error but a full disk is the last one. */
+  #note(error: Error): Error {
+    const isNoSpace = 'code' in error && error.code === 'ENOSPC';
+    if (!isNoSpace) this.#failure = error;
+    return error;
+  }
+
+  #install(generation: string, meta: CheckpointMeta): void {
+    assert(meta.index > this.#meta.index, `snapshot ${meta.index} over ${this.#meta.index}`);
+    const opened = openEnvironment(this.#directory.dataFile(generation));
+    assert(opened.meta.index === meta.index, `snapshot reads back ${opened.meta.index}`);
+    this.#directory.writeCurrent(generation);
+    const replaced = this.#current;
+    this.#environment.close();
+    this.#environment = opened.environment;
+    this.#meta = opened.meta;
+    this.#current = generation;
+    this.#openInThread(path.join(this.#directory.root, replaced));
+  }
+
+  #openInThread(remove: string | null): void {
+    const file = this.#environment.path;
+    this.#thread.send({type: 'open', path: file, remove}, error => {
+      if (error !== null) this.#note(error);
+    });
+  }
+}
+
+/** The first directory of a new store, holding an empty checkpoint. */
+function createFirst(directory: CheckpointDirectory): string {
+  // Without CURRENT there is at most one directory, from a start that was interrupted right here.
+  for (const name of directory.generations()) {
+    const file = directory.dataFile(name);
+    if (fs.existsSync(file) && !isBlank(file)) {
+      const {environment, meta} = openExisting(file);
+      environment.close();
+      const isFresh = meta === null || meta.index === noIndex;
+      if (!isFresh) throw new CheckpointDamagedError(directory.root, 'CURRENT is missing');
+    }
+    directory.remove(name);
+  }
+  const name = directory.nextGeneration();
+  fs.mkdirSync(path.dirname(directory.dataFile(name)), {mode: 0o700});
+  const environment = new LmdbEnvironment(directory.dataFile(name));
+  environment.transaction(() => environment.putMeta(emptyMeta));
+  environment.padFile();
+  environment.close();
+  directory.writeCurrent(name);
+  return name;
+}
+
+/** A file whose first bytes were lost with the power before anything was relied upon. */
+function isBlank(file: string): boolean {
+  return (
+    fs.statSync(file).size <= blankSizeBytesMax && fs.readFileSync(file).every(byte => byte === 0)
+  );
+}
+
+const blankSizeBytesMax = 64 * 1024;
+
+function openEnvironment(file: string): {
+  readonly environment: LmdbEnvironment;
+  readonly meta: CheckpointMeta;
+} {
+  if (!fs.existsSync(file)) throw new CheckpointDamagedError(file, 'missing');
+  const {environment, meta} = openExisting(file);
+  if (meta !== null) return {environment, meta};
+  environment.close();
+  throw new CheckpointDamagedError(file, 'no format row');
+}
+
+function openExisting(file: string): {
+  readonly environment: LmdbEnvironment;
+  readonly meta: CheckpointMeta | null;
+} {
+  checkFileLength(file);
+  let environment: LmdbEnvironment | null = null;
+  try {
+    environment = new LmdbEnvironment(file);
+    return {environment, meta: environment.readMeta()};
+  } catch (error) {
+    environment?.close();
+    if (error instanceof CheckpointDamagedError) throw error;
+    throw new CheckpointDamagedError(file, 'cannot be opened', error);
+  }
+}

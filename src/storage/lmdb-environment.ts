@@ -1,0 +1,255 @@
+/**
+ * One LMDB environment of checkpoint rows. The main thread opens it to read, the checkpoint's
+ * thread to write: within a process both share the same environment underneath. Damage shows as
+ * CheckpointDamagedError, whether LMDB or a row's checksum noticed it.
+ */
+import fs from 'node:fs';
+import type {RootDatabase} from 'lmdb';
+import {open} from 'lmdb';
+import {assert} from '../base/assert.ts';
+import type {RowRange} from '../kv/rows.ts';
+import {
+  CheckpointDamagedError,
+  decodeMeta,
+  encodeMeta,
+  formatRowKey,
+  openRowView,
+  RowSealer,
+} from './checkpoint-row.ts';
+import type {CheckpointMeta} from './checkpoint-store.ts';
+
+/** Address space, not memory or disk: the map is never moved under a reader. */
+const mapSizeBytes = 2 ** 40;
+
+// Where the two meta pages keep what `checkFileLength` looks at; `struct MDB_meta` after a page
+// header of 24 bytes.
+const metaMagicOffset = 24;
+const metaPageSizeOffset = 48;
+const metaLastPageOffset = 144;
+const metaTransactionOffset = 152;
+const metaSizeBytes = 168;
+const lmdbMagic = 0xbeefc0de;
+
+/** Pages that LMDB may number and never write: freed again in the transaction that took them. */
+const unwrittenPageCountMax = 1024;
+
+export interface EnvironmentOptions {
+  readonly isReadOnly?: boolean;
+  /** Commits reach the disk with `syncFile` only: for a file that nobody relies on yet. */
+  readonly isUnsynced?: boolean;
+}
+
+export class LmdbEnvironment {
+  readonly path: string;
+  readonly #database: RootDatabase<Buffer, Uint8Array>;
+  readonly #sealer = new RowSealer();
+
+  constructor(path: string, options: EnvironmentOptions = {}) {
+    this.path = path;
+    this.#database = open<Buffer, Uint8Array>({
+      path,
+      noSubdir: true,
+      keyEncoding: 'binary',
+      encoding: 'binary',
+      mapSize: mapSizeBytes,
+      // Otherwise a commit would be visible before it is durable.
+      overlappingSync: false,
+      noSync: options.isUnsynced === true,
+      readOnly: options.isReadOnly === true,
+    });
+    // LMDB creates files that others may read.
+    if (options.isReadOnly !== true) {
+      for (const file of [path, `${path}-lock`]) fs.chmodSync(file, 0o600);
+    }
+  }
+
+  /** Forgets the cached read transaction: the next read sees the newest commit. */
+  refresh(): void {
+    this.#database.resetReadTxn();
+  }
+
+  /** A view that is valid until the next call of any environment; undefined: no such row. */
+  get(rowKey: Uint8Array): Uint8Array | undefined {
+    const stored = this.#guard(() => this.#database.getBinaryFast(rowKey));
+    return stored === undefined ? undefined : this.#open(rowKey, stored);
+  }
+
+  /** As RowReader.scan. */
+  scan(
+    range: RowRange,
+    visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean,
+    options: {readonly isStartExclusive: boolean} = {isStartExclusive: false},
+  ): void {
+    const rows = this.#database
+      .getRange(
+        range.isReverse
+          ? {
+              start: range.end,
+              exclusiveStart: true,
+              end: range.start,
+              inclusiveEnd: true,
+              reverse: true,
+            }
+          : {start: range.start, end: range.end, exclusiveStart: options.isStartExclusive},
+      )
+      [Symbol.iterator]();
+    for (;;) {
+      const step = this.#guard(() => rows.next());
+      if (step.done === true) return;
+      const {key, value} = step.value;
+      if (!visit(key, this.#open(key, value))) {
+        rows.return?.();
+        return;
+      }
+    }
+  }
+
+  /** Null: there is no format row. */
+  readMeta(): CheckpointMeta | null {
+    const row = this.get(formatRowKey);
+    if (row === undefined) return null;
+    try {
+      return decodeMeta(row);
+    } catch (error) {
+      throw new CheckpointDamagedError(this.path, 'format row', error);
+    }
+  }
+
+  /** Everything `write` puts and removes becomes durable as a whole, or nothing does. */
+  transaction(write: () => void): void {
+    this.#database.transactionSync(write);
+  }
+
+  /** Inside `transaction` only. */
+  put(rowKey: Uint8Array, value: Uint8Array): void {
+    this.#database.putSync(rowKey, this.#sealer.sealView(rowKey, value) as Buffer);
+  }
+
+  /** Inside `transaction` only; faster than `put`. `rowKey` is above all keys there are. */
+  append(rowKey: Uint8Array, value: Uint8Array): void {
+    const sealed = this.#sealer.sealView(rowKey, value) as Buffer;
+    this.#database.putSync(rowKey, sealed, {append: true});
+  }
+
+  /** Inside `transaction` only. */
+  remove(rowKey: Uint8Array): void {
+    this.#database.removeSync(rowKey);
+  }
+
+  /** Inside `transaction` only. */
+  putMeta(meta: CheckpointMeta): void {
+    this.put(formatRowKey, encodeMeta(meta));
+  }
+
+  /** A compact copy of the last commit. Runs in LMDB's own thread. */
+  copyTo(path: string): Promise<void> {
+    return this.#database.backup(path, true);
+  }
+
+  /** Makes the file as long as its meta page says, which `checkFileLength` relies on. */
+  padFile(): void {
+    const missing = missingFileLength(this.path);
+    if (missing !== null && missing.hasBytes < missing.wantsBytes) {
+      fs.truncateSync(this.path, missing.wantsBytes);
+    }
+  }
+
+  close(): void {
+    // Closing is synchronous as long as nothing was written asynchronously, and nothing ever is.
+    this.#database.close().catch(() => undefined);
+  }
+
+  #open(rowKey: Uint8Array, stored: Uint8Array): Uint8Array {
+    const value = openRowView(rowKey, stored);
+    if (value === null) {
+      const name = Buffer.from(rowKey.subarray(0, 64)).toString('hex');
+      throw new CheckpointDamagedError(this.path, `checksum of row ${name}`);
+    }
+    return value;
+  }
+
+  #guard<Result>(read: () => Result): Result {
+    try {
+      return read();
+    } catch (error) {
+      throw new CheckpointDamagedError(this.path, messageOf(error), error);
+    }
+  }
+}
+
+/**
+ * Refuses a file that is shorter than its meta page says, before LMDB maps it: a read behind the
+ * end of a mapped file kills the process.
+ */
+export function checkFileLength(path: string): void {
+  const length = missingFileLength(path);
+  if (length === null) throw new CheckpointDamagedError(path, 'no valid meta page');
+  const {hasBytes, wantsBytes, pageSize} = length;
+  if (hasBytes >= wantsBytes) return;
+  if (wantsBytes - hasBytes > unwrittenPageCountMax * pageSize) {
+    throw new CheckpointDamagedError(path, `${hasBytes} bytes of ${wantsBytes}`);
+  }
+  // Possibly pages that were never written. If they are in use after all, they read as zeros and
+  // fail their checksum.
+  fs.truncateSync(path, wantsBytes);
+}
+
+export function syncFile(path: string): void {
+  const file = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+interface FileLength {
+  readonly hasBytes: number;
+  readonly wantsBytes: number;
+  readonly pageSize: number;
+}
+
+/** Null: neither meta page is valid. */
+function missingFileLength(path: string): FileLength | null {
+  const file = fs.openSync(path, 'r');
+  try {
+    const hasBytes = fs.fstatSync(file).size;
+    const first = readMetaPage(file, 0);
+    // The second page begins where the first one says; without the first try the usual sizes.
+    const sizes = first === null ? [4096, 16384, 65536] : [first.pageSize];
+    let newest = first;
+    for (const size of sizes) {
+      const second = readMetaPage(file, size);
+      if (second === null || second.pageSize !== size) continue;
+      if (newest === null || second.transaction > newest.transaction) newest = second;
+    }
+    if (newest === null) return null;
+    const {pageSize, lastPage} = newest;
+    return {hasBytes, wantsBytes: (lastPage + 1) * pageSize, pageSize};
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+interface MetaPage {
+  readonly pageSize: number;
+  readonly lastPage: number;
+  readonly transaction: number;
+}
+
+function readMetaPage(file: number, position: number): MetaPage | null {
+  const bytes = Buffer.alloc(metaSizeBytes);
+  if (fs.readSync(file, bytes, 0, metaSizeBytes, position) < metaSizeBytes) return null;
+  if (bytes.readUInt32LE(metaMagicOffset) !== lmdbMagic) return null;
+  const pageSize = bytes.readUInt32LE(metaPageSizeOffset);
+  if (pageSize < 512 || pageSize > 65536) return null;
+  const lastPage = Number(bytes.readBigUInt64LE(metaLastPageOffset));
+  const transaction = Number(bytes.readBigUInt64LE(metaTransactionOffset));
+  if (!Number.isSafeInteger(lastPage * pageSize)) return null;
+  assert(Number.isSafeInteger(transaction) || transaction > 0, 'transaction number');
+  return {pageSize, lastPage, transaction};
+}

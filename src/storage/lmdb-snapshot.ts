@@ -1,0 +1,168 @@
+/**
+ * Snapshots out of and into LMDB, as the main thread sees them: the work is done in the
+ * checkpoint's thread, here are only the order of calls and the blocks read ahead.
+ */
+import path from 'node:path';
+import {assert} from '../base/assert.ts';
+import {encodeMeta} from './checkpoint-row.ts';
+import type {CheckpointMeta, SnapshotExport, SnapshotImport} from './checkpoint-store.ts';
+import type {CheckpointThread} from './checkpoint-thread.ts';
+
+/** Blocks that are asked for before anyone wants them, so that disk and network overlap. */
+const readAheadCount = 2;
+
+export class LmdbSnapshotExport implements SnapshotExport {
+  readonly meta: CheckpointMeta;
+  readonly sizeBytes: number;
+  readonly #thread: CheckpointThread;
+  readonly #streamId: number;
+  readonly #ready: (Uint8Array | null)[] = [];
+  #requestedCount = 0;
+  #waiting: ((error: Error | null, block: Uint8Array | null) => void) | null = null;
+  #failure: Error | null = null;
+  #isAtEnd = false;
+  #isClosed = false;
+
+  constructor(
+    thread: CheckpointThread,
+    options: {
+      readonly streamId: number;
+      readonly meta: CheckpointMeta;
+      readonly sizeBytes: number;
+    },
+  ) {
+    this.#thread = thread;
+    this.#streamId = options.streamId;
+    this.meta = options.meta;
+    this.sizeBytes = options.sizeBytes;
+  }
+
+  next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
+    assert(this.#waiting === null, 'one block at a time');
+    assert(!this.#isClosed, 'the export is closed');
+    this.#waiting = callback;
+    this.#readAhead();
+    // Never from within `next`, or a reader that asks again at once would pile up the stack.
+    if (this.#ready.length > 0 || this.#failure !== null) process.nextTick(() => this.#deliver());
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#waiting = null;
+    this.#thread.send({type: 'closeExport', streamId: this.#streamId}, () => undefined);
+  }
+
+  #readAhead(): void {
+    while (!this.#isAtEnd && this.#requestedCount + this.#ready.length < readAheadCount) {
+      this.#requestedCount += 1;
+      this.#thread.send({type: 'readBlock', streamId: this.#streamId}, (error, answer) => {
+        this.#requestedCount -= 1;
+        if (error !== null) this.#failure ??= error;
+        else this.#accept(answer?.bytes ?? null);
+        this.#deliver();
+      });
+    }
+  }
+
+  #accept(block: Uint8Array | null): void {
+    if (this.#isAtEnd) return;
+    if (block === null) this.#isAtEnd = true;
+    this.#ready.push(block);
+  }
+
+  #deliver(): void {
+    const callback = this.#waiting;
+    if (callback === null || this.#isClosed) return;
+    const block = this.#ready.shift();
+    if (block !== undefined) {
+      this.#waiting = null;
+      // The end is said as often as it is asked for.
+      if (block === null) this.#ready.push(null);
+      callback(null, block);
+    } else if (this.#failure !== null) {
+      this.#waiting = null;
+      callback(this.#failure, null);
+    }
+  }
+}
+
+export class LmdbSnapshotImport implements SnapshotImport {
+  readonly #thread: CheckpointThread;
+  readonly #streamId: number;
+  readonly #directory: string;
+  readonly #install: () => void;
+  #state: 'open' | 'finished' | 'over' = 'open';
+  #failure: Error | null = null;
+
+  constructor(
+    thread: CheckpointThread,
+    options: {
+      readonly streamId: number;
+      readonly meta: CheckpointMeta;
+      readonly path: string;
+      readonly install: () => void;
+    },
+  ) {
+    this.#thread = thread;
+    this.#streamId = options.streamId;
+    this.#directory = path.dirname(options.path);
+    this.#install = options.install;
+    const {streamId, meta} = options;
+    thread.send(
+      {type: 'beginImport', streamId, path: options.path, meta: encodeMeta(meta)},
+      error => {
+        if (error !== null) this.#fail(error);
+      },
+    );
+  }
+
+  write(block: Uint8Array, callback: (error: Error | null) => void): void {
+    assert(this.#state === 'open' || this.#failure !== null, 'the import is over');
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      process.nextTick(() => callback(failure));
+      return;
+    }
+    this.#thread.send({type: 'importBlock', streamId: this.#streamId, block}, error => {
+      callback(error === null ? null : this.#fail(error));
+    });
+  }
+
+  finish(callback: (error: Error | null) => void): void {
+    assert(this.#state === 'open' || this.#failure !== null, 'the import is over');
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      process.nextTick(() => callback(failure));
+      return;
+    }
+    this.#thread.send({type: 'finishImport', streamId: this.#streamId}, error => {
+      if (error === null && this.#state === 'open') this.#state = 'finished';
+      callback(error === null ? null : this.#fail(error));
+    });
+  }
+
+  install(): void {
+    assert(this.#state === 'finished', 'only a finished import is installed');
+    this.#state = 'over';
+    this.#install();
+  }
+
+  abort(): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    const request = {
+      type: 'abortImport',
+      streamId: this.#streamId,
+      directory: this.#directory,
+    } as const;
+    this.#thread.send(request, () => undefined);
+  }
+
+  /** The first error is the one that is told; what was written goes away. */
+  #fail(error: Error): Error {
+    this.#failure ??= error;
+    this.abort();
+    return this.#failure;
+  }
+}

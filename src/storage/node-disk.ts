@@ -1,0 +1,122 @@
+/**
+ * Disk over node:fs. Writes carry their position, because concurrent writes without one arrive in
+ * any order; short writes are continued. Files 0600, directories 0700.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import {assert} from '../base/assert.ts';
+import type {Disk, DiskFile} from './disk.ts';
+
+class NodeDiskFile implements DiskFile {
+  readonly #descriptor: number;
+  #isOpen = true;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  write(bytes: Uint8Array, position: number, callback: (error: Error | null) => void): void {
+    assert(this.#isOpen, 'write to a closed file');
+    fs.write(this.#descriptor, bytes, 0, bytes.length, position, (error, count) => {
+      if (error !== null) callback(error);
+      else if (count === bytes.length) callback(null);
+      else this.write(bytes.subarray(count), position + count, callback);
+    });
+  }
+
+  sync(callback: (error: Error | null) => void): void {
+    assert(this.#isOpen, 'sync of a closed file');
+    fs.fdatasync(this.#descriptor, callback);
+  }
+
+  writeSync(bytes: Uint8Array, position: number): void {
+    assert(this.#isOpen, 'write to a closed file');
+    let done = 0;
+    while (done < bytes.length) {
+      const rest = bytes.length - done;
+      done += fs.writeSync(this.#descriptor, bytes, done, rest, position + done);
+    }
+  }
+
+  syncSync(): void {
+    assert(this.#isOpen, 'sync of a closed file');
+    fs.fsyncSync(this.#descriptor);
+  }
+
+  truncateSync(sizeBytes: number): void {
+    assert(this.#isOpen, 'truncation of a closed file');
+    fs.ftruncateSync(this.#descriptor, sizeBytes);
+  }
+
+  readSync(target: Uint8Array, position: number): number {
+    assert(this.#isOpen, 'read of a closed file');
+    let done = 0;
+    while (done < target.length) {
+      const rest = target.length - done;
+      const count = fs.readSync(this.#descriptor, target, done, rest, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  sizeBytes(): number {
+    assert(this.#isOpen, 'size of a closed file');
+    return fs.fstatSync(this.#descriptor).size;
+  }
+
+  closeSync(): void {
+    assert(this.#isOpen, 'a file is closed once');
+    this.#isOpen = false;
+    fs.closeSync(this.#descriptor);
+  }
+}
+
+class NodeDisk implements Disk {
+  openSync(file: string, mode: 'create' | 'open'): DiskFile {
+    return new NodeDiskFile(fs.openSync(file, mode === 'create' ? 'wx+' : 'r+', 0o600));
+  }
+
+  existsSync(file: string): boolean {
+    return fs.existsSync(file);
+  }
+
+  listSync(directory: string): readonly string[] {
+    return fs.readdirSync(directory).sort();
+  }
+
+  makeDirectorySync(directory: string): void {
+    const created = fs.mkdirSync(directory, {recursive: true, mode: 0o700});
+    if (created === undefined) return;
+    // Each new level is an entry of its parent, which must be durable too.
+    let level = path.resolve(directory);
+    const top = path.dirname(path.resolve(created));
+    while (level !== top) {
+      level = path.dirname(level);
+      this.syncDirectorySync(level);
+    }
+  }
+
+  renameSync(source: string, target: string): void {
+    fs.renameSync(source, target);
+  }
+
+  copySync(source: string, target: string): void {
+    fs.copyFileSync(source, target);
+  }
+
+  removeSync(file: string): void {
+    fs.rmSync(file, {recursive: true, force: true});
+  }
+
+  syncDirectorySync(directory: string): void {
+    const descriptor = fs.openSync(directory, 'r');
+    try {
+      fs.fsyncSync(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  }
+}
+
+export const nodeDisk: Disk = new NodeDisk();

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import {describe, test} from 'node:test';
+import {Prng} from '../base/prng.ts';
+import {Overlay} from './overlay.ts';
+import {PackedRecords} from './packed-records.ts';
+import {RecordOrder} from './record-order.ts';
+
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}
+
+function text(view: Uint8Array | null | undefined): string | null | undefined {
+  return view instanceof Uint8Array ? Buffer.from(view).toString('latin1') : view;
+}
+
+function rowsOf(overlay: Overlay, start: string, end: string, isReverse = false): string[] {
+  const rows: string[] = [];
+  const cursor = overlay.cursor({start: bytes(start), end: bytes(end), isReverse});
+  while (cursor.next()) {
+    const value = cursor.isDeleted() ? 'deleted' : text(cursor.valueView());
+    rows.push(`${text(cursor.keyView()) ?? ''}=${value ?? ''}`);
+  }
+  return rows;
+}
+
+describe('overlay', () => {
+  test('tells an unknown row from a deleted one', () => {
+    const overlay = new Overlay();
+    overlay.put(bytes('a'), bytes('1'));
+    overlay.delete(bytes('b'));
+    assert.equal(text(overlay.get(bytes('a'))), '1');
+    assert.equal(overlay.get(bytes('b')), null);
+    assert.equal(overlay.get(bytes('c')), undefined);
+    overlay.delete(bytes('a'));
+    assert.equal(overlay.get(bytes('a')), null);
+    overlay.put(bytes('a'), bytes(''));
+    assert.equal(text(overlay.get(bytes('a'))), '');
+    assert.equal(overlay.recordCount, 2);
+  });
+
+  test('copies what it is given', () => {
+    const overlay = new Overlay();
+    const key = bytes('key');
+    const value = bytes('value');
+    overlay.put(key, value);
+    key.fill(1);
+    value.fill(1);
+    assert.equal(text(overlay.get(bytes('key'))), 'value');
+  });
+
+  test('one key written over and over takes bounded memory', () => {
+    const overlay = new Overlay();
+    const value = new Uint8Array(200);
+    for (let i = 0; i < 50_000; i++) overlay.put(bytes('the key'), value.subarray(i % 100));
+    assert.equal(overlay.recordCount, 1);
+    assert.ok(overlay.sizeBytes() < 64 * 1024, `${overlay.sizeBytes()} bytes`);
+  });
+
+  test('the bytes of places given up count, so a growing value leads to a checkpoint', () => {
+    const overlay = new Overlay();
+    for (let size = 0; size < 20_000; size += 100) overlay.put(bytes('k'), new Uint8Array(size));
+    assert.ok(overlay.sizeBytes() > 40_000, `${overlay.sizeBytes()} bytes`);
+    assert.equal(overlay.get(bytes('k'))?.length, 19_900);
+  });
+
+  test('holds rows larger than a slab beside small ones', () => {
+    const overlay = new Overlay();
+    overlay.put(bytes('small'), bytes('s'));
+    overlay.put(bytes('large'), new Uint8Array(3_000_000).fill(7));
+    overlay.put(bytes('other'), bytes('o'));
+    assert.equal(overlay.get(bytes('large'))?.length, 3_000_000);
+    assert.equal(overlay.get(bytes('large'))?.[2_999_999], 7);
+    assert.equal(text(overlay.get(bytes('small'))), 's');
+    assert.equal(text(overlay.get(bytes('other'))), 'o');
+  });
+
+  test('cursors include the start, exclude the end and show deletions, in both directions', () => {
+    const overlay = new Overlay();
+    for (const key of ['d', 'b', 'a', 'c', 'bb']) overlay.put(bytes(key), bytes('1'));
+    overlay.delete(bytes('c'));
+    assert.deepEqual(rowsOf(overlay, 'b', 'd'), ['b=1', 'bb=1', 'c=deleted']);
+    assert.deepEqual(rowsOf(overlay, 'b', 'd', true), ['c=deleted', 'bb=1', 'b=1']);
+    assert.deepEqual(rowsOf(overlay, 'e', 'z'), []);
+    assert.deepEqual(rowsOf(overlay, 'd', 'a'), []);
+  });
+
+  test('agrees with a sorted map on random writes, scans in between', () => {
+    const prng = new Prng(20);
+    let overlay = new Overlay();
+    const model = new Map<string, string>();
+    for (let step = 0; step < 6000; step++) {
+      const key = `${'kxm'[prng.uint32() % 3] ?? ''}${prng.uint32() % 2000}`;
+      if (prng.uint32() % 5 === 0) {
+        overlay.delete(bytes(key));
+        model.set(key, 'deleted');
+      } else {
+        const value = 'v'.repeat(prng.uint32() % 40);
+        overlay.put(bytes(key), bytes(value));
+        model.set(key, value);
+      }
+      if (prng.uint32() % 300 !== 0) continue;
+      const isReverse = prng.uint32() % 2 === 0;
+      const expected = [...model]
+        .filter(([name]) => name >= 'k5' && name < 'x7')
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, value]) => `${name}=${value}`);
+      if (isReverse) expected.reverse();
+      assert.deepEqual(rowsOf(overlay, 'k5', 'x7', isReverse), expected);
+      if (prng.uint32() % 6 === 0) {
+        overlay = new Overlay(overlay);
+        model.clear();
+      }
+    }
+  });
+
+  test('another thread reads the same records in the same order', () => {
+    const overlay = new Overlay();
+    for (let i = 0; i < 1000; i++) overlay.put(bytes(`k${(i * 37) % 1000}`), bytes(`${i}`));
+    overlay.delete(bytes('k5'));
+    overlay.freeze();
+    const records = PackedRecords.fromShared(overlay.share());
+    const order = new RecordOrder(records);
+    for (let id = 0; id < records.recordCount; id++) order.add(id);
+    order.update();
+    const seen = [...order.sortedView()].map(
+      id => `${text(records.keyView(id)) ?? ''}=${records.isDeleted(id) ? 'deleted' : ''}`,
+    );
+    const expected: string[] = [];
+    overlay.visit((key, value) => {
+      expected.push(`${text(key) ?? ''}=${value === null ? 'deleted' : ''}`);
+    });
+    assert.deepEqual(seen, expected);
+    assert.equal(seen.length, 1000);
+    assert.ok(seen.includes('k5=deleted'));
+  });
+
+  test('refuses writes once frozen, empty keys, long keys and the reserved table', () => {
+    const overlay = new Overlay();
+    assert.throws(() => overlay.put(new Uint8Array(0), bytes('v')), /key of 0/);
+    assert.throws(() => overlay.put(new Uint8Array(1101).fill(1), bytes('v')), /1101/);
+    assert.throws(() => overlay.put(bytes('\0x'), bytes('v')), /table 0/);
+    assert.throws(() => overlay.share(), /in use/);
+    overlay.freeze();
+    assert.throws(() => overlay.put(bytes('a'), bytes('v')), /frozen/);
+  });
+});

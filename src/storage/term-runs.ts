@@ -1,0 +1,52 @@
+/**
+ * The term of every entry of the log, as runs: terms rise rarely, so a few pairs replace a number
+ * per entry, and raft's term look-ups never touch the disk.
+ */
+import {assert, must} from '../base/assert.ts';
+import type {EntryId} from '../raft/entry.ts';
+import type {LogIndex, Term} from '../raft/ids.ts';
+
+/** Invariant: `runs` rise strictly in index and never fall in term; the first begins at `start`. */
+export class TermRuns {
+  #runs: EntryId[];
+  #last: LogIndex;
+
+  /** `start`: the entry before the first one of the log. */
+  constructor(start: EntryId) {
+    this.#runs = [start];
+    this.#last = start.index;
+  }
+
+  /** Takes the entry after the last one. */
+  push(id: EntryId): void {
+    assert(id.index === this.#last + 1, `entry ${id.index} after ${this.#last}`);
+    const last = must(this.#runs.at(-1), 'a run');
+    assert(id.term >= last.term, `term ${id.term} after ${last.term} at index ${id.index}`);
+    if (id.term !== last.term) this.#runs.push(id);
+    this.#last = id.index;
+  }
+
+  /** Undefined outside of start … last. */
+  at(index: LogIndex): Term | undefined {
+    if (index > this.#last) return undefined;
+    for (let i = this.#runs.length - 1; i >= 0; i--) {
+      const run = must(this.#runs[i], 'a run');
+      if (run.index <= index) return run.term;
+    }
+    return undefined;
+  }
+
+  /** `index` becomes the last; not below the start. */
+  truncateAfter(index: LogIndex): void {
+    assert(index >= must(this.#runs[0], 'a run').index, `truncation to ${index} before the start`);
+    while (must(this.#runs.at(-1), 'a run').index > index) this.#runs.pop();
+    this.#last = index;
+  }
+
+  /** `index`, which must be within, becomes the start. */
+  dropBefore(index: LogIndex): void {
+    const term = must(this.at(index), `index ${index} is not in the log`);
+    const rest = this.#runs.filter(run => run.index > index);
+    this.#runs = [{index, term}, ...rest];
+  }
+}

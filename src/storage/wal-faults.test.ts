@@ -1,0 +1,394 @@
+/** Crashes, damage and failing disks: nothing acknowledged is lost, nothing damaged is served. */
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {
+  allEntries,
+  appended,
+  closed,
+  someEntries,
+  someHardState,
+} from '../../test/contract/log-store-contract.ts';
+import {FakeDisk} from '../../test/sim/fake-disk.ts';
+import {realClock} from '../../test/sim/real-clock.ts';
+import {must} from '../base/assert.ts';
+import type {Clock} from '../base/clock.ts';
+import {Prng} from '../base/prng.ts';
+import type {Entry} from '../raft/entry.ts';
+import {makeEntry} from '../raft/entry.ts';
+import {logIndex, term} from '../raft/ids.ts';
+import {emptyMembership} from '../raft/membership.ts';
+import type {CheckpointMeta} from './checkpoint-store.ts';
+import {StorageError, WalCorruptionError} from './storage-error.ts';
+import type {OpenedLog} from './wal-log-store.ts';
+import {openLog} from './wal-log-store.ts';
+import type {WalOptions} from './wal-options.ts';
+
+const identity = {clusterId: 'c', nodeId: 'node1', incarnation: '0123456789abcdef'};
+const segmentFile = '/wal/0000000000000001.wal';
+const small: Partial<WalOptions> = {
+  segmentSizeBytes: 32 * 1024,
+  fillStepSizeBytes: 8 * 1024,
+  tailSizeBytesMax: 2 * 1024,
+  retentionSizeBytesMax: 0,
+  syncMarkDelayMs: 60_000,
+  retryDelayMs: 2,
+};
+
+function open(
+  disk: FakeDisk,
+  fields: {readonly checkpoint?: CheckpointMeta; readonly clock?: Clock} = {},
+): OpenedLog {
+  const {checkpoint = null, clock = realClock} = fields;
+  return openLog({disk, directory: '/wal', clock, identity, checkpoint, options: small});
+}
+
+/** A disk that holds these files and nothing else, all durable. */
+function copyOf(disk: FakeDisk, changed: ReadonlyMap<string, Uint8Array> = new Map()): FakeDisk {
+  const copy = new FakeDisk();
+  copy.makeDirectorySync('/wal');
+  for (const name of disk.listSync('/wal')) {
+    const file = `/wal/${name}`;
+    copy.openSync(file, 'create').closeSync();
+    copy.replace(file, changed.get(file) ?? disk.content(file));
+  }
+  copy.syncDirectorySync('/wal');
+  return copy;
+}
+
+/** Where the batches of a segment begin, and the end of the last one. */
+function batchOffsets(bytes: Uint8Array): number[] {
+  const buffer = Buffer.from(bytes);
+  const offsets: number[] = [];
+  let at = buffer.readUInt32LE(12);
+  while (buffer.toString('latin1', at, at + 4) === 'RWB1') {
+    offsets.push(at);
+    at += buffer.readUInt32LE(at + 12);
+  }
+  return [...offsets, at];
+}
+
+/** A log of batches of 3 entries whose last batch is not covered by a sync mark. */
+async function crashedLog(batchCount: number): Promise<{disk: FakeDisk; entries: Entry[]}> {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  const entries = someEntries(1, batchCount * 3);
+  for (let i = 0; i < entries.length; i += 3) await appended(store, entries.slice(i, i + 3));
+  const image = copyOf(disk);
+  await closed(store);
+  return {disk: image, entries};
+}
+
+test('a log cut at any byte of its last batch loses that batch and no other', async () => {
+  const {disk, entries} = await crashedLog(4);
+  const content = disk.content(segmentFile);
+  const offsets = batchOffsets(content);
+  const start = must(offsets.at(-2), 'the last batch');
+  const end = must(offsets.at(-1), 'its end');
+  for (let cut = start; cut < end; cut++) {
+    const copy = copyOf(disk, new Map([[segmentFile, content.slice(0, cut)]]));
+    const {store, warnings} = open(copy);
+    // The last bytes may be padding, which carries nothing.
+    assert.deepEqual(allEntries(store), entries.slice(0, 9), `cut at ${cut}`);
+    assert.ok(warnings.length <= 1);
+    const more = someEntries(10, 2, {term: 2});
+    await appended(store, more, someHardState(2));
+    await closed(store);
+    const again = open(copy);
+    assert.deepEqual(allEntries(again.store), [...entries.slice(0, 9), ...more]);
+    assert.deepEqual(again.warnings, []);
+    await closed(again.store);
+  }
+});
+
+test('zeros from any byte of the last batch on are a torn tail', async () => {
+  const {disk, entries} = await crashedLog(3);
+  const content = disk.content(segmentFile);
+  const offsets = batchOffsets(content);
+  const start = must(offsets.at(-2), 'the last batch');
+  const end = must(offsets.at(-1), 'its end');
+  for (let cut = start; cut < end - 8; cut += 3) {
+    const bytes = new Uint8Array(content);
+    bytes.fill(0, cut);
+    const copy = copyOf(disk, new Map([[segmentFile, bytes]]));
+    const {store, warnings} = open(copy);
+    assert.deepEqual(allEntries(store), entries.slice(0, 6), `zeros from ${cut}`);
+    const isVisible = cut >= start + 8;
+    assert.equal(warnings.length, isVisible ? 1 : 0);
+    assert.equal(copy.existsSync(`${segmentFile}.broken`), isVisible);
+    await closed(store);
+  }
+});
+
+test('a flipped bit below the synced position refuses to start, above it is cut', async () => {
+  const {disk, entries} = await crashedLog(6);
+  const content = disk.content(segmentFile);
+  const offsets = batchOffsets(content);
+  const lastStart = must(offsets.at(-2), 'the last batch');
+  const end = must(offsets.at(-1), 'its end');
+  const prng = new Prng(7);
+  for (let i = 0; i < 400; i++) {
+    const at = prng.integer({min: 0, max: end - 1});
+    const bytes = new Uint8Array(content);
+    bytes[at] = must(bytes[at], 'a byte') ^ (1 << prng.integer({min: 0, max: 7}));
+    const copy = copyOf(disk, new Map([[segmentFile, bytes]]));
+    if (at >= lastStart) {
+      const {store} = open(copy);
+      const found = allEntries(store);
+      assert.ok(found.length === 15 || found.length === 18, `flip at ${at}: ${found.length}`);
+      assert.deepEqual(found, entries.slice(0, found.length));
+      await closed(store);
+      continue;
+    }
+    let opened: OpenedLog | null = null;
+    try {
+      opened = open(copy);
+    } catch (error) {
+      assert.ok(error instanceof StorageError, `flip at ${at}: ${String(error)}`);
+      if (error instanceof WalCorruptionError) assert.ok(must(error.offset, 'offset') <= at);
+    }
+    // Padding carries nothing; a flip there may pass, with the whole log intact.
+    if (opened !== null) {
+      assert.deepEqual(allEntries(opened.store), entries, `flip at ${at}`);
+      await closed(opened.store);
+    }
+  }
+});
+
+test('after a sync mark the last batch cannot be lost silently', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  await appended(store, someEntries(1, 3));
+  await closed(store);
+  const content = disk.content(segmentFile);
+  const start = must(batchOffsets(content)[0], 'a batch');
+  const bytes = new Uint8Array(content);
+  bytes[start + 100] = must(bytes[start + 100], 'a byte') ^ 1;
+  const copy = copyOf(disk, new Map([[segmentFile, bytes]]));
+  assert.throws(
+    () => open(copy),
+    (error: unknown) => {
+      assert.ok(error instanceof WalCorruptionError);
+      assert.equal(error.path, segmentFile);
+      assert.equal(error.offset, start);
+      assert.match(error.message, /-rejoin/);
+      return true;
+    },
+  );
+});
+
+test('damage in an older segment refuses to start, whatever it is', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  for (let i = 1; i < 300; i += 5) await appended(store, someEntries(i, 5, {sizeBytes: 300}));
+  const image = copyOf(disk);
+  await closed(store);
+  const names = image.listSync('/wal').map(name => `/wal/${name}`);
+  assert.ok(names.length >= 3);
+  const second = must(names[1], 'a second segment');
+  const content = image.content(second);
+  const offsets = batchOffsets(content);
+  const lastStart = must(offsets.at(-2), 'the last batch');
+  for (const at of [0, 13, 30, must(offsets[0], 'a batch') + 20, lastStart + 9, lastStart + 300]) {
+    const bytes = new Uint8Array(content);
+    bytes[at] = must(bytes[at], 'a byte') ^ 0x10;
+    assert.throws(() => open(copyOf(image, new Map([[second, bytes]]))), WalCorruptionError);
+  }
+  const cut = content.slice(0, lastStart + 10);
+  assert.throws(() => open(copyOf(image, new Map([[second, cut]]))), WalCorruptionError);
+  const without = copyOf(image);
+  without.removeSync(second);
+  assert.throws(() => open(without), WalCorruptionError);
+});
+
+test('what a client writes into a value is never taken for a batch', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  await appended(store, someEntries(1, 2));
+  const content = disk.content(segmentFile);
+  const [start, end] = batchOffsets(content);
+  // Whole batches of this very segment, at every alignment, as data behind it.
+  const data = new Uint8Array(8 * 1024);
+  const batch = content.subarray(start, end);
+  for (let at = 0; at + batch.length + 1 < data.length; at += batch.length + 1) {
+    data.set(batch, at);
+  }
+  const fields = {term: term(1), index: logIndex(3), type: 'command', proposedAtMs: 1} as const;
+  await appended(store, [makeEntry({...fields, data})]);
+  const image = copyOf(disk);
+  await closed(store);
+  const bytes = image.content(segmentFile);
+  const last = must(batchOffsets(bytes).at(-2), 'the last batch');
+  bytes[last + 20] = 0xff;
+  const {store: recovered} = open(copyOf(image, new Map([[segmentFile, bytes]])));
+  assert.deepEqual(allEntries(recovered), someEntries(1, 2));
+  await closed(recovered);
+});
+
+test('a crash at any point of a reset leaves the old log or the new, and a vote', async () => {
+  const meta = {index: logIndex(100), term: term(3), membership: emptyMembership};
+  for (let changes = 0, isDone = false; !isDone; changes++) {
+    for (let seed = 1; seed <= 8; seed++) {
+      const disk = new FakeDisk();
+      const {store} = open(disk);
+      for (let i = 1; i < 60; i += 4) {
+        await appended(store, someEntries(i, 4, {sizeBytes: 700}), someHardState(2));
+      }
+      disk.changesLeft = changes;
+      let hasReset = false;
+      try {
+        store.reset(meta, someHardState(4, 100));
+        hasReset = true;
+      } catch (error) {
+        assert.match(String(error), /the crash comes here/);
+      }
+      isDone = hasReset;
+      store.close(() => undefined);
+      disk.changesLeft = Number.POSITIVE_INFINITY;
+      disk.crash(new Prng(seed));
+      const {store: after, hardState} = open(disk, {checkpoint: meta});
+      assert.equal(after.lastIndex(), 100);
+      assert.equal(after.firstIndex(), 101);
+      assert.ok(hardState.term === 4 || (!hasReset && hardState.term === 2));
+      assert.equal(hardState.vote, 'node1');
+      await closed(after);
+    }
+    assert.ok(changes < 100, 'a reset ends');
+  }
+});
+
+test('whatever a crash does, every acknowledged write is there afterwards', () => {
+  for (let seed = 1; seed <= 100; seed++) crashRun(seed);
+});
+
+function crashRun(seed: number): void {
+  const prng = new Prng(seed);
+  // Every operation waits in this list, so that the crash can come between any two.
+  let waiting: (() => void)[] = [];
+  let timers: (() => void)[] = [];
+  const disk = new FakeDisk(operation => waiting.push(operation));
+  const clock: Clock = {
+    wallMs: () => 0,
+    monotonicMs: () => 0,
+    setTimer: (_, callback) => {
+      let isCancelled = false;
+      timers.push(() => (isCancelled ? undefined : callback()));
+      return {cancel: () => (isCancelled = true)};
+    },
+    afterPoll: callback => waiting.push(callback),
+  };
+  let expected: Entry[] = [];
+  let acknowledged = 0;
+  let termValue = 1;
+  let released = 0;
+  for (let life = 0; life < 4; life++) {
+    const releasedTerm = expected[released - 1]?.term ?? term(0);
+    const membership = emptyMembership;
+    const checkpoint = {index: logIndex(released), term: releasedTerm, membership};
+    const opened = open(disk, {clock, checkpoint});
+    const {store} = opened;
+    const found = allEntries(store);
+    assert.ok(store.lastIndex() >= acknowledged, `seed ${seed}: ${store.lastIndex()}`);
+    const from = store.firstIndex() - 1;
+    assert.deepEqual(found.slice(0, acknowledged - from), expected.slice(from, acknowledged));
+    expected = [...expected.slice(0, from), ...found];
+    acknowledged = expected.length;
+    assert.ok(opened.hardState.term <= termValue);
+    termValue++;
+    for (let step = 0; step < 150; step++) {
+      if (prng.integer({min: 0, max: 2}) === 0) {
+        const supersedes = prng.integer({min: 0, max: 9}) === 0;
+        const floor = Math.max(acknowledged, released);
+        const keep = supersedes ? prng.integer({min: floor, max: expected.length}) : 0;
+        const first = supersedes ? keep + 1 : expected.length + 1;
+        if (supersedes) termValue++;
+        const count = prng.integer({min: 1, max: 6});
+        const sizeBytes = prng.integer({min: 0, max: 900});
+        const entries = someEntries(first, count, {term: termValue, sizeBytes});
+        expected = [...expected.slice(0, first - 1), ...entries];
+        store.append({hardState: someHardState(termValue), entries}, error => {
+          assert.equal(error, null);
+          const last = must(entries.at(-1), 'an entry');
+          // Acknowledged, unless a later write supersedes it already.
+          if (expected[last.index - 1] === last) acknowledged = Math.max(acknowledged, last.index);
+        });
+      } else if (prng.integer({min: 0, max: 20}) === 0) {
+        released = Math.max(released, acknowledged);
+        store.release(logIndex(released));
+      }
+      const operations = prng.integer({min: 0, max: 4}) === 0 ? [...waiting, ...timers] : waiting;
+      if (operations !== waiting) timers = [];
+      waiting = [];
+      for (const operation of operations) operation();
+    }
+    waiting = [];
+    timers = [];
+    disk.crash(prng);
+  }
+}
+
+test('a full disk says so, keeps what waits, and goes on when there is space', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  await appended(store, someEntries(1, 2));
+  disk.spaceSizeBytes = 10_000;
+  const entries = someEntries(3, 200, {sizeBytes: 400});
+  let done = 0;
+  const all = new Promise<void>(resolve => {
+    for (const entry of entries) {
+      store.append({hardState: someHardState(1), entries: [entry]}, error => {
+        assert.equal(error, null);
+        done++;
+        if (done === entries.length) resolve();
+      });
+    }
+  });
+  while (!store.isFull()) await new Promise(setImmediate);
+  assert.ok(done < entries.length);
+  disk.spaceSizeBytes = Number.POSITIVE_INFINITY;
+  await all;
+  while (store.isFull()) await new Promise(setImmediate);
+  assert.equal(allEntries(store).length, 202);
+  await closed(store);
+  const again = open(disk);
+  assert.equal(again.store.lastIndex(), 202);
+  await closed(again.store);
+});
+
+test('a log that is full can be closed; what waited gets the error', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  await appended(store, someEntries(1, 2));
+  disk.spaceSizeBytes = 0;
+  const errors: (Error | null)[] = [];
+  for (const entry of someEntries(3, 200, {sizeBytes: 400})) {
+    store.append({hardState: someHardState(1), entries: [entry]}, error => errors.push(error));
+  }
+  await closed(store);
+  assert.equal(errors.length, 200);
+  assert.match(String(errors.at(-1)), /no space/);
+});
+
+for (const fault of ['failNextSync', 'failNextWrite'] as const) {
+  test(`after EIO (${fault}) nothing is written any more and everybody hears of it`, async () => {
+    const disk = new FakeDisk();
+    const {store} = open(disk);
+    await appended(store, someEntries(1, 20, {sizeBytes: 1000}));
+    // Let the filling end, so that the fault meets the log itself.
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    disk[fault] = 'EIO';
+    const errors: (Error | null)[] = [];
+    for (const entry of someEntries(21, 3)) {
+      store.append({hardState: someHardState(1), entries: [entry]}, error => errors.push(error));
+    }
+    await assert.rejects(appended(store, someEntries(24, 1)), {code: 'EIO'});
+    assert.equal(errors.length, 3);
+    assert.ok(errors.every(error => error !== null));
+    const before = disk.syncCount;
+    await assert.rejects(appended(store, someEntries(25, 1)), {code: 'EIO'});
+    assert.equal(disk.syncCount, before);
+    await closed(store);
+    const again = open(disk);
+    assert.ok(again.store.lastIndex() >= 20);
+    await closed(again.store);
+  });
+}

@@ -1,0 +1,362 @@
+/**
+ * The durable log of one member: the write-ahead log plus what reading it needs in memory (the
+ * newest entries, the terms, the memberships, a sparse index into the segments).
+ */
+import {assert, must} from '../base/assert.ts';
+import type {Clock} from '../base/clock.ts';
+import type {Entry, EntryId} from '../raft/entry.ts';
+import {entrySizeBytes} from '../raft/entry.ts';
+import type {HardState} from '../raft/hard-state.ts';
+import {initialHardState} from '../raft/hard-state.ts';
+import type {LogIndex, Term} from '../raft/ids.ts';
+import {
+  indexAfter,
+  indexBefore,
+  logIndex,
+  maxIndex,
+  minIndex,
+  noIndex,
+  noTerm,
+} from '../raft/ids.ts';
+import {decodeMembership, emptyMembership} from '../raft/membership.ts';
+import type {MembershipRecord} from '../raft/options.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointMeta} from './checkpoint-store.ts';
+import type {Disk} from './disk.ts';
+import type {LogStore, LogWrite} from './log-store.ts';
+import {LogTail} from './log-tail.ts';
+import {StorageError, WalCorruptionError} from './storage-error.ts';
+import {TermRuns} from './term-runs.ts';
+import {Wal} from './wal.ts';
+import {WalIndex} from './wal-index.ts';
+import type {WalOptions} from './wal-options.ts';
+import {walOptions} from './wal-options.ts';
+import {readEntries} from './wal-reader.ts';
+import type {RecoveredLog, RecoveryInput} from './wal-recovery.ts';
+import {createFirstSegment, membershipsFrom, nextFreeSequence, recoverLog} from './wal-recovery.ts';
+import type {WalIdentity} from './wal-segment.ts';
+import {encodeSegmentHeader} from './wal-segment.ts';
+
+export interface OpenLogInput {
+  readonly disk: Disk;
+  /** Of the segments; created if absent. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly identity: WalIdentity;
+  /** Of the checkpoint as opened; null or index 0: there is none. */
+  readonly checkpoint: CheckpointMeta | null;
+  /** True: this member has voted or acknowledged before, so a directory without a log is damage. */
+  readonly mustExist?: boolean;
+  readonly options?: Partial<WalOptions>;
+}
+
+export interface OpenedLog {
+  readonly store: WalLogStore;
+  readonly hardState: HardState;
+  /** In force at the checkpoint (or the start of the log), then every later membership entry. */
+  readonly memberships: readonly MembershipRecord[];
+  readonly warnings: readonly string[];
+  /**
+   * The log begins behind the checkpoint: the entries between them are gone, so a snapshot must be
+   * fetched before anything is applied. Happens when a damaged checkpoint was moved aside.
+   */
+  readonly needsSnapshot: boolean;
+}
+
+/** Throws StorageError (WalCorruptionError) when the log cannot be trusted. */
+export function openLog(input: OpenLogInput): OpenedLog {
+  const options = walOptions(input.options);
+  const {disk, directory, identity} = input;
+  const recovery: RecoveryInput = {disk, directory, identity, options};
+  disk.makeDirectorySync(directory);
+  const sequence = nextFreeSequence(disk, directory);
+  const recovered = recoverLog(recovery);
+  const checkpointIndex = input.checkpoint?.index ?? noIndex;
+  if (recovered === null) {
+    if (input.mustExist === true || checkpointIndex > 0) throw missingLogError(directory);
+    const created = createLog(recovery, sequence);
+    return start(input, options, created, {needsSnapshot: false, mustReset: false});
+  }
+  const oldest = must(recovered.segments[0], 'a segment');
+  if (recovered.hasGap && recovered.start.index > checkpointIndex) {
+    throw new WalCorruptionError('the segment before it is missing', {
+      path: oldest.path,
+      offset: 0,
+    });
+  }
+  const needsSnapshot = recovered.start.index > checkpointIndex;
+  const checkpointTerm = input.checkpoint?.term ?? noTerm;
+  const isJoined = recovered.terms.at(checkpointIndex) === checkpointTerm;
+  return start(input, options, recovered, {needsSnapshot, mustReset: !needsSnapshot && !isJoined});
+}
+
+function createLog(recovery: RecoveryInput, sequence: number): RecoveredLog {
+  const previous: EntryId = {index: noIndex, term: noTerm};
+  const membership: MembershipRecord = {index: noIndex, membership: emptyMembership};
+  const bytes = encodeSegmentHeader({
+    sequence,
+    isStart: true,
+    previous,
+    previousEnd: 0,
+    hardState: initialHardState,
+    membership,
+    identity: recovery.identity,
+  });
+  return {
+    segments: [createFirstSegment(recovery, sequence, bytes, previous)],
+    prepared: [],
+    start: previous,
+    last: previous,
+    hardState: initialHardState,
+    memberships: [membership],
+    terms: new TermRuns(previous),
+    index: new WalIndex(),
+    warnings: [],
+    hasGap: false,
+  };
+}
+
+function start(
+  input: OpenLogInput,
+  options: WalOptions,
+  log: RecoveredLog,
+  verdict: {readonly needsSnapshot: boolean; readonly mustReset: boolean},
+): OpenedLog {
+  const store = new WalLogStore(input, options, log);
+  const warnings = [...log.warnings];
+  const checkpoint = input.checkpoint;
+  if (verdict.mustReset) {
+    assert(checkpoint !== null, 'only a checkpoint can disagree with the log');
+    warnings.push(
+      `the log (${log.start.index}, ${log.last.index}] does not hold the checkpoint's entry ` +
+        `${checkpoint.index} of term ${checkpoint.term}: it continues after the checkpoint`,
+    );
+    const hardState = {...log.hardState, commit: checkpoint.index};
+    store.reset(checkpoint, hardState);
+    const memberships = [{index: checkpoint.index, membership: checkpoint.membership}];
+    return {store, hardState, memberships, warnings, needsSnapshot: false};
+  }
+  if (verdict.needsSnapshot) {
+    warnings.push(`entries up to ${log.start.index} are neither in the log nor in a checkpoint`);
+  }
+  const applied = maxIndex(checkpoint?.index ?? noIndex, log.start.index);
+  const commit = minIndex(maxIndex(log.hardState.commit, applied), log.last.index);
+  const hardState = {...log.hardState, commit};
+  const memberships = membershipsFrom(log.memberships, applied);
+  return {store, hardState, memberships, warnings, needsSnapshot: verdict.needsSnapshot};
+}
+
+function missingLogError(directory: string): StorageError {
+  return new StorageError(`${directory} holds no log, but this member has taken part before`, {
+    path: directory,
+    advice:
+      'its vote is lost: in a cluster, move the data directory away and start with -rejoin; ' +
+      'a single node must restore a backup',
+  });
+}
+
+export class WalLogStore implements LogStore {
+  readonly #wal: Wal;
+  readonly #options: WalOptions;
+  readonly #index: WalIndex;
+  #terms: TermRuns;
+  readonly #tail: LogTail;
+  /** In force at the start of the log, then every later membership entry. */
+  #memberships: MembershipRecord[];
+  /** The entry before the first one. */
+  #start: EntryId;
+  #last: EntryId;
+  /** Every entry up to here is durable, inclusive. */
+  #durableIndex: LogIndex;
+  /** Rises with every write that supersedes entries. */
+  #generation = 0;
+  /** The smallest index that a superseding write on its way to the disk begins with. */
+  #supersededFrom: LogIndex | null = null;
+  /** Rises with every reset: callbacks of writes before it say nothing about the log after it. */
+  #epoch = 0;
+
+  constructor(input: OpenLogInput, options: WalOptions, log: RecoveredLog) {
+    this.#options = options;
+    this.#index = log.index;
+    this.#terms = log.terms;
+    this.#memberships = [...log.memberships];
+    this.#start = log.start;
+    this.#last = log.last;
+    this.#durableIndex = log.last.index;
+    this.#tail = new LogTail(indexAfter(log.last.index), options.tailSizeBytesMax);
+    this.#wal = new Wal({
+      disk: input.disk,
+      directory: input.directory,
+      clock: input.clock,
+      options,
+      identity: input.identity,
+      segments: log.segments,
+      prepared: log.prepared,
+      hardState: log.hardState,
+      last: log.last,
+      membershipAt: index => this.#membershipAt(index),
+      onBatch: batch => this.#index.note(batch),
+    });
+  }
+
+  firstIndex(): LogIndex {
+    return indexAfter(this.#start.index);
+  }
+
+  lastIndex(): LogIndex {
+    return this.#last.index;
+  }
+
+  term(index: LogIndex): Term | undefined {
+    return this.#terms.at(index);
+  }
+
+  entries(range: {
+    readonly from: LogIndex;
+    readonly to: LogIndex;
+    readonly sizeBytesMax: number;
+  }): readonly Entry[] {
+    const {from, to, sizeBytesMax} = range;
+    assert(from > this.#start.index, `entry ${from} is before ${this.firstIndex()}`);
+    assert(to <= this.#last.index, `entry ${to} is behind ${this.#last.index}`);
+    if (from > to) return [];
+    if (from < this.#tail.first) {
+      const end = minIndex(to, indexBefore(this.#tail.first));
+      const log = {segments: this.#wal.segments, index: this.#index};
+      return readEntries(log, {from, to: end, sizeBytesMax});
+    }
+    const entries: Entry[] = [];
+    let sizeBytes = 0;
+    for (let index = from; index <= to; index = indexAfter(index)) {
+      const entry = this.#tail.get(index);
+      sizeBytes += entrySizeBytes(entry);
+      if (sizeBytes > sizeBytesMax && entries.length > 0) break;
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  append(write: LogWrite, callback: (error: Error | null) => void): void {
+    const {entries, hardState} = write;
+    const first = entries[0];
+    if (first !== undefined) this.#take(first.index, entries);
+    const last = this.#last.index;
+    const epoch = this.#epoch;
+    const generation = this.#generation;
+    this.#wal.append(hardState, entries, error => {
+      const isCurrent = first !== undefined && epoch === this.#epoch;
+      if (error === null && isCurrent) this.#onDurable(last, generation);
+      callback(error);
+    });
+  }
+
+  isFull(): boolean {
+    return this.#wal.isFull;
+  }
+
+  pendingSizeBytes(): number {
+    return this.#wal.pendingSizeBytes;
+  }
+
+  pendingForMs(): number {
+    return this.#wal.pendingForMs;
+  }
+
+  noteCommit(commit: LogIndex): void {
+    this.#wal.noteCommit(commit);
+  }
+
+  release(index: LogIndex): void {
+    const {segments} = this.#wal;
+    let closedSizeBytes = 0;
+    for (let i = 0; i < segments.length - 1; i++) closedSizeBytes += segmentAt(segments, i).end;
+    let dropped = 0;
+    let sizeBytes = closedSizeBytes;
+    for (let i = 1; i < segments.length; i++) {
+      if (sizeBytes <= this.#options.retentionSizeBytesMax) break;
+      const segment = segmentAt(segments, i);
+      if (must(segment.previous, 'a header').index > index) break;
+      sizeBytes -= segmentAt(segments, i - 1).end;
+      // Only where nothing supersedes across the border does the log have a clean start.
+      if (segment.isCleanStart) dropped = i;
+    }
+    if (dropped === 0) return;
+    const oldest = segmentAt(segments, dropped);
+    this.#start = must(oldest.previous, 'a header');
+    assert(this.#start.index <= this.#last.index, 'release within the log');
+    assert(this.#terms.at(this.#start.index) === this.#start.term, 'a clean start');
+    this.#terms.dropBefore(this.#start.index);
+    this.#memberships = membershipsFrom(this.#memberships, this.#start.index);
+    this.#index.dropBefore(oldest.sequence);
+    this.#wal.dropSegments(dropped);
+  }
+
+  reset(meta: SnapshotMeta, hardState: HardState): void {
+    this.#wal.reset(meta, hardState);
+    this.#epoch++;
+    this.#supersededFrom = null;
+    this.#start = {index: meta.index, term: meta.term};
+    this.#last = this.#start;
+    this.#durableIndex = meta.index;
+    this.#terms = new TermRuns(this.#start);
+    this.#memberships = [{index: meta.index, membership: meta.membership}];
+    this.#index.clear();
+    this.#tail.clear(indexAfter(meta.index));
+  }
+
+  size(): {readonly entryCount: number; readonly sizeBytes: number} {
+    const entryCount = this.#last.index - this.#start.index;
+    return {entryCount, sizeBytes: this.#wal.sizeBytes};
+  }
+
+  /** Names the cluster in later segments, once it is formed. */
+  setIdentity(identity: WalIdentity): void {
+    this.#wal.setIdentity(identity);
+  }
+
+  close(callback: () => void): void {
+    this.#wal.close(callback);
+  }
+
+  #take(first: LogIndex, entries: readonly Entry[]): void {
+    assert(first > this.#start.index, `entry ${first} is before the log's start`);
+    assert(first <= this.#last.index + 1, `entry ${first} leaves a gap after ${this.#last.index}`);
+    if (first <= this.#last.index) this.#supersede(first);
+    for (const entry of entries) {
+      this.#terms.push(entry);
+      this.#tail.push(entry);
+      if (entry.type === 'membership') {
+        this.#memberships.push({index: entry.index, membership: decodeMembership(entry.data)});
+      }
+    }
+    const last = must(entries.at(-1), 'an entry');
+    this.#last = {index: last.index, term: last.term};
+  }
+
+  #onDurable(last: LogIndex, generation: number): void {
+    if (generation === this.#generation) this.#supersededFrom = null;
+    // What a later write on its way supersedes is not durable in its new form.
+    const from = this.#supersededFrom;
+    this.#durableIndex = from === null ? last : minIndex(last, indexBefore(from));
+    this.#tail.trim(this.#durableIndex);
+  }
+
+  #supersede(first: LogIndex): void {
+    this.#generation++;
+    this.#supersededFrom = minIndex(this.#supersededFrom ?? first, first);
+    const last = indexBefore(first);
+    this.#terms.truncateAfter(last);
+    this.#tail.truncateFrom(first);
+    this.#durableIndex = minIndex(this.#durableIndex, last);
+    while (must(this.#memberships.at(-1), 'a membership').index >= first) this.#memberships.pop();
+  }
+
+  #membershipAt(index: LogIndex): MembershipRecord {
+    const record = this.#memberships.findLast(candidate => candidate.index <= index);
+    return must(record ?? this.#memberships[0], `a membership at ${logIndex(index)}`);
+  }
+}
+
+function segmentAt<T>(segments: readonly T[], position: number): T {
+  return must(segments[position], `segment ${position}`);
+}

@@ -1,0 +1,239 @@
+/**
+ * One batch of the write-ahead log as bytes: what one write and one fdatasync make durable. The
+ * table is in docs/formats.md, "Write-ahead log". Encoding writes into memory the caller reuses;
+ * decoding never trusts a length it has not checked against the bytes at hand.
+ */
+import {assert, must} from '../base/assert.ts';
+import {readU64, writeU64} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
+import type {Entry} from '../raft/entry.ts';
+import {entryTypeCode, entryTypeFromCode, isEntryIntact} from '../raft/entry.ts';
+import type {HardState} from '../raft/hard-state.ts';
+import type {LogIndex} from '../raft/ids.ts';
+import {isNodeId, logIndex, noIndex, term} from '../raft/ids.ts';
+
+/** A place in the log's bytes: positions order by segment, then by offset. */
+export interface WalPosition {
+  readonly sequence: number;
+  readonly offset: number;
+}
+
+export interface BatchHeader {
+  /** Whole batch, padding included. */
+  readonly sizeBytes: number;
+  readonly entryCount: number;
+  readonly hardState: HardState;
+  /** Everything before it was durable when the batch was written. */
+  readonly synced: WalPosition;
+  /** 0 when the batch has no entries. */
+  readonly firstIndex: LogIndex;
+  /** Relative to the batch. */
+  readonly entryHeadersOffset: number;
+  readonly dataOffset: number;
+}
+
+export const batchAlignment = 8;
+export const entryHeaderSizeBytes = 28;
+export const batchFixedSizeBytes = 64;
+/** Smallest batch: no vote, no entries. */
+export const batchSizeBytesMin = batchFixedSizeBytes;
+
+const magic = 0x31425752; // 'RWB1'
+const crcStart = 12;
+const u32Max = 0xffff_ffff;
+
+export function comparePositions(a: WalPosition, b: WalPosition): number {
+  return a.sequence - b.sequence || a.offset - b.offset;
+}
+
+export function alignUp(value: number, alignment: number): number {
+  return Math.ceil(value / alignment) * alignment;
+}
+
+/** The bytes every batch of a segment begins with: what to look for behind damage. */
+export function batchNeedle(segmentId: number): Buffer {
+  const needle = Buffer.alloc(8);
+  needle.writeUInt32LE(magic, 0);
+  needle.writeUInt32LE(segmentId, 4);
+  return needle;
+}
+
+/** Bytes of a batch with this vote, entries and data bytes. */
+export function batchSizeBytes(fields: {
+  readonly voteLength: number;
+  readonly entryCount: number;
+  readonly dataSizeBytes: number;
+}): number {
+  const headers = entryHeadersOffset(fields.voteLength) + fields.entryCount * entryHeaderSizeBytes;
+  return alignUp(headers + fields.dataSizeBytes, batchAlignment);
+}
+
+function entryHeadersOffset(voteLength: number): number {
+  return batchFixedSizeBytes + alignUp(voteLength, 8);
+}
+
+/** Writes a batch to the start of `target`; `groups` are the entries in order. */
+export function encodeBatch(
+  target: Buffer,
+  batch: {
+    readonly segmentId: number;
+    readonly offset: number;
+    readonly sizeBytes: number;
+    readonly entryCount: number;
+    readonly hardState: HardState;
+    readonly synced: WalPosition;
+    readonly groups: readonly (readonly Entry[])[];
+  },
+): void {
+  const {hardState, sizeBytes, entryCount} = batch;
+  const vote = hardState.vote ?? '';
+  const headersAt = entryHeadersOffset(vote.length);
+  const dataAt = headersAt + entryCount * entryHeaderSizeBytes;
+  assert(sizeBytes <= target.length, `a batch of ${sizeBytes} bytes in ${target.length}`);
+  assert(sizeBytes % batchAlignment === 0, `batch size ${sizeBytes}`);
+  target.writeUInt32LE(magic, 0);
+  target.writeUInt32LE(batch.segmentId, 4);
+  target.writeUInt32LE(sizeBytes, 12);
+  target.writeUInt32LE(entryCount, 16);
+  target.writeUInt32LE(batch.offset, 20);
+  writeU64(target, hardState.term, 24);
+  writeU64(target, hardState.commit, 32);
+  writeU64(target, batch.synced.sequence, 40);
+  target.writeUInt32LE(batch.synced.offset, 48);
+  target.writeUInt32LE(vote.length, 52);
+  target.fill(0, batchFixedSizeBytes, headersAt);
+  target.write(vote, batchFixedSizeBytes, 'latin1');
+  let at = headersAt;
+  let data = dataAt;
+  let firstIndex: LogIndex = noIndex;
+  for (const group of batch.groups) {
+    for (const entry of group) {
+      if (firstIndex === noIndex) firstIndex = entry.index;
+      writeU64(target, entry.term, at);
+      writeU64(target, entry.proposedAtMs, at + 8);
+      target.writeUInt32LE(entry.data.length, at + 16);
+      target.writeUInt32LE(entry.checksum, at + 20);
+      target.writeUInt32LE(entryTypeCode(entry.type), at + 24);
+      at += entryHeaderSizeBytes;
+      target.set(entry.data, data);
+      data += entry.data.length;
+    }
+  }
+  assert(at === dataAt, `${entryCount} entries announced, headers end at ${at}`);
+  assert(data <= sizeBytes && sizeBytes - data < batchAlignment, `data end at ${data}`);
+  target.fill(0, data, sizeBytes);
+  writeU64(target, firstIndex, 56);
+  target.writeUInt32LE(checksum(target.subarray(crcStart, dataAt), batch.segmentId), 8);
+}
+
+/**
+ * The header at `bytes[at]`, which stands at `offset` of its file; null unless its checksum, which
+ * covers the entry headers too, holds. `available`: bytes to the end of the file from `at`.
+ */
+export function decodeBatchHeader(
+  bytes: Buffer,
+  place: {
+    readonly at: number;
+    readonly offset: number;
+    readonly segmentId: number;
+    readonly available: number;
+  },
+): BatchHeader | null {
+  const {at, segmentId} = place;
+  if (at + batchFixedSizeBytes > bytes.length) return null;
+  if (bytes.readUInt32LE(at) !== magic || bytes.readUInt32LE(at + 4) !== segmentId) return null;
+  const sizeBytes = bytes.readUInt32LE(at + 12);
+  const entryCount = bytes.readUInt32LE(at + 16);
+  const voteLength = bytes.readUInt32LE(at + 52);
+  if (sizeBytes > place.available || voteLength > 64) return null;
+  const headersAt = entryHeadersOffset(voteLength);
+  const dataAt = headersAt + entryCount * entryHeaderSizeBytes;
+  if (dataAt > sizeBytes || at + dataAt > bytes.length) return null;
+  const sum = checksum(bytes.subarray(at + crcStart, at + dataAt), segmentId);
+  if (sum !== bytes.readUInt32LE(at + 8)) return null;
+  // Behind a matching checksum a strange field is a write that went astray, not noise.
+  if (bytes.readUInt32LE(at + 20) !== place.offset || sizeBytes % batchAlignment !== 0) return null;
+  const vote = bytes.toString('latin1', at + 64, at + 64 + voteLength);
+  if (vote !== '' && !isNodeId(vote)) return null;
+  return {
+    sizeBytes,
+    entryCount,
+    hardState: {
+      term: term(readU64(bytes, at + 24)),
+      vote: vote === '' ? null : vote,
+      commit: logIndex(readU64(bytes, at + 32)),
+    },
+    synced: {sequence: readU64(bytes, at + 40), offset: bytes.readUInt32LE(at + 48)},
+    firstIndex: logIndex(readU64(bytes, at + 56)),
+    entryHeadersOffset: headersAt,
+    dataOffset: dataAt,
+  };
+}
+
+/** How many bytes from the start of a batch its header and entry headers take; null: not a batch. */
+export function batchHeadSizeBytes(bytes: Buffer): number | null {
+  if (bytes.length < batchFixedSizeBytes || bytes.readUInt32LE(0) !== magic) return null;
+  const voteLength = bytes.readUInt32LE(52);
+  const entryCount = bytes.readUInt32LE(16);
+  if (voteLength > 64 || entryCount > u32Max / entryHeaderSizeBytes) return null;
+  return entryHeadersOffset(voteLength) + entryCount * entryHeaderSizeBytes;
+}
+
+/** Length of entry `ordinal`'s data. `at`: where the batch begins in `bytes`. */
+export function entryDataLength(
+  bytes: Buffer,
+  at: number,
+  header: BatchHeader,
+  ordinal: number,
+): number {
+  return bytes.readUInt32LE(at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes + 16);
+}
+
+/** Entry `ordinal` of the batch at `bytes[at]`, with `data`; null when it is not intact. */
+export function decodeEntry(
+  bytes: Buffer,
+  at: number,
+  header: BatchHeader,
+  ordinal: number,
+  data: Uint8Array,
+): Entry | null {
+  assert(ordinal < header.entryCount, `entry ${ordinal} of ${header.entryCount}`);
+  const from = at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes;
+  const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
+  if (type === undefined || data.length !== bytes.readUInt32LE(from + 16)) return null;
+  const entry: Entry = {
+    term: term(readU64(bytes, from)),
+    index: logIndex(header.firstIndex + ordinal),
+    type,
+    proposedAtMs: readU64(bytes, from + 8),
+    data,
+    checksum: bytes.readUInt32LE(from + 20),
+  };
+  return isEntryIntact(entry) ? entry : null;
+}
+
+/**
+ * Calls `visit` for every entry of the batch at `bytes[at]`, data as views; false as soon as one
+ * is damaged. The whole batch must be in `bytes`.
+ */
+export function visitEntries(
+  bytes: Buffer,
+  at: number,
+  header: BatchHeader,
+  visit: (entry: Entry) => void,
+): boolean {
+  assert(at + header.sizeBytes <= bytes.length, 'a batch in one piece');
+  let data = at + header.dataOffset;
+  const end = at + header.sizeBytes;
+  const entries: Entry[] = [];
+  for (let i = 0; i < header.entryCount; i++) {
+    const length = entryDataLength(bytes, at, header, i);
+    if (length > end - data) return false;
+    const entry = decodeEntry(bytes, at, header, i, bytes.subarray(data, data + length));
+    if (entry === null) return false;
+    entries.push(entry);
+    data += length;
+  }
+  for (let i = 0; i < entries.length; i++) visit(must(entries[i], 'an entry'));
+  return true;
+}

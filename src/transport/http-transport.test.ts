@@ -1,0 +1,441 @@
+import assert from 'node:assert/strict';
+import {once} from 'node:events';
+import * as net from 'node:net';
+import {test} from 'node:test';
+import {
+  httpHarness,
+  asHttp,
+  rawExchange,
+  testClock,
+} from '../../test/contract/http-transport-harness.ts';
+import type {HttpHarness} from '../../test/contract/http-transport-harness.ts';
+import {ListExport, ListImport, RecordingHandler} from '../../test/contract/recording-handler.ts';
+import type {TestNode} from '../../test/contract/transport-contract.ts';
+import {
+  clusterId,
+  identityOf,
+  oneOfEach,
+  snapshotMeta,
+  startNode,
+  startPair,
+  transportContract,
+} from '../../test/contract/transport-contract.ts';
+import {silentLogger} from '../base/logger.ts';
+import {limits} from '../base/limits.ts';
+import {Prng} from '../base/prng.ts';
+import {nodeId} from '../raft/ids.ts';
+import {encodeFrame} from './frame.ts';
+import {FrameWriter} from './frame-writer.ts';
+import {handshakeHeaders} from './handshake.ts';
+import {HttpTransport} from './http-transport.ts';
+import type {EncodableMessage} from './message-codec.ts';
+import {encodeMessage} from './message-codec.ts';
+
+transportContract('http', httpHarness);
+
+const hash: EncodableMessage = {type: 'state-hash', index: 1, hash: 'ab'};
+
+function scenario(name: string, body: (harness: HttpHarness) => Promise<void>): void {
+  test(name, async () => {
+    const harness = httpHarness();
+    try {
+      await body(harness);
+    } finally {
+      await harness.close();
+    }
+  });
+}
+
+function portOf(node: TestNode): number {
+  return asHttp(node.transport).address().port;
+}
+
+/** A member that nobody wrote a transport for: what arrives is up to the test. */
+function upgradeRequest(changes: Record<string, string> = {}): string {
+  const headers = {
+    ...handshakeHeaders(identityOf('node1'), nodeId('node2'), 'data'),
+    upgrade: 'rosetta-raft/1',
+    connection: 'Upgrade',
+    host: 'x',
+    ...changes,
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `GET / HTTP/1.1\r\n${lines.join('')}\r\n`;
+}
+
+async function startVictim(harness: HttpHarness): Promise<TestNode> {
+  const node = await startNode(harness, 'node2');
+  node.transport.setIdentity(identityOf('node2'));
+  return node;
+}
+
+function assertUntouched(node: TestNode): void {
+  assert.deepEqual(node.handler.messages, []);
+  assert.deepEqual(node.handler.events, []);
+}
+
+scenario('garbage on the Raft port is refused, counted and changes nothing', async harness => {
+  const node = await startVictim(harness);
+  const prng = new Prng(7);
+  const garbage = Buffer.from(Array.from({length: 4_000}, () => prng.integer({min: 0, max: 255})));
+  const attempts = [
+    garbage,
+    Buffer.from('\0'.repeat(100)),
+    'SSH-2.0-OpenSSH_9.6\r\n',
+    '*1\r\n$4\r\n',
+  ];
+  for (const bytes of attempts) await rawExchange(portOf(node), bytes);
+  assert.equal(asHttp(node.transport).counters()['bad-request'], attempts.length);
+  assertUntouched(node);
+});
+
+scenario('a client that took the wrong port is told so', async harness => {
+  const node = await startVictim(harness);
+  const answer = await rawExchange(portOf(node), 'GET /kv/hello HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.match(answer, /^HTTP\/1.1 404 /);
+  assert.match(answer, /Raft port/);
+  assert.match(answer, /connection: close/i);
+  assert.equal(asHttp(node.transport).counters()['not-found'], 1);
+});
+
+scenario('a handshake with anything wrong is a 4xx with its reason', async harness => {
+  const node = await startVictim(harness);
+  const cases: readonly [Record<string, string>, number, string][] = [
+    [{'rosetta-version': '2'}, 400, 'BAD_VERSION'],
+    [{upgrade: 'websocket'}, 400, 'BAD_VERSION'],
+    [{'rosetta-cluster': 'f'.repeat(32)}, 409, 'WRONG_CLUSTER'],
+    [{'rosetta-cluster': 'x'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-to': 'node3'}, 409, 'WRONG_NODE'],
+    [{'rosetta-from': 'node2'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-from': '../etc'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-start-count': '-1'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-start-count': '1e9'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-channel': 'other'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-channel': 'snapshot'}, 400, 'BAD_HANDSHAKE'],
+    [{'rosetta-listen': 'nowhere'}, 400, 'BAD_HANDSHAKE'],
+  ];
+  for (const [changes, status, code] of cases) {
+    const answer = await rawExchange(portOf(node), upgradeRequest(changes));
+    assert.match(answer, new RegExp(`^HTTP/1.1 ${status} [^]*"code":"${code}"`), answer);
+    assert.match(answer, /Connection: close/i);
+  }
+  const counts = asHttp(node.transport).counters();
+  assert.equal(counts['wrong-cluster'], 1);
+  assert.equal(counts['wrong-node'], 1);
+  assert.equal(counts['bad-version'], 2);
+  assert.equal(counts['bad-handshake'], 8);
+  assertUntouched(node);
+});
+
+/** Opens a valid channel, sends the bytes, and waits until the node closes it. */
+async function misbehave(node: TestNode, bytes: Buffer): Promise<void> {
+  await rawExchange(portOf(node), Buffer.concat([Buffer.from(upgradeRequest()), bytes]));
+}
+
+scenario(
+  'malformed frames and messages close the connection and deliver nothing',
+  async harness => {
+    const node = await startVictim(harness);
+    const append = oneOfEach(nodeId('node1'), nodeId('node2')).find(each => each.type === 'append');
+    assert.ok(append?.type === 'append');
+    const message = encodeMessage(append);
+    const flipped = Buffer.from(message);
+    flipped[flipped.length - 1] = 0xee;
+    const wrap = (bytes: Buffer): Buffer => {
+      const size = Buffer.alloc(4);
+      size.writeUInt32LE(bytes.length);
+      return encodeFrame('messages', Buffer.concat([size, bytes]));
+    };
+    const damagedFrame = wrap(message);
+    damagedFrame[40] = 0xff;
+    const cases: readonly [Buffer, string][] = [
+      [Buffer.from('GET / HTTP/1.1\r\n\r\n'), 'bad-frame'],
+      [Buffer.alloc(8, 0xff), 'bad-frame'],
+      [damagedFrame, 'bad-frame'],
+      [encodeFrame('messages'), 'bad-frame'],
+      [encodeFrame('snapshot-end'), 'bad-frame'],
+      [wrap(Buffer.from([99, 1, 2, 3])), 'bad-message'],
+      [wrap(message.subarray(0, 50)), 'bad-message'],
+      [wrap(Buffer.concat([message, Buffer.alloc(1)])), 'bad-message'],
+      [wrap(flipped), 'damaged-entry'],
+    ];
+    const counts: Record<string, number> = {};
+    for (const [bytes, reason] of cases) {
+      await misbehave(node, bytes);
+      counts[reason] = (counts[reason] ?? 0) + 1;
+    }
+    const all: Readonly<Record<string, number>> = asHttp(node.transport).counters();
+    for (const reason of Object.keys(counts)) assert.equal(all[reason], counts[reason], reason);
+    assertUntouched(node);
+  },
+);
+
+scenario(
+  'what arrived whole before a broken frame is delivered, nothing after it',
+  async harness => {
+    const node = await startVictim(harness);
+    const writer = new FrameWriter();
+    writer.message({type: 'state-hash', index: 1, hash: ''});
+    writer.frame('ack', new Uint8Array(0));
+    writer.message({type: 'state-hash', index: 2, hash: ''});
+    await misbehave(node, Buffer.concat(writer.take()));
+    const indices = node.handler.messages.map(({message}) =>
+      message.type === 'state-hash' ? message.index : 0,
+    );
+    assert.deepEqual(indices, [1]);
+  },
+);
+
+scenario('a second connection of a channel replaces the first', async harness => {
+  const node = await startVictim(harness);
+  const first = net.connect(portOf(node), '127.0.0.1');
+  first.on('error', () => undefined);
+  first.write(upgradeRequest());
+  await once(first, 'data');
+  const closed = once(first, 'close');
+  const second = net.connect(portOf(node), '127.0.0.1');
+  second.write(upgradeRequest());
+  await closed;
+  const writer = new FrameWriter();
+  writer.message({type: 'state-hash', index: 2, hash: ''});
+  for (const chunk of writer.take()) second.write(chunk);
+  await harness.until(() => node.handler.messages.length === 1);
+  second.destroy();
+});
+
+scenario('pings are answered but are no contact', async harness => {
+  const node = await startVictim(harness);
+  const socket = net.connect(portOf(node), '127.0.0.1');
+  socket.write(upgradeRequest());
+  await once(socket, 'data');
+  socket.write(encodeFrame('ping'));
+  const [ack] = (await once(socket, 'data')) as [Buffer];
+  assert.deepEqual(ack, encodeFrame('ack'));
+  assert.equal(node.handler.contactCount, 0);
+  // Half of a frame with a payload is.
+  const writer = new FrameWriter();
+  writer.message(hash);
+  socket.write(Buffer.concat(writer.take()).subarray(0, 12));
+  await harness.until(() => node.handler.contactCount === 1);
+  assert.deepEqual(node.handler.messages, []);
+  socket.destroy();
+});
+
+/** A TCP relay that can swallow everything, like a network that lost its far end. */
+async function startRelay(
+  target: number,
+): Promise<{port: number; setDeaf(isDeaf: boolean): void; close(): void}> {
+  const sockets = new Set<net.Socket>();
+  let isDeaf = false;
+  const server = net.createServer(socket => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    // Deaf to a new connection: it is accepted, as by a kernel, and never answered.
+    if (isDeaf) return;
+    const upstream = net.connect(target, '127.0.0.1');
+    sockets.add(upstream);
+    upstream.on('error', () => undefined);
+    socket.on('data', data => isDeaf || upstream.write(data));
+    upstream.on('data', data => isDeaf || socket.write(data));
+    socket.on('close', () => upstream.destroy());
+    upstream.on('close', () => socket.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    setDeaf: value => {
+      isDeaf = value;
+    },
+    close: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+scenario(
+  'a peer that vanished without a word is noticed, and met again soon after',
+  async harness => {
+    const a = await startNode(harness, 'node1');
+    const b = await startVictim(harness);
+    const relay = await startRelay(portOf(b));
+    try {
+      a.transport.setIdentity(identityOf('node1'));
+      a.transport.setPeers([{...b.member, listen: `127.0.0.1:${relay.port}`}]);
+      await harness.until(() => a.handler.events.length === 1);
+      relay.setDeaf(true);
+      await harness.until(() => a.handler.events.includes('down node2'));
+      assert.equal(a.transport.send(b.id, hash), false);
+      relay.setDeaf(false);
+      const healedAtMs = performance.now();
+      await harness.until(() => a.handler.events.length === 3);
+      assert.equal(a.handler.events[2], 'up node2');
+      assert.ok(performance.now() - healedAtMs < 5_000, 'far before TCP would');
+    } finally {
+      relay.close();
+    }
+  },
+);
+
+scenario('a peer that does not read fills its buffer and no more', async harness => {
+  const a = await startNode(harness, 'node1');
+  // Shakes hands and then never reads.
+  const server = net.createServer(socket => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      socket.pause();
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: rosetta-raft/1\r\n' +
+          'Connection: Upgrade\r\nrosetta-from: node2\r\n\r\n',
+      );
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const {port} = server.address() as net.AddressInfo;
+  a.transport.setIdentity(identityOf('node1'));
+  const listen = `127.0.0.1:${port}`;
+  a.transport.setPeers([{...a.member, id: nodeId('node2'), listen}]);
+  await harness.until(() => a.handler.events.length === 1);
+  const command = new Uint8Array(1024 * 1024);
+  let sentCount = 0;
+  const to = nodeId('node2');
+  while (a.transport.send(to, {type: 'forward', requestId: sentCount, timeoutMs: 1, command})) {
+    sentCount += 1;
+    assert.ok(sentCount < 100, 'the buffer is bounded');
+  }
+  const counters = a.transport.peer(to);
+  assert.ok(counters.bufferedSizeBytes <= limits.peerBufferSizeBytesMax);
+  assert.equal(counters.droppedCount, 1);
+  const route = {from: a.id, to};
+  const heartbeat = oneOfEach(route.from, route.to).find(each => each.type === 'heartbeat');
+  assert.ok(heartbeat !== undefined);
+  assert.equal(a.transport.send(to, heartbeat), true, 'control does not wait behind data');
+  server.close();
+});
+
+scenario('a snapshot waits for its receiver: memory stays bounded', async harness => {
+  const [a, b] = await startPair(harness);
+  const target = new ListImport();
+  target.isHeld = true;
+  b.handler.import = target;
+  const blocks = Array.from({length: 64}, () => new Uint8Array(256 * 1024));
+  const snapshot = new ListExport(snapshotMeta(a.member), blocks);
+  let result: Error | null | undefined;
+  a.transport.sendSnapshot(b.id, snapshot, error => {
+    result = error;
+    harness.onEvent();
+  });
+  let busy: Error | null = null;
+  const second = new ListExport(snapshotMeta(a.member), blocks);
+  a.transport.sendSnapshot(b.id, second, error => {
+    busy = error;
+    harness.onEvent();
+  });
+  await harness.until(() => busy !== null && target.blocks.length === 1);
+  assert.equal(second.closeCount, 1);
+  assert.equal(target.blocks.length, 1, 'one block at a time');
+  assert.ok(snapshot.nextCount < 40, `the sender read ahead ${snapshot.nextCount} blocks`);
+  target.release();
+  await harness.until(() => result !== undefined);
+  assert.equal(result, null);
+  assert.equal(target.blocks.length, 64);
+});
+
+scenario('a snapshot stream that breaks off or lies is aborted', async harness => {
+  const node = await startVictim(harness);
+  const head = (length: number): string => {
+    const headers = handshakeHeaders(identityOf('node1'), nodeId('node2'), 'snapshot');
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    return `POST /snapshot HTTP/1.1\r\nhost: x\r\n${lines.join('')}content-length: ${length}\r\n\r\n`;
+  };
+  const end = (count: number): Buffer => {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32LE(count);
+    return encodeFrame('snapshot-end', payload);
+  };
+  const meta = encodeFrame('snapshot-meta', Buffer.from('00'.repeat(16) + '0100000000', 'hex'));
+  const block = encodeFrame('snapshot-block', Buffer.from('block'));
+  const bodies: readonly Buffer[] = [
+    Buffer.from('not a frame at all'),
+    Buffer.concat([block, end(1)]),
+    Buffer.concat([meta, meta]),
+    Buffer.concat([meta, block, end(2)]),
+    Buffer.concat([meta, block]),
+    Buffer.concat([meta, block, end(1), block]),
+    Buffer.concat([meta, encodeFrame('ping')]),
+    encodeFrame('snapshot-meta', Buffer.alloc(20, 0xff)),
+  ];
+  for (const body of bodies) {
+    const target = new ListImport();
+    node.handler.import = target;
+    const answer = await rawExchange(
+      portOf(node),
+      Buffer.concat([Buffer.from(head(body.length)), body]),
+    );
+    assert.match(answer, /^HTTP\/1.1 400 [^]*BAD_SNAPSHOT/, answer);
+    assert.ok(target.abortCount <= 1);
+    assert.deepEqual(node.handler.snapshots, []);
+  }
+  assert.equal(asHttp(node.transport).counters()['bad-snapshot'], bodies.length);
+
+  const target = new ListImport();
+  node.handler.import = target;
+  const socket = net.connect(portOf(node), '127.0.0.1');
+  socket.write(Buffer.concat([Buffer.from(head(100_000)), meta, block]));
+  await harness.until(() => target.blocks.length === 1);
+  socket.destroy();
+  await harness.until(() => target.abortCount === 1);
+});
+
+scenario('a formation request must be small JSON', async harness => {
+  const node = await startVictim(harness);
+  const post = (body: string, length = body.length): string =>
+    `POST /formation HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n\r\n${body}`;
+  assert.match(await rawExchange(portOf(node), post('{')), /^HTTP\/1.1 400 /);
+  assert.match(await rawExchange(portOf(node), post('', 100_000_000)), /^HTTP\/1.1 400 /);
+  assert.match(await rawExchange(portOf(node), post('{"a":1}')), /^HTTP\/1.1 200 [^]*"a":1/);
+});
+
+scenario('garbage is logged once, then counted', async harness => {
+  const lines: string[] = [];
+  const logger = {...silentLogger, warn: (_: object, line: string) => void lines.push(line)};
+  const transport = harness.createHttp('node2', '127.0.0.1:0', logger);
+  await new Promise(resolve => {
+    transport.start(new RecordingHandler(harness.onEvent), resolve);
+  });
+  const {port} = transport.address();
+  await Promise.all(Array.from({length: 20}, () => rawExchange(port, 'garbage\r\n\r\n')));
+  assert.equal(transport.counters()['bad-request'], 20);
+  assert.ok(lines.length <= 2, lines.join('\n'));
+});
+
+scenario('a port in use is reported once', async harness => {
+  const node = await startVictim(harness);
+  const second = new HttpTransport({
+    listen: `127.0.0.1:${portOf(node)}`,
+    clock: testClock,
+    prng: new Prng(1),
+    logger: silentLogger,
+  });
+  const error = await new Promise<Error | null>(resolve => {
+    second.start(new RecordingHandler(() => undefined), resolve);
+  });
+  assert.match(String(error), /EADDRINUSE/);
+});
+
+scenario('localhost listens on every loopback there is', async harness => {
+  const transport = harness.createHttp('node2', 'localhost:0');
+  await new Promise(resolve => {
+    transport.start(new RecordingHandler(harness.onEvent), resolve);
+  });
+  const answer = await rawExchange(transport.address().port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.match(answer, /^HTTP\/1.1 404 /);
+});
+
+scenario('the cluster id is not told to strangers that do not know one', async harness => {
+  const node = await startVictim(harness);
+  const answer = await rawExchange(portOf(node), 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.ok(!answer.includes(clusterId));
+});

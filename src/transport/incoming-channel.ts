@@ -1,0 +1,97 @@
+/**
+ * A connection a peer opened: its messages come in, acks go out. Ends at the first byte that is not
+ * as announced, and when the peer, which pings four times a second, has been silent for seconds.
+ */
+import type {Duplex} from 'node:stream';
+import {limits} from '../base/limits.ts';
+import type {NodeId} from '../raft/ids.ts';
+import {encodeFrame} from './frame.ts';
+import type {Introduction} from './handshake.ts';
+import type {EncodableMessage} from './message-codec.ts';
+import type {StreamProblem} from './message-reader.ts';
+import {MessageReader} from './message-reader.ts';
+
+const ackFrame = encodeFrame('ack');
+const silentTickCountMax = Math.ceil(limits.peerIdleTimeoutMs / limits.peerPingIntervalMs);
+
+export interface IncomingChannelListener {
+  onContact(from: NodeId): void;
+  onMessage(from: NodeId, message: EncodableMessage): void;
+  /** Once; `problem` is null when the peer just went away. */
+  onClosed(channel: IncomingChannel, problem: StreamProblem | null): void;
+}
+
+export class IncomingChannel {
+  readonly introduction: Introduction;
+  readonly #socket: Duplex;
+  readonly #listener: IncomingChannelListener;
+  readonly #reader: MessageReader;
+  #isAckDue = true;
+  #silentTickCount = 0;
+  #isClosed = false;
+
+  constructor(introduction: Introduction, socket: Duplex, listener: IncomingChannelListener) {
+    this.introduction = introduction;
+    this.#socket = socket;
+    this.#listener = listener;
+    const {from, to} = introduction.handshake;
+    this.#reader = new MessageReader(
+      {from, to},
+      {
+        onPayload: () => this.#listener.onContact(from),
+        onMessage: message => {
+          this.#listener.onMessage(from, message);
+          return !this.#isClosed;
+        },
+      },
+    );
+  }
+
+  /** `head`: bytes that came in one piece with the request. */
+  start(head: Buffer): void {
+    const socket = this.#socket;
+    socket.on('error', () => this.close());
+    socket.on('end', () => this.close());
+    socket.on('close', () => this.close());
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (head.length > 0) this.#onData(head);
+  }
+
+  /** Every peerPingIntervalMs. */
+  tick(): void {
+    this.#isAckDue = true;
+    this.#silentTickCount += 1;
+    if (this.#silentTickCount > silentTickCountMax) this.close();
+  }
+
+  close(): void {
+    this.#close(null);
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isClosed) return;
+    this.#silentTickCount = 0;
+    const problem = this.#reader.push(chunk);
+    if (this.#isAlreadyClosed()) return;
+    if (problem !== null) {
+      this.#close(problem);
+      return;
+    }
+    // A dialer that does not read its acks gets no second one.
+    if (!this.#isAckDue || this.#socket.writableLength > 0) return;
+    this.#isAckDue = false;
+    this.#socket.write(ackFrame);
+  }
+
+  /** A handler may have closed the channel while it took a message. */
+  #isAlreadyClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  #close(problem: StreamProblem | null): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket.destroy();
+    this.#listener.onClosed(this, problem);
+  }
+}

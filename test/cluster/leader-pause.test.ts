@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {valueOf} from './client.ts';
+import {Cluster} from './cluster.ts';
+import {eventually, pause} from './eventually.ts';
+import {Workload} from './workload.ts';
+
+const pauseMs = 2_000;
+
+test(
+  'a leader paused for two seconds gives no stale read and no false answer when it wakes',
+  {timeout: 60_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    const workload = new Workload({nodes: cluster.nodes, isSticky: true, readerCount: 6}).start();
+    await workload.progress(200);
+    const old = await cluster.leader();
+    const {term} = await old.status();
+    const others = cluster.nodes.filter(node => node !== old);
+    const [other] = others;
+    assert.ok(other !== undefined);
+    assert.equal((await old.client.put('before', 'old')).type, 'ok');
+
+    old.pause();
+    const reads = [1, 2, 3, 4].map(() => old.client.get('before'));
+    const writes = [1, 2, 3, 4].map(i => old.client.put(`paused-${i}`, 'x'));
+    const resumed = pause(pauseMs).then(() => old.resume());
+    await cluster.leader(others);
+    assert.equal((await other.client.put('before', 'new')).type, 'ok');
+    await resumed;
+
+    // These were in the paused process's hands before the value changed, and are answered after.
+    for (const outcome of await Promise.all(reads)) {
+      if (outcome.type === 'ok') assert.equal(valueOf(outcome), 'new');
+      else assert.equal(outcome.type, 'definite', outcome.code);
+    }
+    for (const [i, outcome] of (await Promise.all(writes)).entries()) {
+      if (outcome.type !== 'ok') continue;
+      assert.equal(valueOf(await other.client.get(`paused-${i + 1}`)), 'x', 'a false answer');
+    }
+    await eventually('the old leader to follow', 3_000, async () => {
+      const status = await old.status();
+      return status.term > term && status.leader !== null ? status : null;
+    });
+    await workload.progress(200);
+    await workload.stop();
+    await cluster.assertSameState();
+    await workload.assertAllPresent(cluster.nodes);
+    workload.assertLinearizable();
+  },
+);
+
+test('a paused follower disturbs nobody', {timeout: 40_000}, async t => {
+  const cluster = await Cluster.running(t);
+  const [follower] = await cluster.followers();
+  assert.ok(follower !== undefined);
+  const others = cluster.nodes.filter(node => node !== follower);
+  const workload = new Workload({nodes: others}).start();
+  await workload.progress(100);
+  const {term} = await (await cluster.leader()).status();
+  follower.pause();
+  await workload.progress(400);
+  follower.resume();
+  await follower.waitReady();
+  await workload.progress(100);
+  await workload.stop();
+  const after = await (await cluster.leader()).status();
+  assert.equal(after.term, term, 'the follower caused an election');
+  assert.deepEqual([...workload.outcomes.keys()], ['ok']);
+  await cluster.assertSameState();
+  workload.assertLinearizable();
+});

@@ -1,0 +1,76 @@
+/**
+ * Many writes in little time: pipelined PUTs on a few connections, with a window on each. Counts
+ * answers and fails on any that is not 200.
+ */
+import {connect} from 'node:net';
+
+const connectionCount = 4;
+const window = 64;
+
+/** Writes `count` keys `<prefix><n>` through the node at `port`. */
+export async function writeMany(port: number, prefix: string, count: number): Promise<void> {
+  const share = Math.ceil(count / connectionCount);
+  const writers = Array.from({length: connectionCount}, (_, i) => {
+    const from = i * share;
+    return writeRange(port, prefix, {from, end: Math.min(count, from + share)});
+  });
+  await Promise.all(writers);
+}
+
+function writeRange(
+  port: number,
+  prefix: string,
+  range: {readonly from: number; readonly end: number},
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({port, host: '127.0.0.1', noDelay: true});
+    let sent = range.from;
+    let answered = range.from;
+    let rest = '';
+    const send = (): void => {
+      let text = '';
+      while (sent < range.end && sent - answered < window) text += put(`${prefix}${sent++}`);
+      if (text !== '') socket.write(text);
+    };
+    socket.setEncoding('latin1');
+    socket.on('connect', send);
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error(`closed after ${answered - range.from} answers`)));
+    socket.on('data', (chunk: string) => {
+      const text = rest + chunk;
+      const lines = text.split('HTTP/1.1 ');
+      // The last piece may be cut inside its status line.
+      rest = `HTTP/1.1 ${lines.pop() ?? ''}`;
+      if (lines.length === 0) rest = text;
+      for (const line of [...lines.slice(1), ...complete(rest)]) {
+        if (!line.startsWith('200')) {
+          socket.destroy(new Error(`a write was answered ${line.slice(0, 400)}`));
+          return;
+        }
+        answered++;
+      }
+      if (complete(rest).length > 0) rest = '';
+      if (answered < range.end) {
+        send();
+        return;
+      }
+      socket.removeAllListeners('close');
+      socket.end();
+      resolve();
+    });
+  });
+}
+
+/** The one answer `text` holds, if its body has arrived. */
+function complete(text: string): string[] {
+  const headEnd = text.indexOf('\r\n\r\n');
+  if (!text.startsWith('HTTP/1.1 ') || headEnd < 0) return [];
+  const length = /content-length: *(\d+)/i.exec(text.slice(0, headEnd));
+  if (length !== null && text.length < headEnd + 4 + Number(length[1])) return [];
+  return [text.slice('HTTP/1.1 '.length)];
+}
+
+function put(key: string): string {
+  const value = `value of ${key}`;
+  return `PUT /kv/${key} HTTP/1.1\r\nHost: x\r\nContent-Length: ${value.length}\r\n\r\n${value}`;
+}

@@ -1,0 +1,344 @@
+/**
+ * What every checkpoint store promises; run on LMDB and on the fake, so that tests and the
+ * simulator do not believe in a store that does not exist.
+ */
+import assert from 'node:assert/strict';
+import {describe, test} from 'node:test';
+import {logIndex, nodeId, term} from '../../src/raft/ids.ts';
+import type {
+  CheckpointMeta,
+  CheckpointStore,
+  SnapshotExport,
+  SnapshotImport,
+} from '../../src/storage/checkpoint-store.ts';
+import {Overlay} from '../../src/storage/overlay.ts';
+
+/** One place where a store lives; it may be opened again after a close. */
+export interface CheckpointStoreHome {
+  open(): CheckpointStore;
+  remove(): void;
+}
+
+export function metaAt(index: number): CheckpointMeta {
+  const id = nodeId('n1');
+  return {
+    index: logIndex(index),
+    term: term(3),
+    membership: {
+      voters: [id],
+      votersOutgoing: [],
+      learners: [],
+      members: [{id, incarnation: '00112233aabbccdd', listen: 'h:1', http: 'h:2'}],
+    },
+  };
+}
+
+export function bytes(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}
+
+/** Entries of `[key, value]`, value null: delete. */
+export type Change = readonly [string, string | null];
+
+export function overlayOf(changes: readonly Change[]): Overlay {
+  const overlay = new Overlay();
+  for (const [key, value] of changes) {
+    if (value === null) overlay.delete(bytes(key));
+    else overlay.put(bytes(key), bytes(value));
+  }
+  overlay.freeze();
+  return overlay;
+}
+
+export function write(
+  store: CheckpointStore,
+  index: number,
+  changes: readonly Change[],
+): Promise<void> {
+  return settled(done => store.write(overlayOf(changes), metaAt(index), done));
+}
+
+export function close(store: CheckpointStore): Promise<void> {
+  return new Promise(resolve => {
+    store.close(resolve);
+  });
+}
+
+export function read(store: CheckpointStore, key: string): string | undefined {
+  const value = store.get(bytes(key));
+  return value === undefined ? undefined : Buffer.from(value).toString('latin1');
+}
+
+export function rowsIn(
+  store: Pick<CheckpointStore, 'scan'>,
+  start: string,
+  end: string,
+  isReverse = false,
+): string[] {
+  const rows: string[] = [];
+  store.scan({start: bytes(start), end: bytes(end), isReverse}, (key, value) => {
+    rows.push(`${Buffer.from(key).toString('latin1')}=${Buffer.from(value).toString('latin1')}`);
+    return true;
+  });
+  return rows;
+}
+
+export function exported(store: CheckpointStore): Promise<SnapshotExport> {
+  return new Promise((resolve, reject) => {
+    store.exportSnapshot((error, snapshot) => {
+      if (snapshot === null) reject(error ?? new Error('neither error nor snapshot'));
+      else resolve(snapshot);
+    });
+  });
+}
+
+export async function allBlocks(snapshot: SnapshotExport): Promise<Uint8Array[]> {
+  const blocks: Uint8Array[] = [];
+  for (;;) {
+    const block = await new Promise<Uint8Array | null>((resolve, reject) => {
+      snapshot.next((error, next) => {
+        if (error === null) resolve(next);
+        else reject(error);
+      });
+    });
+    if (block === null) return blocks;
+    blocks.push(block);
+  }
+}
+
+export async function importAll(
+  snapshot: SnapshotImport,
+  blocks: readonly Uint8Array[],
+): Promise<void> {
+  for (const block of blocks) await settled(done => snapshot.write(block, done));
+  await settled(done => snapshot.finish(done));
+}
+
+export function settled(start: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start(error => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+export function checkpointStoreContract(name: string, makeHome: () => CheckpointStoreHome): void {
+  const withHome =
+    (body: (home: CheckpointStoreHome) => Promise<void>): (() => Promise<void>) =>
+    async () => {
+      const home = makeHome();
+      try {
+        await body(home);
+      } finally {
+        home.remove();
+      }
+    };
+  const withStore = (body: (store: CheckpointStore) => Promise<void>): (() => Promise<void>) =>
+    withHome(async home => {
+      const store = home.open();
+      try {
+        await body(store);
+      } finally {
+        await close(store);
+      }
+    });
+
+  describe(`${name} keeps the contract of a checkpoint store`, () => {
+    test(
+      'a new store is empty and stands at index 0',
+      withStore(store => {
+        assert.equal(store.meta().index, 0);
+        assert.deepEqual(store.meta().membership.voters, []);
+        assert.equal(read(store, 'a'), undefined);
+        assert.deepEqual(rowsIn(store, '\x01', '\xff'), []);
+        return Promise.resolve();
+      }),
+    );
+
+    test(
+      'reads see rows and meta once a write is called back',
+      withStore(async store => {
+        await write(store, 5, [
+          ['b', '2'],
+          ['a', '1'],
+        ]);
+        assert.deepEqual(store.meta(), metaAt(5));
+        assert.equal(read(store, 'a'), '1');
+        await write(store, 6, [
+          ['a', null],
+          ['c', ''],
+          ['never-there', null],
+        ]);
+        assert.equal(read(store, 'a'), undefined);
+        assert.equal(read(store, 'c'), '');
+        assert.equal(store.meta().index, 6);
+      }),
+    );
+
+    test(
+      'a write without rows moves the index',
+      withStore(async store => {
+        await write(store, 7, []);
+        assert.equal(store.meta().index, 7);
+      }),
+    );
+
+    test(
+      'scans include the start, exclude the end, in both directions',
+      withStore(async store => {
+        await write(store, 1, [
+          ['a', '1'],
+          ['b', '2'],
+          ['b\0', '3'],
+          ['c', '4'],
+        ]);
+        assert.deepEqual(rowsIn(store, 'a', 'c'), ['a=1', 'b=2', 'b\0=3']);
+        assert.deepEqual(rowsIn(store, 'a', 'c', true), ['b\0=3', 'b=2', 'a=1']);
+        assert.deepEqual(rowsIn(store, 'b', 'b\0', true), ['b=2']);
+        assert.deepEqual(rowsIn(store, 'bb', 'zz', true), ['c=4']);
+        assert.deepEqual(rowsIn(store, 'A', 'a'), []);
+        const seen: string[] = [];
+        store.scan({start: bytes('a'), end: bytes('z'), isReverse: false}, key => {
+          seen.push(Buffer.from(key).toString('latin1'));
+          return seen.length < 2;
+        });
+        assert.deepEqual(seen, ['a', 'b']);
+      }),
+    );
+
+    test(
+      'rows of every size come back',
+      withStore(async store => {
+        const large = 'x'.repeat(1_600_000);
+        const longKey = 'k'.repeat(1100);
+        await write(store, 1, [
+          ['large', large],
+          [longKey, 'long'],
+          ['empty', ''],
+        ]);
+        assert.equal(read(store, 'large'), large);
+        assert.equal(read(store, 'empty'), '');
+        assert.equal(read(store, longKey), 'long');
+        assert.equal(rowsIn(store, 'l', 'm')[0]?.length, large.length + 'large='.length);
+      }),
+    );
+
+    test(
+      'what was written is there after the store is opened again',
+      withHome(async home => {
+        const store = home.open();
+        await write(store, 9, [['a', '1']]);
+        await close(store);
+        const again = home.open();
+        assert.deepEqual(again.meta(), metaAt(9));
+        assert.equal(read(again, 'a'), '1');
+        await close(again);
+      }),
+    );
+
+    test(
+      'an exported snapshot holds the moment it was taken',
+      withStore(async store => {
+        await write(store, 4, [['a', 'old']]);
+        const snapshot = await exported(store);
+        await write(store, 5, [['a', 'new']]);
+        assert.deepEqual(snapshot.meta, metaAt(4));
+        const blocks = await allBlocks(snapshot);
+        snapshot.close();
+        snapshot.close();
+        assert.ok(blocks.length >= 3);
+        for (const block of blocks) assert.ok(block.length <= 256 * 1024);
+        assert.ok(blocks.some(block => Buffer.from(block).includes('old')));
+        assert.ok(!blocks.some(block => Buffer.from(block).includes('new')));
+      }),
+    );
+
+    test(
+      'a snapshot of one store becomes the state of another',
+      withStore(async store => {
+        const changes: Change[] = [['huge', 'h'.repeat(1_500_000)]];
+        for (let i = 0; i < 3000; i++)
+          changes.push([`row${i}`, `value ${i} ${'.'.repeat(i % 300)}`]);
+        await write(store, 20, changes);
+        const snapshot = await exported(store);
+        const blocks = await allBlocks(snapshot);
+        snapshot.close();
+        await withHome(async home => {
+          const other = home.open();
+          await write(other, 3, [['stale', 'row']]);
+          const incoming = other.beginImport(snapshot.meta);
+          await importAll(incoming, blocks);
+          assert.equal(read(other, 'stale'), 'row');
+          incoming.install();
+          assert.deepEqual(other.meta(), metaAt(20));
+          assert.equal(read(other, 'stale'), undefined);
+          assert.deepEqual(rowsIn(other, '\x01', '\xff'), rowsIn(store, '\x01', '\xff'));
+          await write(other, 21, [['after', 'install']]);
+          await close(other);
+          const again = home.open();
+          assert.deepEqual(again.meta(), metaAt(21));
+          assert.equal(read(again, 'after'), 'install');
+          assert.equal(read(again, 'row2999')?.startsWith('value 2999'), true);
+          await close(again);
+        })();
+      }),
+    );
+
+    test(
+      'an import that was not installed changes nothing',
+      withHome(async home => {
+        const store = home.open();
+        await write(store, 2, [['a', '1']]);
+        const snapshot = await exported(store);
+        const blocks = await allBlocks(snapshot);
+        snapshot.close();
+        const aborted = store.beginImport(metaAt(2));
+        await settled(done => aborted.write(blocks[0] ?? new Uint8Array(0), done));
+        aborted.abort();
+        const finished = store.beginImport(metaAt(2));
+        await importAll(finished, blocks);
+        await write(store, 3, [['a', '2']]);
+        await close(store);
+        const again = home.open();
+        assert.equal(again.meta().index, 3);
+        assert.equal(read(again, 'a'), '2');
+        await close(again);
+      }),
+    );
+
+    test(
+      'a damaged, missing or repeated block ends the import',
+      withStore(async store => {
+        await write(store, 2, [
+          ['a', '1'],
+          ['huge', 'h'.repeat(600_000)],
+        ]);
+        const snapshot = await exported(store);
+        const blocks = await allBlocks(snapshot);
+        snapshot.close();
+        const flipped = blocks.map(block => Uint8Array.from(block));
+        const victim = flipped[1];
+        assert.ok(victim !== undefined);
+        victim[100] = (victim[100] ?? 0) ^ 1;
+        const [header, first, ...rest] = blocks;
+        assert.ok(header !== undefined && first !== undefined);
+        const wrong = [
+          flipped,
+          [header, ...rest],
+          [header, first, first, ...rest],
+          [header, first],
+        ];
+        for (const bad of wrong) {
+          const incoming = store.beginImport(metaAt(2));
+          await assert.rejects(importAll(incoming, bad));
+          incoming.abort();
+        }
+        const misnamed = store.beginImport(metaAt(8));
+        await assert.rejects(importAll(misnamed, blocks));
+        misnamed.abort();
+        assert.equal(read(store, 'a'), '1');
+      }),
+    );
+  });
+}

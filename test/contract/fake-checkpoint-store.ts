@@ -1,0 +1,252 @@
+/**
+ * A checkpoint store in memory that crashes on request, for tests and the simulator. The disk
+ * outlives the store: after a crash a new store on the same disk sees what was durable, and only
+ * that. Calls back through `schedule`, so the caller decides when things happen.
+ */
+import {assert} from '../../src/base/assert.ts';
+import type {RowRange} from '../../src/kv/rows.ts';
+import {noIndex, noTerm} from '../../src/raft/ids.ts';
+import {emptyMembership} from '../../src/raft/membership.ts';
+import type {
+  CheckpointMeta,
+  CheckpointStore,
+  SnapshotExport,
+  SnapshotImport,
+} from '../../src/storage/checkpoint-store.ts';
+import type {FrozenOverlay} from '../../src/storage/overlay.ts';
+import {SnapshotDecoder, SnapshotEncoder} from '../../src/storage/snapshot-stream.ts';
+
+/** Latin-1 strings as keys: their order is byte order. */
+type Rows = ReadonlyMap<string, Uint8Array>;
+
+interface Checkpoint {
+  readonly meta: CheckpointMeta;
+  readonly rows: Rows;
+  /** Sorted. */
+  readonly keys: readonly string[];
+}
+
+export class FakeCheckpointDisk {
+  durable: Checkpoint = checkpointOf(
+    {index: noIndex, term: noTerm, membership: emptyMembership},
+    new Map(),
+  );
+  /** The error code of the next write or import: `ENOSPC` leaves the store usable. */
+  nextFailure: string | null = null;
+  /** A commit is visible to reads some time before it is durable, as in LMDB. */
+  isVisibleEarly = true;
+
+  takeFailure(): Error | null {
+    const code = this.nextFailure;
+    this.nextFailure = null;
+    return code === null ? null : Object.assign(new Error(`fake ${code}`), {code});
+  }
+}
+
+export type Schedule = (callback: () => void) => void;
+
+export class FakeCheckpointStore implements CheckpointStore {
+  readonly #disk: FakeCheckpointDisk;
+  readonly #schedule: Schedule;
+  #visible: Checkpoint;
+  #meta: CheckpointMeta;
+  #isWriting = false;
+  #isCrashed = false;
+  #failure: Error | null = null;
+  #installCount = 0;
+
+  constructor(disk: FakeCheckpointDisk, schedule: Schedule) {
+    this.#disk = disk;
+    this.#schedule = schedule;
+    this.#visible = disk.durable;
+    this.#meta = disk.durable.meta;
+  }
+
+  /** From here on nothing happens: no callback runs, nothing becomes durable. */
+  crash(): void {
+    this.#isCrashed = true;
+  }
+
+  meta(): CheckpointMeta {
+    return this.#meta;
+  }
+
+  get(rowKey: Uint8Array): Uint8Array | undefined {
+    return this.#visible.rows.get(keyText(rowKey));
+  }
+
+  scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
+    const {keys, rows} = this.#visible;
+    const first = lowerBound(keys, keyText(range.start));
+    const end = lowerBound(keys, keyText(range.end));
+    for (let i = 0; i < end - first; i++) {
+      const key = keys[range.isReverse ? end - 1 - i : first + i] ?? '';
+      if (!visit(Buffer.from(key, 'latin1'), rows.get(key) ?? new Uint8Array(0))) return;
+    }
+  }
+
+  write(
+    frozen: FrozenOverlay,
+    meta: CheckpointMeta,
+    callback: (error: Error | null) => void,
+  ): void {
+    assert(!this.#isWriting, 'one write at a time');
+    this.#isWriting = true;
+    const failure = this.#failure ?? this.#disk.takeFailure();
+    const installCount = this.#installCount;
+    const rows = new Map(this.#visible.rows);
+    frozen.visit((key, value) => {
+      if (value === null) rows.delete(keyText(key));
+      else rows.set(keyText(key), Uint8Array.from(value));
+    });
+    const next = checkpointOf(meta, rows);
+    if (failure === null && this.#disk.isVisibleEarly) this.#visible = next;
+    this.#later(() => {
+      this.#isWriting = false;
+      if (failure !== null) {
+        if (!('code' in failure && failure.code === 'ENOSPC')) this.#failure = failure;
+        callback(failure);
+        return;
+      }
+      if (installCount === this.#installCount) this.#adopt(next);
+      callback(null);
+    });
+  }
+
+  exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void {
+    const copy = this.#disk.durable;
+    this.#later(() => {
+      callback(null, new FakeSnapshotExport(copy, action => this.#later(action)));
+    });
+  }
+
+  beginImport(meta: CheckpointMeta): SnapshotImport {
+    return new FakeSnapshotImport(meta, {
+      later: action => this.#later(action),
+      takeFailure: () => this.#disk.takeFailure(),
+      install: rows => {
+        assert(meta.index > this.#meta.index, 'an older snapshot');
+        this.#installCount += 1;
+        this.#adopt(checkpointOf(meta, rows));
+      },
+    });
+  }
+
+  close(callback: () => void): void {
+    this.#later(callback);
+  }
+
+  #adopt(next: Checkpoint): void {
+    if (!this.#isCrashed) this.#disk.durable = next;
+    this.#visible = next;
+    this.#meta = next.meta;
+  }
+
+  #later(action: () => void): void {
+    this.#schedule(() => {
+      if (!this.#isCrashed) action();
+    });
+  }
+}
+
+class FakeSnapshotExport implements SnapshotExport {
+  readonly meta: CheckpointMeta;
+  readonly sizeBytes: number;
+  readonly #blocks: Uint8Array[] = [];
+  readonly #later: Schedule;
+
+  constructor(copy: Checkpoint, later: Schedule) {
+    this.meta = copy.meta;
+    this.#later = later;
+    const encoder = new SnapshotEncoder();
+    this.#blocks.push(encoder.header(copy.meta));
+    const takeRows = (): boolean => {
+      const block = encoder.takeRows();
+      if (block !== null) this.#blocks.push(block);
+      return block !== null;
+    };
+    for (const key of copy.keys) {
+      encoder.addRow(Buffer.from(key, 'latin1'), copy.rows.get(key) ?? new Uint8Array(0));
+      while (encoder.isFull()) takeRows();
+    }
+    while (takeRows());
+    this.#blocks.push(encoder.end());
+    this.sizeBytes = this.#blocks.reduce((sum, block) => sum + block.length, 0);
+  }
+
+  next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
+    this.#later(() => callback(null, this.#blocks.shift() ?? null));
+  }
+
+  close(): void {
+    this.#blocks.length = 0;
+  }
+}
+
+interface FakeImportParts {
+  readonly later: Schedule;
+  readonly takeFailure: () => Error | null;
+  readonly install: (rows: Rows) => void;
+}
+
+class FakeSnapshotImport implements SnapshotImport {
+  readonly #parts: FakeImportParts;
+  readonly #rows = new Map<string, Uint8Array>();
+  readonly #decoder: SnapshotDecoder;
+  #failure: Error | null = null;
+  #isFinished = false;
+
+  constructor(meta: CheckpointMeta, parts: FakeImportParts) {
+    this.#parts = parts;
+    this.#decoder = new SnapshotDecoder(meta, (key, value) => {
+      this.#rows.set(keyText(key), Uint8Array.from(value));
+    });
+  }
+
+  write(block: Uint8Array, callback: (error: Error | null) => void): void {
+    this.#failure ??= this.#parts.takeFailure();
+    try {
+      if (this.#failure === null) this.#decoder.takeBlock(block);
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    }
+    const failure = this.#failure;
+    this.#parts.later(() => callback(failure));
+  }
+
+  finish(callback: (error: Error | null) => void): void {
+    if (!this.#decoder.isComplete) this.#failure ??= new Error('the snapshot ends early');
+    this.#isFinished = this.#failure === null;
+    const failure = this.#failure;
+    this.#parts.later(() => callback(failure));
+  }
+
+  install(): void {
+    assert(this.#isFinished, 'only a finished import is installed');
+    this.#parts.install(this.#rows);
+  }
+
+  abort(): void {
+    this.#rows.clear();
+    this.#isFinished = false;
+  }
+}
+
+function checkpointOf(meta: CheckpointMeta, rows: Rows): Checkpoint {
+  return {meta, rows, keys: [...rows.keys()].sort()};
+}
+
+function keyText(rowKey: Uint8Array): string {
+  return Buffer.from(rowKey).toString('latin1');
+}
+
+function lowerBound(keys: readonly string[], wanted: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] ?? '') < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
