@@ -5,7 +5,6 @@
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import {isIP} from 'node:net';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {parseAddress} from '../base/address.ts';
@@ -85,37 +84,36 @@ function runServer(flags: ServerFlags): void {
 /** The first signal stops in order, the second at once. */
 function stopOnSignals(starting: Promise<RunningServer>): void {
   let isStopping = false;
-  const stop = (signalNumber: number): void => {
-    if (isStopping) process.exit(128 + signalNumber);
+  let signalCount = 0;
+  const stop = (): void => {
+    if (isStopping) return;
     isStopping = true;
     setTimeout(() => {
       complain(`the node did not stop within ${stopTimeoutMs} ms; leaving`);
       process.exit(1);
     }, stopTimeoutMs).unref();
-    starting.then(
-      server =>
-        server.stop().then(
-          () => process.exit(0),
-          (error: unknown) => {
-            complain(describe(error));
-            process.exit(1);
-          },
-        ),
-      // A failed start is reported by the one that started it.
-      () => undefined,
-    );
+    starting
+      .then(server => server.stop())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => {
+          complain(describe(error));
+          process.exit(1);
+        },
+      );
   };
-  process.on('SIGINT', () => stop(2));
-  process.on('SIGTERM', () => stop(15));
+  const onSignal = (signalNumber: number): void => {
+    signalCount += 1;
+    if (signalCount > 1) process.exit(128 + signalNumber);
+    stop();
+  };
+  process.on('SIGINT', () => onSignal(2));
+  process.on('SIGTERM', () => onSignal(15));
   // Closing the terminal ends a server like Ctrl-C does.
-  process.on('SIGHUP', () => stop(1));
+  process.on('SIGHUP', () => onSignal(1));
+  // After Ctrl-C the signal and the end of the launcher arrive in either order: not two signals.
   const fd = process.env[parentPipeVariable];
-  if (fd !== undefined && /^[0-9]{1,3}$/.test(fd)) {
-    // After Ctrl-C both the signal and the end of the launcher arrive: they are one request.
-    watchParent(Number(fd), () => {
-      if (!isStopping) stop(15);
-    });
-  }
+  if (fd !== undefined && /^[0-9]{1,3}$/.test(fd)) watchParent(Number(fd), stop);
 }
 
 /** Runs `onEnd` when the other end of the pipe is closed, however its process ended. */
@@ -129,7 +127,7 @@ function watchParent(fd: number, onEnd: () => void): void {
 
 function isLoopback(text: string): boolean {
   const host = parseAddress(text)?.host ?? '';
-  if (isIP(host) === 4) return host.startsWith('127.');
+  if (net.isIP(host) === 4) return host.startsWith('127.');
   return host === 'localhost' || host === '::1';
 }
 

@@ -13,6 +13,7 @@ import {syncFile} from './lmdb-environment.ts';
 export const dataFileName = 'data.mdb';
 const currentFileName = 'CURRENT';
 const openingFileName = 'OPENING';
+const damagedFileName = 'DAMAGED';
 const generationPattern = /^[0-9]{6,12}$/;
 
 /**
@@ -84,8 +85,25 @@ export class CheckpointDirectory {
     for (const name of this.generations()) if (name !== current) this.remove(name);
   }
 
-  /** Call before LMDB sees the file: throws when the last starts all died in there. */
+  /** Opening is refused from here on. Best effort: the reader that met the damage stops anyway. */
+  markDamaged(problem: string): void {
+    try {
+      fs.writeFileSync(path.join(this.root, damagedFileName), `${problem}\n`, {mode: 0o600});
+    } catch {
+      // The disk may refuse this too; the damage will be met again.
+    }
+  }
+
+  /**
+   * Call before LMDB sees the file: throws when a read has met damage, or when the last starts all
+   * died in there.
+   */
   beginOpening(): void {
+    const damaged = path.join(this.root, damagedFileName);
+    if (fs.existsSync(damaged)) {
+      const problem = fs.readFileSync(damaged, 'utf8').trim();
+      throw new CheckpointDamagedError(this.root, `the last run found: ${problem}`);
+    }
     const file = path.join(this.root, openingFileName);
     let failedCount = 0;
     if (fs.existsSync(file)) failedCount = Number(fs.readFileSync(file, 'latin1'));

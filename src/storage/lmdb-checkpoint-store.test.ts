@@ -72,6 +72,9 @@ describe('LMDB checkpoint store', () => {
       };
       assertDamaged(scan, /checksum of row/);
       await close(store);
+      assertDamaged(() => openLmdbCheckpointStore({directory}), /the last run found/);
+      moveDamagedCheckpointAside(directory);
+      await close(openLmdbCheckpointStore({directory}));
     }),
   );
 

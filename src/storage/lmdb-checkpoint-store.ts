@@ -92,11 +92,19 @@ export class LmdbCheckpointStore implements CheckpointStore {
   }
 
   get(rowKey: Uint8Array): Uint8Array | undefined {
-    return this.#environment.get(rowKey);
+    try {
+      return this.#environment.get(rowKey);
+    } catch (error) {
+      throw this.#noteDamage(error);
+    }
   }
 
   scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
-    this.#environment.scan(range, visit);
+    try {
+      this.#environment.scan(range, visit);
+    } catch (error) {
+      throw this.#noteDamage(error);
+    }
   }
 
   write(
@@ -176,6 +184,13 @@ export class LmdbCheckpointStore implements CheckpointStore {
   #note(error: Error): Error {
     const isNoSpace = 'code' in error && error.code === 'ENOSPC';
     if (!isNoSpace) this.#failure = error;
+    this.#noteDamage(error);
+    return error;
+  }
+
+  /** Damage that a read meets ends the process; the next start must know of it. */
+  #noteDamage(error: unknown): unknown {
+    if (error instanceof CheckpointDamagedError) this.#directory.markDamaged(error.message);
     return error;
   }
 

@@ -81,7 +81,7 @@ export class SnapshotEncoder {
   #compact(): void {
     const rest = this.#pending.contentView().subarray(this.#taken);
     if (rest.length > this.#taken && rest.length > 0) return;
-    const copy = rest.slice();
+    const copy = new Uint8Array(rest);
     this.#pending.reset();
     this.#pending.raw(copy);
     this.#taken = 0;
