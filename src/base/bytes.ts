@@ -82,7 +82,7 @@ export class ByteWriter {
 
   /** A safe non-negative integer as LEB128, 1 to 8 bytes. */
   varint(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, `varint of ${value}`);
+    if (!Number.isSafeInteger(value) || value < 0) assert(false, `varint of ${value}`);
     while (value >= 0x80) {
       this.u8((value % 0x80) | 0x80);
       value = Math.floor(value / 0x80);
@@ -219,7 +219,8 @@ export class ByteReader {
 }
 
 export function writeU64(buffer: Buffer, value: number, offset: number): void {
-  assert(Number.isSafeInteger(value) && value >= 0, `u64 of ${value}`);
+  // The message is built only when it is needed: this runs several times an entry.
+  if (!Number.isSafeInteger(value) || value < 0) assert(false, `u64 of ${value}`);
   buffer.writeUInt32LE(value % 0x1_0000_0000, offset);
   buffer.writeUInt32LE(Math.floor(value / 0x1_0000_0000), offset + 4);
 }

@@ -116,11 +116,10 @@ class Launcher {
       state: watched.answer?.state ?? 'starting',
     }));
     const logs = rows.map(row => row.node.logFile).join('\n        ');
-    say(
-      `Rosetta is running: ${rows.length === 1 ? 'one node' : `${rows.length} nodes, one store`}.\n\n` +
-        `${nodeTable(rows)}\n\n  logs: ${logs}\n\nAny node answers. Try\n\n${thingsToTry(rows)}\n\n` +
-        'Ctrl-C stops the cluster and keeps its data.\n',
-    );
+    const count = rows.length === 1 ? 'one node' : `${rows.length} nodes, one store`;
+    say(`Rosetta is running: ${count}.\n\n${nodeTable(rows)}\n\n  logs: ${logs}\n`);
+    say(`Any node answers. Try\n\n${thingsToTry(rows)}\n`);
+    say('Ctrl-C stops the cluster and keeps its data.\n');
   }
 
   #onExit(watched: Watched, reason: string): void {

@@ -58,7 +58,9 @@ export class KvStateMachine implements StateReader {
    * cannot be decoded passed a door's checks and raft's checksum, so the program is wrong.
    */
   apply(entry: AppliedEntry): CommandResult {
-    assert(entry.index > this.#appliedIndex, `entry ${entry.index} after ${this.#appliedIndex}`);
+    if (entry.index <= this.#appliedIndex) {
+      assert(false, `entry ${entry.index} after ${this.#appliedIndex}`);
+    }
     this.#appliedIndex = entry.index;
     this.#idempotency.dropExpired(entry.proposedAtMs);
     const revisionBefore = this.#meta.revision;

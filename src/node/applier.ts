@@ -90,10 +90,9 @@ export class Applier {
 
   #apply(entry: Entry): void {
     const {machine, onApplied} = this.#parts;
-    assert(
-      entry.index === this.#applied.index + 1,
-      `entry ${entry.index} cannot be applied after ${this.#applied.index}`,
-    );
+    if (entry.index !== this.#applied.index + 1) {
+      assert(false, `entry ${entry.index} cannot be applied after ${this.#applied.index}`);
+    }
     let membership: Membership = this.#applied.membership;
     let result: CommandResult | null = null;
     if (entry.type === 'command') result = machine.apply(entry);

@@ -75,7 +75,7 @@ export class ProposalTable {
   #take(index: number, pending: PendingProposal): PendingProposal {
     this.#byIndex.delete(index);
     this.#sizeBytes -= pending.sizeBytes;
-    assert(this.#sizeBytes >= 0, `pending proposals hold ${this.#sizeBytes} bytes`);
+    assert(this.#sizeBytes >= 0, 'pending proposals hold less than nothing');
     return pending;
   }
 }

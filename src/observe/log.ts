@@ -27,6 +27,8 @@ export function createLogger(options: LogOptions): Logger {
         singleLine: true,
       })
     : pino.destination({dest: fd, sync: true});
+  // Nobody reads the log any more (a closed pipe): that is no reason to stop serving.
+  destination.on('error', () => undefined);
   const log = pino(
     {
       level,

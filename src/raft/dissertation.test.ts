@@ -143,6 +143,12 @@ test('§4.3: while joint, elections and commits need both majorities', () => {
   cluster.stabilize();
   assert.equal(cluster.raft('1').role, 'pre-candidate');
   cluster.heal();
+  cluster.isolate('2');
+  cluster.isolate('3');
+  cluster.raft('1').campaign();
+  cluster.stabilize();
+  assert.equal(cluster.raft('1').role, 'pre-candidate');
+  cluster.heal();
   cluster.isolate('3');
   cluster.isolate('5');
   cluster.elect('1');

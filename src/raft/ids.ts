@@ -30,12 +30,13 @@ export function nodeId(text: string): NodeId {
 }
 
 export function term(value: number): Term {
-  assert(Number.isSafeInteger(value) && value >= 0, `not a term: ${value}`);
+  // The message is built only when it is needed: the makers run several times an entry.
+  if (!Number.isSafeInteger(value) || value < 0) assert(false, `not a term: ${value}`);
   return value as Term;
 }
 
 export function logIndex(value: number): LogIndex {
-  assert(Number.isSafeInteger(value) && value >= 0, `not a log index: ${value}`);
+  if (!Number.isSafeInteger(value) || value < 0) assert(false, `not a log index: ${value}`);
   return value as LogIndex;
 }
 

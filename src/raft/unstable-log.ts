@@ -66,7 +66,9 @@ export class UnstableLog {
 
   append(entries: readonly Entry[]): void {
     for (const entry of entries) {
-      assert(entry.index === this.lastIndex + 1, `append ${entry.index} after ${this.lastIndex}`);
+      if (entry.index !== this.lastIndex + 1) {
+        assert(false, `append ${entry.index} after ${this.lastIndex}`);
+      }
       this.#entries.push(entry);
     }
   }
