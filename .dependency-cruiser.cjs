@@ -40,6 +40,16 @@ module.exports = {
       from: {path: `^src/${room}/`, pathNot: '\\.test\\.ts$|^src/cli/main\\.ts$'},
       to: {path: '^src/', pathNot: `^src/(${[room, ...allowed].join('|')})/`},
     })),
+    ...Object.entries(rooms).map(([room, allowed]) => ({
+      name: `${room}-tests-import`,
+      comment: `tests in src/${room} may import what src/${room} may, and test/{contract,sim,${room}}`,
+      severity: 'error',
+      from: {path: `^src/${room}/.*\\.test\\.ts$`},
+      to: {
+        path: '^(src|test|bench)/',
+        pathNot: `^src/(${[room, ...allowed].join('|')})/|^test/(contract|sim|${room})/`,
+      },
+    })),
     {
       name: 'main-starts-the-server',
       severity: 'error',

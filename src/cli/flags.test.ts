@@ -105,6 +105,7 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['a port too large', ['-id=a', '-listen=:70000', '-http=:2'], /not an address/],
   ['one address for both', ['-id=a', '-listen=:1', '-http=:1'], /two ports/],
   ['itself as a peer', [...base, '-peers=node1:h:1'], /this node itself/],
+  ['its own address as a peer', ['-id=a', '-listen=h:1', '-http=h:2', '-peers=b:h:1'], /own/],
   ['one peer twice', [...base, '-peers=b:h:1,b:h:2'], /names b twice/],
   ['one peer address twice', [...base, '-peers=b:h:1,c:h:1'], /h:1 twice/],
   ['a peer without id', [...base, '-peers=localhost:8081'], /not id:host:port/],

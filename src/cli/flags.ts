@@ -211,6 +211,12 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
     throw new UsageError(`-listen and -http are both ${listen}; they need two ports`);
   }
   const peers = toPeers(values.get('peers') ?? '', id);
+  const ownPeer = peers.find(peer => peer.address === listen);
+  if (ownPeer !== undefined) {
+    throw new UsageError(
+      `-peers gives ${ownPeer.id} the address ${listen}, which is this node's own`,
+    );
+  }
   const join = values.get('join');
   if (join !== undefined && peers.length > 0) {
     throw new UsageError('-join and -peers exclude each other: -peers forms a new cluster');

@@ -1,7 +1,7 @@
 /**
- * A member whose checkpoint was lost while its log no longer begins at entry 1. Its log and its vote
- * are intact and must stay: they are copies that others count on. So it asks any running member
- * for a snapshot, installs it, and only then runs. Until that moment it neither votes nor
+ * A member whose checkpoint was lost while its log no longer begins at entry 1. Its log and its
+ * vote are intact and must stay: they are copies that others count on. So it asks any running
+ * member for a snapshot, installs it, and only then runs. Until that moment it neither votes nor
  * acknowledges anything, exactly as if it were down.
  */
 import type {Clock, Timer} from '../base/clock.ts';
@@ -27,6 +27,16 @@ export interface CheckpointRepairParts {
   readonly logger: Logger;
   /** The imported checkpoint is installed. Called once. */
   readonly onRepaired: () => void;
+}
+
+/** Where other members may be found: what `-peers` says comes before what was written down. */
+export function repairAddresses(
+  self: Member,
+  peers: readonly FormationPeer[],
+  members: readonly Member[],
+): FormationPeer[] {
+  const known = members.map(member => ({id: member.id, address: member.listen}));
+  return [...peers, ...known].filter(peer => peer.id !== self.id);
 }
 
 export class CheckpointRepair {

@@ -80,7 +80,8 @@ export class Checkpointer {
     state.checkpoint(meta, error => {
       if (error === null) {
         this.#isDiskFull = false;
-        this.#parts.log.release(state.checkpointMeta().index);
+        // A node that stops has closed its log already.
+        if (!this.#isStopped) this.#parts.log.release(state.checkpointMeta().index);
         onCheckpoint(clock.monotonicMs() - startedAtMs);
       } else {
         this.#onError(error);

@@ -1,6 +1,7 @@
 /**
- * What members say to each other outside of Raft: JSON requests over the Raft address. `hello`: who are you? `found`: the cluster is formed by these members, write it down.
- * `adopt`: you are a learner of this cluster,  write it down.
+ * What members say to each other outside of Raft: JSON requests over the Raft address. `hello`: who
+ * are you? `found`: the cluster is formed by these members, write it down. `adopt`: you are a
+ * learner of this cluster, write it down.
  * `send-snapshot`: my checkpoint is lost, stream me yours. Everything is checked on arrival.
  */
 import {isNodeId, nodeId} from '../raft/ids.ts';

@@ -224,11 +224,20 @@ export class Formation {
     const others = [...this.#answers.values()].filter(
       said => said.ids.join() !== this.#ids().join() && !said.isExpected,
     );
+    // A member that runs has seen the first entry durable everywhere, here too: this node crashed
+    // before it learned so. Who is missing now is simply down.
+    if (this.#hasFirstEntry && this.#isFormed()) {
+      this.#finish();
+      return;
+    }
     this.#reportWaiting(missing, others);
     if (missing.length > 0 || others.length > 0) return;
     if (this.#record.stage === 'fresh') {
       const isLowest = peers.every(peer => self.id < peer.id);
-      const areFresh = [...this.#answers.values()].every(said => said.stage === 'fresh');
+      // With a cluster id but no first entry it is founded already, by a directory that is gone.
+      const areFresh = [...this.#answers.values()].every(
+        said => said.stage === 'fresh' && said.clusterId === null,
+      );
       if (isLowest && areFresh) this.#found(this.#parts.drawClusterId(), this.#firstMembers());
       return;
     }
@@ -242,6 +251,13 @@ export class Formation {
     if (!isEverywhere) return;
     logger.info({clusterId: this.#record.clusterId}, 'all first members have met');
     this.#finish();
+  }
+
+  #isFormed(): boolean {
+    const {clusterId} = this.#record;
+    return [...this.#answers.values()].some(
+      said => said.stage === 'member' && said.clusterId === clusterId,
+    );
   }
 
   #firstMembers(): Member[] {

@@ -8,7 +8,7 @@ import {limits} from '../base/limits.ts';
 import {decodeResult} from '../kv/result-codec.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {ForwardResponseMessage, Transport} from '../transport/transport.ts';
-import type {Proposal} from './proposer.ts';
+import type {Proposal} from './proposal.ts';
 
 interface PendingForward {
   readonly to: NodeId;
@@ -18,10 +18,12 @@ interface PendingForward {
 export class Forwarder {
   readonly #transport: Transport;
   readonly #pending = new Map<number, PendingForward>();
-  #lastRequestId = 0;
+  #lastRequestId: number;
 
-  constructor(transport: Transport) {
-    this.#transport = transport;
+  /** `firstRequestId`: above those of every earlier life of this member (see Replica). */
+  constructor(parts: {readonly transport: Transport; readonly firstRequestId: number}) {
+    this.#transport = parts.transport;
+    this.#lastRequestId = parts.firstRequestId - 1;
   }
 
   get count(): number {

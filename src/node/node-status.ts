@@ -8,7 +8,7 @@ import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {Transport} from '../transport/transport.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {Replica} from './replica.ts';
-import type {MemberStatus, NodeStatus} from './service.ts';
+import type {LeaderStatus, MemberStatus, NodeStatus} from './service.ts';
 
 export function nodeStatus(parts: {
   readonly self: Member;
@@ -27,7 +27,7 @@ export function nodeStatus(parts: {
     id: self.id,
     clusterId: record.clusterId,
     version: parts.version,
-    state: replica?.roleName ?? 'follower',
+    state: replica === null ? 'follower' : roleOf(replica.raft),
     term: replica?.raft.term ?? 0,
     leader: replica?.raft.leaderId ?? null,
     ready: parts.isReady,
@@ -43,6 +43,20 @@ export function nodeStatus(parts: {
     stateHash: machine.stateHash(),
     diverged: replica !== null && replica.divergence !== null,
   };
+}
+
+function roleOf(raft: Raft): NodeStatus['state'] {
+  if (raft.role === 'leader') return 'leader';
+  if (raft.role === 'candidate' || raft.role === 'pre-candidate') return 'candidate';
+  const {membership, id} = raft;
+  return isLearner(membership, id) && !isVoter(membership, id) ? 'learner' : 'follower';
+}
+
+export function leaderStatus(raft: Raft): LeaderStatus | null {
+  const {leaderId, membership, term} = raft;
+  const member = membership.members.find(row => row.id === leaderId);
+  if (leaderId === null || member === undefined) return null;
+  return {id: leaderId, listen: member.listen, http: member.http, term};
 }
 
 export function nodeMembers(raft: Raft, transport: Transport): MemberStatus[] {

@@ -3,28 +3,17 @@
  * and is the Service that the front doors speak to all along.
  */
 import {must} from '../base/assert.ts';
-import type {Clock} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
-import type {Logger} from '../base/logger.ts';
-import type {KvStateMachine} from '../kv/state-machine.ts';
-import {makeEntry} from '../raft/entry.ts';
-import {logIndex, term} from '../raft/ids.ts';
-import type {Member, Membership} from '../raft/membership.ts';
-import {encodeMembership} from '../raft/membership.ts';
-import type {CheckpointStore} from '../storage/checkpoint-store.ts';
-import type {StateStore} from '../storage/state-store.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
-import type {LocalIdentity, PeerCounters, Transport} from '../transport/transport.ts';
-import {CheckpointRepair} from './checkpoint-repair.ts';
+import type {LocalIdentity, PeerCounters} from '../transport/transport.ts';
+import {CheckpointRepair, repairAddresses} from './checkpoint-repair.ts';
 import {ClusterGrower} from './cluster-grower.ts';
-import type {FormationPeer} from './formation-messages.ts';
+import {writeFirstEntry} from './first-entry.ts';
 import {Formation} from './formation.ts';
 import type {IdentityRecord} from './identity-record.ts';
-import type {NodeOptions} from './node-options.ts';
-import {nodeMembers, nodeStatus} from './node-status.ts';
-import type {NodeObserver} from './observer.ts';
+import type {NodeParts} from './node-parts.ts';
+import {leaderStatus, nodeMembers, nodeStatus} from './node-status.ts';
 import {PeerGate} from './peer-gate.ts';
-import type {StartCounts} from './peer-gate.ts';
 import {Replica} from './replica.ts';
 import type {
   LeaderStatus,
@@ -35,28 +24,6 @@ import type {
   Consistency,
   Service,
 } from './service.ts';
-
-export interface NodeParts {
-  readonly self: Member;
-  readonly startCount: number;
-  readonly record: IdentityRecord;
-  readonly peers: readonly FormationPeer[];
-  readonly transport: Transport;
-  readonly state: StateStore;
-  readonly machine: KvStateMachine;
-  readonly checkpoint: CheckpointStore;
-  /** Opens or creates the log of a directory whose identity is known. Throws StorageError. */
-  readonly openLog: (record: IdentityRecord) => OpenedLog;
-  readonly saveIdentity: (record: IdentityRecord) => void;
-  readonly startCounts: StartCounts;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly options: NodeOptions;
-  readonly observer: NodeObserver;
-  readonly drawClusterId: () => string;
-  readonly seed: number;
-  readonly onFatal: (error: Error) => void;
-}
 
 export class Node implements Service {
   readonly #parts: NodeParts;
@@ -83,6 +50,7 @@ export class Node implements Service {
       replica: () => this.#replica,
       repair: () => this.#repair,
       record: () => this.#record,
+      loggedMembers: () => this.#log?.memberships.at(-1)?.membership.members ?? [],
       peers: parts.peers,
       fail: error => this.#fail(error),
       onAddresses: () => this.#setPeers(),
@@ -143,12 +111,7 @@ export class Node implements Service {
   }
 
   leader(): LeaderStatus | null {
-    const replica = this.#replica;
-    if (replica === null) return null;
-    const {leaderId, membership, term: currentTerm} = replica.raft;
-    const member = membership.members.find(row => row.id === leaderId);
-    if (leaderId === null || member === undefined) return null;
-    return {id: leaderId, listen: member.listen, http: member.http, term: currentTerm};
+    return this.#replica === null ? null : leaderStatus(this.#replica.raft);
   }
 
   members(): readonly MemberStatus[] {
@@ -257,7 +220,6 @@ export class Node implements Service {
     };
   }
 
-  /** Entry 1: the membership, equal on every first member, in force and committed from the start. */
   #writeFirstEntry(record: IdentityRecord, callback: () => void): void {
     const opened = this.#parts.openLog(record);
     this.#log = opened;
@@ -265,25 +227,12 @@ export class Node implements Service {
       this.#parts.clock.afterPoll(callback);
       return;
     }
-    const membership = firstMembership(record.members);
-    const entry = makeEntry({
-      term: term(1),
-      index: logIndex(1),
-      type: 'membership',
-      proposedAtMs: 0,
-      data: encodeMembership(membership),
-    });
-    const hardState = {term: term(1), vote: null, commit: logIndex(1)};
-    opened.store.append({hardState, entries: [entry]}, error => {
+    writeFirstEntry(opened, record.members, (error, written) => {
       if (error !== null) {
         this.#fail(error);
         return;
       }
-      this.#log = {
-        ...opened,
-        hardState,
-        memberships: [...opened.memberships, {index: entry.index, membership}],
-      };
+      this.#log = written;
       callback();
     });
   }
@@ -315,6 +264,7 @@ export class Node implements Service {
       options: this.#parts.options,
       observer: this.#parts.observer,
       seed: this.#parts.seed,
+      startCount: this.#parts.startCount,
       onMembership: () => this.#setPeers(),
       fail: error => this.#fail(error),
     });
@@ -328,10 +278,7 @@ export class Node implements Service {
   #startRepair(record: IdentityRecord, log: OpenedLog): void {
     const {self, peers, checkpoint, state, machine, transport, clock, logger} = this.#parts;
     const last = log.memberships.at(-1)?.membership.members ?? [];
-    const addresses = [
-      ...peers,
-      ...[...record.members, ...last].map(member => ({id: member.id, address: member.listen})),
-    ].filter(peer => peer.id !== self.id);
+    const addresses = repairAddresses(self, peers, [...record.members, ...last]);
     if (addresses.length === 0) {
       this.#fail(
         new RosettaError(
@@ -356,9 +303,10 @@ export class Node implements Service {
         this.#repair = null;
         state.resetToCheckpoint();
         machine.reload();
-        // Opened again, so that log and checkpoint are checked against each other.
+        // Opened again, so that log and checkpoint are checked against each other. Who stops
+        // meanwhile must not close it a second time.
+        this.#log = null;
         log.store.close(() => {
-          this.#log = null;
           this.#run({...record, stage: 'member'});
         });
       },
@@ -442,14 +390,4 @@ export class Node implements Service {
 
 function stopping(): RosettaError {
   return new RosettaError('STOPPING', 'the node is stopping; ask another one');
-}
-
-function firstMembership(members: readonly Member[]): Membership {
-  const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return {
-    voters: sorted.map(member => member.id),
-    votersOutgoing: [],
-    learners: [],
-    members: sorted,
-  };
 }

@@ -45,6 +45,8 @@ export interface PeerGateParts {
   readonly replica: () => Replica | null;
   readonly repair: () => CheckpointRepair | null;
   readonly record: () => IdentityRecord;
+  /** While no replica runs: those the log names last; empty before it names any. */
+  readonly loggedMembers: () => readonly Member[];
   readonly fail: (error: Error) => void;
   /** A member announced other addresses than before. */
   readonly onAddresses: () => void;
@@ -209,7 +211,10 @@ export class PeerGate implements TransportHandler {
       const {membership} = replica.raft;
       if (membership.members.length > 0) return findMember(membership, id);
     }
-    return this.#parts.record().members.find(member => member.id === id);
+    // A founder that grew knows the members it took in from its log alone.
+    const logged = this.#parts.loggedMembers();
+    const members = logged.length > 0 ? logged : this.#parts.record().members;
+    return members.find(member => member.id === id);
   }
 
   #noteAddresses(id: NodeId, addresses: Addresses): void {

@@ -13,20 +13,15 @@ import type {LogStore} from '../storage/log-store.ts';
 import type {ForwardMessage, ForwardResponseMessage, Transport} from '../transport/transport.ts';
 import {Forwarder} from './forwarder.ts';
 import {ProposalTable} from './proposal-table.ts';
+import type {Proposal} from './proposal.ts';
 import type {ProposeCallback} from './service.ts';
-
-export interface Proposal {
-  readonly command: Uint8Array;
-  /** Monotonic clock. */
-  readonly deadlineMs: number;
-  readonly callback: ProposeCallback;
-}
 
 export interface ProposerParts {
   readonly raft: Raft;
   readonly log: LogStore;
   readonly transport: Transport;
   readonly clock: Clock;
+  readonly firstRequestId: number;
   /** The checkpoint can no longer take what is applied (disk full). */
   readonly isStorageFull: () => boolean;
   readonly scheduleReady: () => void;
@@ -41,7 +36,7 @@ export class Proposer {
 
   constructor(parts: ProposerParts) {
     this.#parts = parts;
-    this.#forwarder = new Forwarder(parts.transport);
+    this.#forwarder = new Forwarder(parts);
   }
 
   /** Proposals that entered this node's log, since it started. */

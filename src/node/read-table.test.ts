@@ -31,7 +31,7 @@ function makeTable(): {
 } {
   const source = new Source();
   const answers: string[] = [];
-  const table = new ReadTable({raft: source, reader, retryAfterMs: 100});
+  const table = new ReadTable({raft: source, reader, retryAfterMs: 100, firstContext: 1});
   const ask = (name: string): void => {
     table.add(1_000, error => answers.push(error === null ? name : `${name}:${error.code}`));
   };

@@ -42,17 +42,20 @@ export class ReadTable {
   #round: Round | null = null;
   #confirmed: ConfirmedReads[] = [];
   #count = 0;
-  #lastContext = 0;
+  #lastContext: number;
 
   constructor(parts: {
     readonly raft: ReadIndexSource;
     readonly reader: StateReader;
     /** An unanswered round is repeated after this. */
     readonly retryAfterMs: number;
+    /** Above those of every earlier life of this member (see Replica). */
+    readonly firstContext: number;
   }) {
     this.#raft = parts.raft;
     this.#reader = parts.reader;
     this.#retryAfterMs = parts.retryAfterMs;
+    this.#lastContext = parts.firstContext - 1;
   }
 
   get count(): number {

@@ -6,6 +6,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {NodeId} from '../raft/ids.ts';
+import {minIndex} from '../raft/ids.ts';
 import type {Message} from '../raft/message.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {Ready, SoftState} from '../raft/ready.ts';
@@ -68,17 +69,31 @@ export class ReadyLoop {
   };
 
   #turn(): void {
-    const {raft, log, clock, applier, reads} = this.#parts;
+    const {raft, clock, applier, reads} = this.#parts;
     reads.begin(clock.monotonicMs());
     this.#drain();
-    if (applier.run()) {
+    const didApply = applier.run();
+    if (didApply) {
       raft.applied(applier.applied.index);
       // Applying may let raft hand out more, and a leader that applied may start a membership step.
       this.#drain();
     }
     reads.serve(applier.applied.index);
-    log.noteCommit(raft.commitIndex);
-    if (applier.hasWork || raft.hasReady()) this.schedule();
+    this.#noteCommit();
+    // What is paused (no room, or a snapshot that waits for the disk) goes on with the next tick,
+    // or when the disk answers; looking again at once would only burn the processor.
+    if (didApply && applier.hasWork) this.schedule();
+  }
+
+  /**
+   * The commit index may get into a write that is queued already. So it never names an entry that
+   * is not durable in its present form: behind a truncation, or before a snapshot is installed,
+   * the disk still holds other entries at those indices, and a crash would make them committed.
+   */
+  #noteCommit(): void {
+    const {raft, log} = this.#parts;
+    if (this.#snapshotReady !== null) return;
+    log.noteCommit(minIndex(raft.commitIndex, raft.stableIndex));
   }
 
   #drain(): void {

@@ -5,13 +5,10 @@
 import type {Clock, Timer} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import type {Logger} from '../base/logger.ts';
-import {limits} from '../base/limits.ts';
-import {Prng} from '../base/prng.ts';
 import type {CommandResult} from '../kv/result.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Entry} from '../raft/entry.ts';
 import type {NodeId} from '../raft/ids.ts';
-import {isLearner, isVoter} from '../raft/membership.ts';
 import {Raft} from '../raft/raft.ts';
 import type {SoftState} from '../raft/ready.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
@@ -26,6 +23,7 @@ import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
 import {Proposer} from './proposer.ts';
+import {raftOptions} from './raft-options.ts';
 import {ReadTable} from './read-table.ts';
 import {ReadyLoop} from './ready-loop.ts';
 import {Snapshotter} from './snapshotter.ts';
@@ -36,6 +34,9 @@ const sweepTicks = 5;
 
 /** A leader whose disk has not answered for so many election timeouts gives up its place. */
 const stuckElectionTimeouts = 8;
+
+/** A leader without space hands over once in so long. */
+const fullDiskHandOverIntervalMs = 10_000;
 
 export interface ReplicaParts {
   readonly id: NodeId;
@@ -50,6 +51,8 @@ export interface ReplicaParts {
   readonly observer: NodeObserver;
   /** 32-bit, unsigned; drawn anew for every start. */
   readonly seed: number;
+  /** Rises with every start of this data directory. */
+  readonly startCount: number;
   readonly onMembership: () => void;
   readonly fail: (error: Error) => void;
 }
@@ -67,6 +70,7 @@ export class Replica {
   readonly #hashes: StateHashMonitor;
   #timer: Timer | null = null;
   #tickCount = 0;
+  #lastLeftFullDiskMs = -Infinity;
   #softState: SoftState;
   #divergence: string | null = null;
   #isStopped = false;
@@ -75,7 +79,8 @@ export class Replica {
     this.#parts = parts;
     const {id, log, state, machine, checkpoint, transport, clock, logger} = parts;
     const applied = state.checkpointMeta();
-    this.raft = createRaft(parts, applied);
+    const firstId = firstIdOf(parts.startCount);
+    this.raft = new Raft(raftOptions(parts, applied.index));
     this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
     this.#applier = new Applier(
       {
@@ -90,6 +95,7 @@ export class Replica {
       raft: this.raft,
       reader: machine,
       retryAfterMs: parts.options.electionTimeoutMs,
+      firstContext: firstId,
     });
     const scheduleReady = (): void => this.#loop.schedule();
     this.#checkpointer = new Checkpointer({
@@ -116,6 +122,7 @@ export class Replica {
       log: log.store,
       transport,
       clock,
+      firstRequestId: firstId,
       isStorageFull: () => this.#checkpointer.isStorageFull(),
       scheduleReady,
     });
@@ -167,7 +174,7 @@ export class Replica {
 
   start(): void {
     const {voters} = this.raft.membership;
-    this.#parts.transport.setPeers(this.raft.membership.members);
+    this.#parts.onMembership();
     // Nobody else could vote: waiting for a timeout would only delay the first write.
     if (voters.length === 1 && voters[0] === this.raft.id) this.raft.campaign();
     this.#loop.schedule();
@@ -282,7 +289,6 @@ export class Replica {
       this.raft.tick();
     }
     if (!this.snapshotter.isInstalling()) this.#checkpointer.maybeStart();
-    this.snapshotter.discardUnused();
     this.#history.tick();
     if (this.#tickCount % sweepTicks === 0) this.#sweep();
     if (this.raft.hasReady() || this.#applier.hasWork) this.#loop.schedule();
@@ -294,17 +300,27 @@ export class Replica {
     this.proposer.routeWaiting();
     this.#reads.expire(nowMs);
     if (this.#reads.count > 0) this.#loop.schedule();
-    if (this.raft.role === 'leader' && this.#parts.log.store.isFull()) this.handOver();
+    if (this.raft.role !== 'leader') return;
+    if (this.#divergence !== null) this.handOver();
+    else if (this.#parts.log.store.isFull()) this.#leaveFullDisk(nowMs);
+  }
+
+  /** Not again and again: when all disks are full, leadership would never rest anywhere. */
+  #leaveFullDisk(nowMs: number): void {
+    if (nowMs - this.#lastLeftFullDiskMs < fullDiskHandOverIntervalMs) return;
+    if (this.handOver()) this.#lastLeftFullDiskMs = nowMs;
   }
 
   #isDiskStuck(): boolean {
     const {log, options} = this.#parts;
+    // A full disk answers: it refuses writes, and its node goes on with reads.
+    if (log.store.isFull()) return false;
     return log.store.pendingForMs() > stuckElectionTimeouts * options.electionTimeoutMs;
   }
 
   #onApplied(entry: Entry, result: CommandResult | null): void {
     this.proposer.table.settle(entry, result);
-    if (entry.type === 'membership') this.#onMembership();
+    if (entry.type === 'membership') this.#parts.onMembership();
     if (entry.index % stateHashInterval === 0) this.#reportStateHash(entry.index);
   }
 
@@ -340,11 +356,6 @@ export class Replica {
     if (leaderId !== before.leaderId) observer.onLeaderChange();
     this.#reads.onLeaderChange();
     this.proposer.routeWaiting();
-    this.#onMembership();
-  }
-
-  #onMembership(): void {
-    this.#parts.transport.setPeers(this.raft.membership.members);
     this.#parts.onMembership();
   }
 
@@ -359,39 +370,20 @@ export class Replica {
     this.#applier.reset(meta);
     this.proposer.table.settleUpTo(meta.index);
     this.#history.reset();
-    this.#onMembership();
+    this.#parts.onMembership();
     observer.onSnapshotInstalled();
     logger.info({index: meta.index}, 'snapshot installed');
-  }
-
-  /** The role as /status names it. */
-  get roleName(): 'leader' | 'follower' | 'candidate' | 'learner' {
-    const {raft} = this;
-    if (raft.role === 'leader') return 'leader';
-    if (raft.role === 'candidate' || raft.role === 'pre-candidate') return 'candidate';
-    const {membership, id} = raft;
-    return isLearner(membership, id) && !isVoter(membership, id) ? 'learner' : 'follower';
   }
 }
 
 /** A replica that is this close to the commit index counts as having caught up. */
 const lag = 1_000;
 
-function createRaft(parts: ReplicaParts, applied: SnapshotMeta): Raft {
-  const {electionTimeoutMs, heartbeatMs} = parts.options;
-  return new Raft({
-    id: parts.id,
-    electionTimeoutTicks: Math.max(2, Math.round(electionTimeoutMs / tickMs)),
-    heartbeatIntervalTicks: Math.max(1, Math.round(heartbeatMs / tickMs)),
-    appendSizeBytesMax: limits.appendSizeBytesMax,
-    inflightSizeBytesMax: limits.inflightSizeBytesMax,
-    inflightCountMax: limits.inflightCountMax,
-    uncommittedSizeBytesMax: limits.uncommittedSizeBytesMax,
-    committedSizeBytesMax: limits.committedSizeBytesMax,
-    prng: new Prng(parts.seed),
-    log: parts.log.store,
-    hardState: parts.log.hardState,
-    memberships: parts.log.memberships,
-    appliedIndex: applied.index,
-  });
+/**
+ * Ids of forwards and reads begin elsewhere in every life. The leader may still hold a request of
+ * an earlier life, and its answer, sent to this one, must not pass for the answer to another: a
+ * write would be acknowledged that nobody proposed.
+ */
+function firstIdOf(startCount: number): number {
+  return (startCount % 2 ** 20) * 2 ** 32 + 1;
 }

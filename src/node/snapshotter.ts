@@ -117,6 +117,8 @@ export class Snapshotter {
       }
       this.#received = {meta, snapshot};
       raft.step({type: 'snapshot', from, to: raft.id, term: raft.term, meta});
+      // Raft may have no use for it: its log holds the entry, or is past it.
+      if (raft.pendingSnapshot !== meta) this.#discard();
       scheduleReady();
     });
   }
@@ -130,16 +132,13 @@ export class Snapshotter {
     return true;
   }
 
-  /** Raft had no use for it (its log already holds the entry): throws the received one away. */
-  discardUnused(): void {
-    const received = this.#received;
-    if (received === null || received.meta.index > this.#parts.raft.commitIndex) return;
-    this.#received = null;
-    received.snapshot.abort();
-  }
-
   /** While a received snapshot waits to be installed no checkpoint may start. */
   isInstalling(): boolean {
     return this.#received !== null;
+  }
+
+  #discard(): void {
+    this.#received?.snapshot.abort();
+    this.#received = null;
   }
 }

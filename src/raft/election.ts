@@ -31,6 +31,7 @@ export const termMax = 2 ** 52;
 /** One tick of a node that does not lead. */
 export function tickElection(state: RaftState): void {
   state.electionElapsed++;
+  state.leaderSilence++;
   if (state.electionElapsed < state.randomizedTimeout) return;
   campaign(state);
 }

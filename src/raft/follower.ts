@@ -62,6 +62,7 @@ function followLeader(state: RaftState, message: Message): boolean {
   }
   state.leaderId = message.from;
   state.electionElapsed = 0;
+  state.leaderSilence = 0;
   return true;
 }
 

@@ -12,10 +12,17 @@ import type {LogIndex, NodeId} from './ids.ts';
 import {indexAfter, logIndex, maxIndex, minIndex, noIndex} from './ids.ts';
 import {Inflights} from './inflights.ts';
 
+/** From so many appends under way on, new entries gather … */
+const gatherInflightCount = 2;
+/** … until so many of them wait. */
+const gatherEntryCount = 128;
+
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
 
 export class Progress {
   readonly id: NodeId;
+  /** Of the disk that `matchIndex` speaks of. */
+  readonly incarnation: string;
   readonly inflights: Inflights;
   /** Durable on the member and equal to the leader's log, inclusive. Never decreases. */
   matchIndex: LogIndex = noIndex;
@@ -35,6 +42,7 @@ export class Progress {
 
   constructor(fields: {
     readonly id: NodeId;
+    readonly incarnation: string;
     readonly nextIndex: LogIndex;
     readonly isActive: boolean;
     readonly inflightCountMax: number;
@@ -42,6 +50,7 @@ export class Progress {
   }) {
     assert(fields.nextIndex > 0, 'the log begins at 1');
     this.id = fields.id;
+    this.incarnation = fields.incarnation;
     this.nextIndex = fields.nextIndex;
     this.isActive = fields.isActive;
     this.inflights = new Inflights({
@@ -95,12 +104,24 @@ export class Progress {
       case 'replicate':
         return (
           this.mustPing ||
-          (this.nextIndex <= log.lastIndex && !this.inflights.isFull()) ||
-          Math.min(log.commitIndex, this.nextIndex - 1) > this.sentCommit
+          this.#mayPipeline(log.lastIndex) ||
+          (this.inflights.count === 0 &&
+            Math.min(log.commitIndex, this.nextIndex - 1) > this.sentCommit)
         );
       case 'snapshot':
         return false;
     }
+  }
+
+  /**
+   * Few entries wait for the answer to what is under way: the member's disk takes one batch at a
+   * time, so smaller appends would not be durable sooner, only cost more. Many do not wait. A newer
+   * commit index alone rides with the next append, or leaves when nothing is under way any more.
+   */
+  #mayPipeline(lastIndex: LogIndex): boolean {
+    const waitingCount = lastIndex + 1 - this.nextIndex;
+    if (waitingCount <= 0 || this.inflights.isFull()) return false;
+    return this.inflights.count < gatherInflightCount || waitingCount >= gatherEntryCount;
   }
 
   /** Bookkeeping after an append with entries up to `lastIndex` has been queued. */

@@ -71,6 +71,8 @@ export interface RaftState {
   lastProposedAtMs: number;
   /** Ticks since the leader was heard; for a leader, since the last CheckQuorum. */
   electionElapsed: number;
+  /** Ticks since the leader said something that only a leader says. */
+  leaderSilence: number;
   randomizedTimeout: number;
   /** Answers to the (pre-)vote under way. */
   readonly votes: Map<NodeId, boolean>;
@@ -115,6 +117,7 @@ export function makeState(options: RaftOptions): RaftState {
     memberships: [...options.memberships],
     lastProposedAtMs: lastProposedAtMs(log),
     electionElapsed: 0,
+    leaderSilence: 0,
     randomizedTimeout: drawElectionTimeout(options),
     votes: new Map(),
     leadership: null,

@@ -30,6 +30,9 @@ import type {Role} from './state.ts';
 import {step} from './step.ts';
 import {becomeFollower} from './transitions.ts';
 
+/** So many election timeouts a follower waits for a leader of which it sees bytes, no message. */
+const contactOnlyTimeoutsMax = 4;
+
 export interface MemberProgress {
   readonly matchIndex: LogIndex;
   readonly nextIndex: LogIndex;
@@ -136,13 +139,19 @@ export class Raft {
     progress.isProbeSent = true;
   }
 
-  /** Bytes of any kind came from `from`: the leader is alive, or the follower is. */
+  /**
+   * Bytes of any kind came from `from`: the leader is alive, or the follower is. A leader that was
+   * deposed or gave up still answers, for instance refuses forwarded writes: so bytes alone count
+   * only for a while.
+   */
   noteContact(from: NodeId): void {
     const state = this.#state;
     if (state.leadership !== null) {
       const progress = state.leadership.progress.get(from);
       if (progress !== undefined) progress.isActive = true;
     } else if (state.leaderId === from) {
+      const silenceMax = contactOnlyTimeoutsMax * state.options.electionTimeoutTicks;
+      if (state.leaderSilence > silenceMax) return;
       state.electionElapsed = Math.min(state.electionElapsed, 0);
     }
   }
@@ -202,6 +211,11 @@ export class Raft {
   membershipAt(index: LogIndex): Membership {
     const record = this.#state.memberships.findLast(candidate => candidate.index <= index);
     return must(record, `no membership known at ${index}`).membership;
+  }
+
+  /** Accepted, and not yet confirmed as installed. */
+  get pendingSnapshot(): SnapshotMeta | null {
+    return this.#state.log.unstable.snapshot;
   }
 
   /** Messages ignored because no correct peer sends them. */

@@ -9,7 +9,7 @@ import type {Entry, EntryId, EntryType} from './entry.ts';
 import {entrySizeBytes, makeEntry} from './entry.ts';
 import type {LogIndex} from './ids.ts';
 import {indexAfter, indexBefore, logIndex, minIndex, noIndex} from './ids.ts';
-import {enterMemberships, idsOf} from './membership-change.ts';
+import {enterMemberships} from './membership-change.ts';
 import type {AppendAcceptedMessage, AppendRejectedMessage} from './message.ts';
 import {sendNow} from './outbox.ts';
 import {Progress} from './progress.ts';
@@ -41,16 +41,19 @@ export function appendOwn(
 
 /** Makes the progress table match the membership in force. */
 export function followMembership(state: RaftState, leadership: Leadership): void {
-  const ids = idsOf(currentMembership(state));
-  for (const id of leadership.progress.keys()) {
-    if (!ids.includes(id)) leadership.progress.delete(id);
+  const {members} = currentMembership(state);
+  for (const {id, incarnation} of leadership.progress.values()) {
+    // Another disk under the same name holds nothing of what the former one acknowledged.
+    const isKept = members.some(row => row.id === id && row.incarnation === incarnation);
+    if (!isKept) leadership.progress.delete(id);
   }
-  for (const id of ids) {
+  for (const {id, incarnation} of members) {
     if (id === state.id || leadership.progress.has(id)) continue;
     const {inflightCountMax, inflightSizeBytesMax} = state.options;
     // Active until the next CheckQuorum: a member cannot have answered before it was asked.
     const progress = new Progress({
       id,
+      incarnation,
       nextIndex: indexAfter(state.log.lastIndex),
       isActive: true,
       inflightCountMax,

@@ -119,8 +119,8 @@ export class CheckpointDirectory {
 }
 
 /**
- * Renames `checkpoint/`, so that the next opening begins with an empty one; the log is untouched. At
- * most one damaged checkpoint is kept. Returns where it is.
+ * Renames `checkpoint/`, so that the next opening begins with an empty one; the log is untouched.
+ * At most one damaged checkpoint is kept. Returns where it is.
  */
 export function moveDamagedCheckpointAside(dataDirectory: string): string {
   const target = path.join(dataDirectory, 'checkpoint.damaged');

@@ -19,6 +19,7 @@ import {CheckpointDamagedError} from './checkpoint-row.ts';
 import type {LmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {PackedRecords} from './packed-records.ts';
+import {StorageError} from './storage-error.ts';
 
 /** Runs `body` with a data directory that goes away afterwards. */
 function inDirectory(body: (directory: string) => Promise<void>): () => Promise<void> {
@@ -93,6 +94,32 @@ describe('LMDB checkpoint store', () => {
       assertDamaged(() => openLmdbCheckpointStore({directory}), /meta page/);
       fs.rmSync(file);
       assertDamaged(() => openLmdbCheckpointStore({directory}), /missing/);
+    }),
+  );
+
+  test(
+    'a checkpoint that the system does not let us open is not called damaged, ever',
+    inDirectory(async directory => {
+      const file = await fill(directory);
+      const lockFile = `${file}-lock`;
+      fs.rmSync(lockFile);
+      // What a file of another user does, and root does not notice.
+      fs.mkdirSync(lockFile);
+      for (let start = 0; start < 5; start++) {
+        assert.throws(
+          () => openLmdbCheckpointStore({directory}),
+          (error: unknown) =>
+            error instanceof StorageError &&
+            !(error instanceof CheckpointDamagedError) &&
+            /cannot be opened \(.*directory/.test(error.message),
+        );
+      }
+      fs.rmdirSync(lockFile);
+      const store = openLmdbCheckpointStore({directory});
+      assert.equal(read(store, 'row76')?.startsWith('76 damage'), true);
+      await close(store);
+      assert.throws(() => store.get(bytes('row77')), /after it was closed/);
+      await close(openLmdbCheckpointStore({directory}));
     }),
   );
 

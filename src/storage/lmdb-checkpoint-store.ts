@@ -18,9 +18,10 @@ import type {
   SnapshotImport,
 } from './checkpoint-store.ts';
 import {CheckpointThread} from './checkpoint-thread.ts';
-import {checkFileLength, LmdbEnvironment} from './lmdb-environment.ts';
+import {checkFileLength, isSystemError, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
 import type {FrozenOverlay} from './overlay.ts';
+import {StorageError} from './storage-error.ts';
 
 const emptyMeta: CheckpointMeta = {index: noIndex, term: noTerm, membership: emptyMembership};
 const exportPrefix = 'snapshot-';
@@ -44,8 +45,13 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
   const directory = new CheckpointDirectory(options.directory);
   const current = directory.readCurrent() ?? createFirst(directory);
   directory.beginOpening();
-  const opened = openEnvironment(directory.dataFile(current));
-  directory.endOpening();
+  let opened;
+  try {
+    opened = openEnvironment(directory.dataFile(current));
+  } finally {
+    // Only a start that died in there counts, not one that was told why it cannot open the file.
+    directory.endOpening();
+  }
   directory.removeLeftovers(current);
   return new LmdbCheckpointStore({directory, current, temporary, ...opened});
 }
@@ -262,14 +268,19 @@ function openExisting(file: string): {
   readonly environment: LmdbEnvironment;
   readonly meta: CheckpointMeta | null;
 } {
-  checkFileLength(file);
   let environment: LmdbEnvironment | null = null;
   try {
+    checkFileLength(file);
     environment = new LmdbEnvironment(file);
     return {environment, meta: environment.readMeta()};
   } catch (error) {
     environment?.close();
     if (error instanceof CheckpointDamagedError) throw error;
-    throw new CheckpointDamagedError(file, 'cannot be opened', error);
+    if (!isSystemError(error)) throw new CheckpointDamagedError(file, 'cannot be opened', error);
+    throw new StorageError(`${file} cannot be opened (${messageOf(error)})`, {
+      path: file,
+      advice: 'it is not known to be damaged; remove the cause and start again',
+      cause: error,
+    });
   }
 }

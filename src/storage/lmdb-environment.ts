@@ -30,6 +30,9 @@ const metaTransactionOffset = 152;
 const metaSizeBytes = 168;
 const lmdbMagic = 0xbeefc0de;
 
+/** LMDB's lock file with room for its usual 126 readers. */
+const lockSizeBytes = 16 * 1024;
+
 /** Pages that LMDB may number and never write: freed again in the transaction that took them. */
 const unwrittenPageCountMax = 1024;
 
@@ -43,9 +46,11 @@ export class LmdbEnvironment {
   readonly path: string;
   readonly #database: RootDatabase<Buffer, Uint8Array>;
   readonly #sealer = new RowSealer();
+  #isClosed = false;
 
   constructor(path: string, options: EnvironmentOptions = {}) {
     this.path = path;
+    prepareLockFile(path);
     this.#database = open<Buffer, Uint8Array>({
       path,
       noSubdir: true,
@@ -155,6 +160,7 @@ export class LmdbEnvironment {
   }
 
   close(): void {
+    this.#isClosed = true;
     // Closing is synchronous as long as nothing was written asynchronously, and nothing ever is.
     this.#database.close().catch(() => undefined);
   }
@@ -169,9 +175,11 @@ export class LmdbEnvironment {
   }
 
   #guard<Result>(read: () => Result): Result {
+    if (this.#isClosed) assert(false, `${this.path} is read after it was closed`);
     try {
       return read();
     } catch (error) {
+      if (isSystemError(error)) throw error;
       throw new CheckpointDamagedError(this.path, messageOf(error), error);
     }
   }
@@ -194,6 +202,23 @@ export function checkFileLength(path: string): void {
   fs.truncateSync(path, wantsBytes);
 }
 
+/**
+ * Opens LMDB's lock file and gives a new one its blocks. The binding crashes the process when the
+ * system refuses that file, or when it has no space for a page of it: here it is an error.
+ */
+function prepareLockFile(path: string): void {
+  const {O_RDWR, O_CREAT} = fs.constants;
+  const file = fs.openSync(`${path}-lock`, O_RDWR | O_CREAT, 0o600);
+  try {
+    if (fs.fstatSync(file).size > 0) return;
+    const size = fs.writeSync(file, Buffer.alloc(lockSizeBytes));
+    // Half a file would be taken for a whole one by the next start.
+    if (size < lockSizeBytes) fs.ftruncateSync(file, 0);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
 export function syncFile(path: string): void {
   const file = fs.openSync(path, 'r');
   try {
@@ -201,6 +226,16 @@ export function syncFile(path: string): void {
   } finally {
     fs.closeSync(file);
   }
+}
+
+/**
+ * Whether the system refused something (no permission, no memory, no descriptor), which says
+ * nothing about the file. LMDB's own errors have negative codes.
+ */
+export function isSystemError(error: unknown): boolean {
+  if (!(error instanceof Error) || !('code' in error)) return false;
+  const {code} = error;
+  return typeof code === 'number' ? code > 0 : /^E[A-Z0-9]+$/.test(String(code));
 }
 
 export function messageOf(error: unknown): string {

@@ -1,7 +1,7 @@
 /**
  * The rows written since the last checkpoint, deletions included, in memory. A hash table of record
- * numbers leads to packed records; the order of keys is kept for tables that somebody scans. Freezing
- * an overlay makes it immutable, and the checkpoint's thread reads its memory directly.
+ * numbers leads to packed records; the order of keys is kept for tables that somebody scans.
+ * Freezing an overlay makes it immutable, and the checkpoint's thread reads its memory directly.
  */
 import {assert} from '../base/assert.ts';
 import type {RowRange} from '../kv/rows.ts';

@@ -19,9 +19,12 @@ export class TermRuns {
 
   /** Takes the entry after the last one. */
   push(id: EntryId): void {
-    assert(id.index === this.#last + 1, `entry ${id.index} after ${this.#last}`);
+    // The messages are built only when they are needed: every entry comes through here.
+    if (id.index !== this.#last + 1) assert(false, `entry ${id.index} after ${this.#last}`);
     const last = must(this.#runs.at(-1), 'a run');
-    assert(id.term >= last.term, `term ${id.term} after ${last.term} at index ${id.index}`);
+    if (id.term < last.term) {
+      assert(false, `term ${id.term} after ${last.term} at index ${id.index}`);
+    }
     if (id.term !== last.term) this.#runs.push(id);
     this.#last = id.index;
   }

@@ -200,6 +200,46 @@ test('damage in an older segment refuses to start, whatever it is', async () => 
   assert.throws(() => open(without), WalCorruptionError);
 });
 
+test('a damaged header before a batch above a megabyte is corruption, no spare file', async () => {
+  const disk = new FakeDisk();
+  const options = {...small, segmentSizeBytes: 4 * 1024 * 1024, fillStepSizeBytes: 1024 * 1024};
+  const input = {disk, directory: '/wal', clock: realClock, identity, checkpoint: null, options};
+  const {store} = openLog(input);
+  await appended(store, someEntries(1, 1, {sizeBytes: 1_500_000}));
+  await appended(store, someEntries(2, 1));
+  await closed(store);
+  const bytes = disk.content(segmentFile);
+  bytes[33] = must(bytes[33], 'a byte') ^ 1;
+  disk.replace(segmentFile, bytes);
+  assert.throws(() => openLog(input), WalCorruptionError);
+  assert.ok(disk.existsSync(segmentFile));
+});
+
+test('a commit index is not on the disk before the entries that it stands for', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  await appended(store, someEntries(1, 20));
+  // One write is on its way; behind it wait one of the same leader and one of the next leader,
+  // which replaces entries 11 to 20 and says that they are committed.
+  const writes = [appended(store, someEntries(21, 2))];
+  const images: FakeDisk[] = [];
+  const entries = someEntries(23, 2);
+  store.append({hardState: someHardState(1), entries}, () => images.push(copyOf(disk)));
+  writes.push(appended(store, someEntries(11, 10, {term: 2}), someHardState(2, 20)));
+  store.noteCommit(logIndex(20));
+  await Promise.all(writes);
+  const {store: crashed, hardState} = open(must(images[0], 'the disk between the two'));
+  assert.equal(crashed.lastIndex(), 24);
+  assert.equal(crashed.term(logIndex(11)), 1);
+  assert.ok(hardState.commit < 11, `entries of term 1 up to ${hardState.commit} would be applied`);
+  await closed(crashed);
+  await closed(store);
+  const after = open(disk);
+  assert.equal(after.hardState.commit, 20);
+  assert.equal(after.store.term(logIndex(20)), 2);
+  await closed(after.store);
+});
+
 test('what a client writes into a value is never taken for a batch', async () => {
   const disk = new FakeDisk();
   const {store} = open(disk);

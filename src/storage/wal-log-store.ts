@@ -28,12 +28,14 @@ import {LogTail} from './log-tail.ts';
 import {StorageError, WalCorruptionError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
 import {Wal} from './wal.ts';
+import type {WalDirectory} from './wal-directory.ts';
+import {createFirstSegment, nextFreeSequence} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {WalOptions} from './wal-options.ts';
 import {walOptions} from './wal-options.ts';
 import {readEntries} from './wal-reader.ts';
-import type {RecoveredLog, RecoveryInput} from './wal-recovery.ts';
-import {createFirstSegment, membershipsFrom, nextFreeSequence, recoverLog} from './wal-recovery.ts';
+import type {RecoveredLog} from './wal-recovery.ts';
+import {membershipsFrom, recoverLog} from './wal-recovery.ts';
 import type {WalIdentity} from './wal-segment.ts';
 import {encodeSegmentHeader} from './wal-segment.ts';
 
@@ -67,11 +69,11 @@ export interface OpenedLog {
 export function openLog(input: OpenLogInput): OpenedLog {
   const options = walOptions(input.options);
   const {disk, directory, identity} = input;
-  const recovery: RecoveryInput = {disk, directory, identity, options};
+  const recovery: WalDirectory = {disk, directory, identity, options};
   disk.makeDirectorySync(directory);
   const sequence = nextFreeSequence(disk, directory);
-  const recovered = recoverLog(recovery);
   const checkpointIndex = input.checkpoint?.index ?? noIndex;
+  const recovered = recoverLog(recovery, checkpointIndex);
   if (recovered === null) {
     if (input.mustExist === true || checkpointIndex > 0) throw missingLogError(directory);
     const created = createLog(recovery, sequence);
@@ -90,7 +92,7 @@ export function openLog(input: OpenLogInput): OpenedLog {
   return start(input, options, recovered, {needsSnapshot, mustReset: !needsSnapshot && !isJoined});
 }
 
-function createLog(recovery: RecoveryInput, sequence: number): RecoveredLog {
+function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
   const previous: EntryId = {index: noIndex, term: noTerm};
   const membership: MembershipRecord = {index: noIndex, membership: emptyMembership};
   const bytes = encodeSegmentHeader({

@@ -6,7 +6,7 @@
 import {assert, must} from '../base/assert.ts';
 import {readU64, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
-import type {Entry} from '../raft/entry.ts';
+import type {Entry, EntryId} from '../raft/entry.ts';
 import {entryTypeCode, entryTypeFromCode, isEntryIntact} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
 import type {LogIndex} from '../raft/ids.ts';
@@ -35,12 +35,9 @@ export interface BatchHeader {
 export const batchAlignment = 8;
 export const entryHeaderSizeBytes = 28;
 export const batchFixedSizeBytes = 64;
-/** Smallest batch: no vote, no entries. */
-export const batchSizeBytesMin = batchFixedSizeBytes;
 
 const magic = 0x31425752; // 'RWB1'
 const crcStart = 12;
-const u32Max = 0xffff_ffff;
 
 export function comparePositions(a: WalPosition, b: WalPosition): number {
   return a.sequence - b.sequence || a.offset - b.offset;
@@ -170,15 +167,6 @@ export function decodeBatchHeader(
   };
 }
 
-/** How many bytes from the start of a batch its header and entry headers take; null: not a batch. */
-export function batchHeadSizeBytes(bytes: Buffer): number | null {
-  if (bytes.length < batchFixedSizeBytes || bytes.readUInt32LE(0) !== magic) return null;
-  const voteLength = bytes.readUInt32LE(52);
-  const entryCount = bytes.readUInt32LE(16);
-  if (voteLength > 64 || entryCount > u32Max / entryHeaderSizeBytes) return null;
-  return entryHeadersOffset(voteLength) + entryCount * entryHeaderSizeBytes;
-}
-
 /** Length of entry `ordinal`'s data. `at`: where the batch begins in `bytes`. */
 export function entryDataLength(
   bytes: Buffer,
@@ -189,6 +177,23 @@ export function entryDataLength(
   return bytes.readUInt32LE(at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes + 16);
 }
 
+/**
+ * What the entry headers of the batch at `bytes[at]` say, without a look at the data; null when
+ * there is a membership among them, or data that would not fit.
+ */
+export function commandIds(bytes: Buffer, at: number, header: BatchHeader): EntryId[] | null {
+  const ids: EntryId[] = [];
+  let dataEnd = header.dataOffset;
+  let from = at + header.entryHeadersOffset;
+  for (let i = 0; i < header.entryCount; i++, from += entryHeaderSizeBytes) {
+    const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
+    if (type === undefined || type === 'membership') return null;
+    dataEnd += bytes.readUInt32LE(from + 16);
+    ids.push({term: term(readU64(bytes, from)), index: logIndex(header.firstIndex + i)});
+  }
+  return dataEnd <= header.sizeBytes ? ids : null;
+}
+
 /** Entry `ordinal` of the batch at `bytes[at]`, with `data`; null when it is not intact. */
 export function decodeEntry(
   bytes: Buffer,
@@ -197,7 +202,8 @@ export function decodeEntry(
   ordinal: number,
   data: Uint8Array,
 ): Entry | null {
-  assert(ordinal < header.entryCount, `entry ${ordinal} of ${header.entryCount}`);
+  // The message is built only when it is needed: recovery comes here for every entry.
+  if (ordinal >= header.entryCount) assert(false, `entry ${ordinal} of ${header.entryCount}`);
   const from = at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes;
   const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
   if (type === undefined || data.length !== bytes.readUInt32LE(from + 16)) return null;

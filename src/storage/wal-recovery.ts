@@ -1,11 +1,10 @@
 /**
  * From the files of the log to what it says: finds the segments that belong to it, checks every
- * batch and entry, and tells a torn tail from corruption. Damage below the largest position that
+ * batch, and every entry behind the checkpoint, and tells a torn tail from corruption. Damage below the largest position that
  * any batch or header calls synced is corruption and throws; damage above it is what a crash leaves
- * behind and is cut off. What stays is rewritten where it may be in the page cache only, and synced:
- * after a failed fdatasync and a restart it could be readable and still not be on the disk.
+ * behind and is cut off. What stays is rewritten where it may be in the page cache only, and
+ * synced: after a failed fdatasync and a restart it could be readable and still not be on the disk.
  */
-import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
@@ -14,28 +13,16 @@ import type {LogIndex} from '../raft/ids.ts';
 import {indexBefore, minIndex, noIndex, noTerm} from '../raft/ids.ts';
 import {decodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
-import type {Disk, DiskFile} from './disk.ts';
-import {StorageError, WalCorruptionError} from './storage-error.ts';
+import {WalCorruptionError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
+import type {SegmentCandidate, WalDirectory} from './wal-directory.ts';
+import {openCandidates} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
-import type {WalOptions} from './wal-options.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
-import {
-  batchAlignment,
-  batchNeedle,
-  comparePositions,
-  decodeBatchHeader,
-  visitEntries,
-} from './wal-record.ts';
-import type {SegmentHeader, WalIdentity} from './wal-segment.ts';
-import {
-  WalSegment,
-  decodeSegmentHeader,
-  noteSuperseded,
-  segmentFileName,
-  segmentHeaderAlignment,
-  segmentSequence,
-} from './wal-segment.ts';
+import {commandIds, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
+import {findBatch, scanRemains} from './wal-remains.ts';
+import type {SegmentHeader, WalSegment} from './wal-segment.ts';
+import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
 
 export interface RecoveredLog {
   /** Oldest first; the last one is continued. */
@@ -54,80 +41,29 @@ export interface RecoveredLog {
   readonly hasGap: boolean;
 }
 
-export interface RecoveryInput {
-  readonly disk: Disk;
-  readonly directory: string;
-  readonly identity: WalIdentity;
-  readonly options: WalOptions;
-}
-
-interface Candidate {
-  readonly sequence: number;
-  readonly segment: WalSegment;
-  /** Null: not in use, or damaged. */
-  readonly header: SegmentHeader | null;
-  readonly headerSizeBytes: number;
-}
-
 /** Bytes at the start of a segment without a valid header that are searched for batches. */
 const preparedProbeSizeBytes = 1024 * 1024;
-const headerReadSizeBytes = 64 * 1024;
 const preparedCountMax = 2;
 const nothing: EntryId = {index: noIndex, term: noTerm};
 
-/** Null: there is no log. Files without a valid header are then removed. */
-export function recoverLog(input: RecoveryInput): RecoveredLog | null {
+/**
+ * Null: there is no log. Files without a valid header are then removed. Of entries up to
+ * `checkpointIndex` only the headers are checked: whoever reads their data checks it then.
+ */
+export function recoverLog(input: WalDirectory, checkpointIndex: LogIndex): RecoveredLog | null {
   const candidates = openCandidates(input);
   try {
-    return new Recovery(input, candidates).run();
+    return new Recovery(input, candidates, checkpointIndex).run();
   } catch (error) {
     for (const {segment} of candidates) if (!segment.isClosing) segment.close();
     throw error;
   }
 }
 
-function openCandidates(input: RecoveryInput): Candidate[] {
-  const {disk, directory, identity, options} = input;
-  const candidates: Candidate[] = [];
-  for (const name of disk.listSync(directory)) {
-    const sequence = segmentSequence(name);
-    if (sequence === null) continue;
-    const file = disk.openSync(path.join(directory, name), 'open');
-    const bytes = readUpTo(file, headerReadSizeBytes);
-    const reading = decodeSegmentHeader(bytes, {sequence, incarnation: identity.incarnation});
-    const filled = file.sizeBytes();
-    const limit = Math.max(options.segmentSizeBytes, filled);
-    const segment = new WalSegment(directory, sequence, {
-      file,
-      incarnation: identity.incarnation,
-      filled,
-      limit,
-    });
-    if (reading.kind === 'foreign') throw foreignError(segment.path);
-    if (reading.kind === 'unknown-version') {
-      throw new StorageError(`${segment.path} has log format version ${reading.version}`, {
-        path: segment.path,
-        offset: 8,
-        advice: 'use the version of Rosetta that wrote it',
-      });
-    }
-    if (reading.kind === 'unused') {
-      candidates.push({sequence, segment, header: null, headerSizeBytes: 0});
-      continue;
-    }
-    checkOwner(segment.path, reading.header.identity, identity);
-    const {header, sizeBytes} = reading;
-    segment.previous = header.previous;
-    segment.headerSizeBytes = sizeBytes;
-    segment.end = sizeBytes;
-    candidates.push({sequence, segment, header, headerSizeBytes: sizeBytes});
-  }
-  return candidates;
-}
-
 class Recovery {
-  readonly #input: RecoveryInput;
-  readonly #candidates: readonly Candidate[];
+  readonly #input: WalDirectory;
+  readonly #candidates: readonly SegmentCandidate[];
+  readonly #checkpointIndex: LogIndex;
   readonly #warnings: string[] = [];
   readonly #index = new WalIndex();
   #maxSynced: WalPosition = {sequence: 0, offset: 0};
@@ -140,9 +76,14 @@ class Recovery {
   /** Reused for one segment after the other. */
   #bytes = Buffer.alloc(0);
 
-  constructor(input: RecoveryInput, candidates: readonly Candidate[]) {
+  constructor(
+    input: WalDirectory,
+    candidates: readonly SegmentCandidate[],
+    checkpointIndex: LogIndex,
+  ) {
     this.#input = input;
     this.#candidates = candidates;
+    this.#checkpointIndex = checkpointIndex;
   }
 
   run(): RecoveredLog | null {
@@ -212,7 +153,7 @@ class Recovery {
     }
   }
 
-  #recoverSegment(run: readonly Candidate[], position: number): void {
+  #recoverSegment(run: readonly SegmentCandidate[], position: number): void {
     const {segment, header, headerSizeBytes} = must(run[position], 'a segment');
     const next = run[position + 1];
     assert(header !== null, 'a segment in use has a header');
@@ -222,7 +163,8 @@ class Recovery {
     const nextHeader = next === undefined ? null : must(next.header, 'a header');
     const bytes = this.#read(segment, segment.filled);
     const limit = nextHeader === null ? bytes.length : nextHeader.previousEnd;
-    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit});
+    const isDurable = nextHeader !== null;
+    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isDurable});
     segment.end = end;
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
@@ -236,7 +178,7 @@ class Recovery {
   /** The last segment: what follows its last good batch is nothing, a torn tail, or corruption. */
   #recoverTail(segment: WalSegment, bytes: Buffer): void {
     const {end} = segment;
-    const hasRemains = this.#scanRemains(segment, bytes, end);
+    const hasRemains = scanRemains(segment, bytes, end, position => this.#noteSynced(position));
     if (comparePositions({sequence: segment.sequence, offset: end}, this.#maxSynced) < 0) {
       throw damaged(segment, end);
     }
@@ -267,37 +209,60 @@ class Recovery {
     }
   }
 
-  /** Returns the end of the last good batch. */
+  /** Returns the end of the last good batch. `isDurable`: every batch to the limit was. */
   #readBatches(
     segment: WalSegment,
     bytes: Buffer,
-    range: {readonly from: number; readonly limit: number},
+    range: {readonly from: number; readonly limit: number; readonly isDurable: boolean},
   ): number {
+    const {id: segmentId, sequence} = segment;
+    const headerAt = (offset: number): BatchHeader | null => {
+      if (offset >= range.limit) return null;
+      const available = range.limit - offset;
+      return decodeBatchHeader(bytes, {at: offset, offset, segmentId, available});
+    };
     let at = range.from;
-    while (at < range.limit) {
-      const available = range.limit - at;
-      const place = {at, offset: at, segmentId: segment.id, available};
-      const header = decodeBatchHeader(bytes, place);
-      if (header === null || !this.#takeBatch(segment, bytes, at, header)) return at;
-      at += header.sizeBytes;
+    let header = headerAt(at);
+    while (header !== null) {
+      const end = at + header.sizeBytes;
+      const next = headerAt(end);
+      const isDurable =
+        range.isDurable ||
+        (next !== null && comparePositions(next.synced, {sequence, offset: end}) >= 0);
+      if (!this.#takeBatch(segment, bytes, {at, header, isDurable})) return at;
+      at = end;
+      header = next;
     }
     return at;
   }
 
-  #takeBatch(segment: WalSegment, bytes: Buffer, at: number, header: BatchHeader): boolean {
+  #takeBatch(
+    segment: WalSegment,
+    bytes: Buffer,
+    batch: {readonly at: number; readonly header: BatchHeader; readonly isDurable: boolean},
+  ): boolean {
+    const {at, header, isDurable} = batch;
     this.#noteSynced(header.synced);
     if (header.entryCount > 0) {
-      const entries: Entry[] = [];
-      if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
-      if (!this.#follows(entries)) return false;
-      this.#takeEntries(segment, at, entries);
+      const isApplied = header.firstIndex + header.entryCount - 1 <= this.#checkpointIndex;
+      const ids = isApplied && isDurable ? commandIds(bytes, at, header) : null;
+      if (ids !== null) {
+        if (!this.#follows(ids)) return false;
+        this.#takeIds(segment, at, ids);
+      } else {
+        const entries: Entry[] = [];
+        if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
+        if (!this.#follows(entries)) return false;
+        this.#takeIds(segment, at, entries);
+        this.#takeMemberships(entries);
+      }
     }
     this.#hardState = header.hardState;
     return true;
   }
 
   /** Whether the entries can stand in the log: no gap, terms that do not fall. */
-  #follows(entries: readonly Entry[]): boolean {
+  #follows(entries: readonly EntryId[]): boolean {
     const first = must(entries[0], 'an entry');
     if (first.index <= this.#start.index || first.index > this.#last.index + 1) return false;
     let term = must(this.#terms.at(indexBefore(first.index)), 'a term');
@@ -308,34 +273,23 @@ class Recovery {
     return true;
   }
 
-  #takeEntries(segment: WalSegment, offset: number, entries: readonly Entry[]): void {
-    const firstIndex = must(entries[0], 'an entry').index;
+  #takeIds(segment: WalSegment, offset: number, ids: readonly EntryId[]): void {
+    const firstIndex = must(ids[0], 'an entry').index;
     this.#index.note({firstIndex, lastIndex: this.#last.index, segment, offset});
     noteSuperseded(this.#segments, firstIndex);
     this.#terms.truncateAfter(indexBefore(firstIndex));
     while (must(this.#memberships.at(-1), 'a membership').index >= firstIndex) {
       this.#memberships.pop();
     }
-    for (const entry of entries) {
-      this.#terms.push(entry);
-      if (entry.type === 'membership') {
-        this.#memberships.push({index: entry.index, membership: decodeMembership(entry.data)});
-      }
-      this.#last = {index: entry.index, term: entry.term};
-    }
+    for (const id of ids) this.#terms.push(id);
+    const {index, term} = must(ids.at(-1), 'an entry');
+    this.#last = {index, term};
   }
 
-  /** Looks behind the last good batch; true when there is something of this use of the file. */
-  #scanRemains(segment: WalSegment, bytes: Buffer, end: number): boolean {
-    // The batch that stands here may have a good header and damaged entries: it was noted.
-    let hasRemains = bytes.subarray(end).indexOf(batchNeedle(segment.id)) >= 0;
-    let at = end;
-    for (;;) {
-      const found = findBatch(bytes, segment, at);
-      if (found === null) return hasRemains;
-      hasRemains = true;
-      this.#noteSynced(found.header.synced);
-      at = found.at + batchAlignment;
+  #takeMemberships(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      if (entry.type !== 'membership') continue;
+      this.#memberships.push({index: entry.index, membership: decodeMembership(entry.data)});
     }
   }
 
@@ -373,82 +327,11 @@ class Recovery {
   }
 }
 
-/** The next batch with a valid header checksum at or behind `from`. */
-function findBatch(
-  bytes: Buffer,
-  segment: WalSegment,
-  from: number,
-): {readonly at: number; readonly header: BatchHeader} | null {
-  const needle = batchNeedle(segment.id);
-  let at = bytes.indexOf(needle, from);
-  while (at >= 0) {
-    if (at % batchAlignment === 0) {
-      const place = {at, offset: at, segmentId: segment.id, available: bytes.length - at};
-      const header = decodeBatchHeader(bytes, place);
-      if (header !== null) return {at, header};
-    }
-    at = bytes.indexOf(needle, at + 1);
-  }
-  return null;
-}
-
 function damaged(segment: WalSegment, offset: number): WalCorruptionError {
   return new WalCorruptionError('a batch that was durable is not valid', {
     path: segment.path,
     offset,
   });
-}
-
-function foreignError(file: string): StorageError {
-  return new StorageError(`${file} belongs to another member's log`, {
-    path: file,
-    advice: 'each member needs its own data directory; put the right files back',
-  });
-}
-
-function checkOwner(file: string, found: WalIdentity, expected: WalIdentity): void {
-  const isOurs =
-    found.nodeId === expected.nodeId &&
-    (found.clusterId === null || found.clusterId === expected.clusterId);
-  if (!isOurs) throw foreignError(file);
-}
-
-function readUpTo(file: DiskFile, sizeBytes: number): Buffer {
-  const bytes = Buffer.alloc(Math.min(sizeBytes, file.sizeBytes()));
-  return bytes.subarray(0, file.readSync(bytes, 0));
-}
-
-/** The sequence number for a first segment: no file had it before. */
-export function nextFreeSequence(disk: Disk, directory: string): number {
-  let highest = 0;
-  for (const name of disk.listSync(directory)) {
-    highest = Math.max(highest, segmentSequence(name.replace(/\.broken$/, '')) ?? 0);
-  }
-  return highest + 1;
-}
-
-/** Creates, durably, the first segment of a log that begins after `header.previous`. */
-export function createFirstSegment(
-  input: RecoveryInput,
-  sequence: number,
-  bytes: Uint8Array,
-  previous: EntryId,
-): WalSegment {
-  const {disk, directory, identity, options} = input;
-  const file = disk.openSync(path.join(directory, segmentFileName(sequence)), 'create');
-  file.writeSync(bytes, 0);
-  file.syncSync();
-  disk.syncDirectorySync(directory);
-  const segment = new WalSegment(directory, sequence, {
-    file,
-    incarnation: identity.incarnation,
-    filled: bytes.length,
-    limit: options.segmentSizeBytes,
-  });
-  segment.previous = previous;
-  segment.headerSizeBytes = bytes.length;
-  segment.end = bytes.length;
-  return segment;
 }
 
 /** Membership records from the one in force at `index` on. */

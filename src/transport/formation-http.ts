@@ -1,4 +1,4 @@
-/** `POST /formation`: one JSON question, one JSON answer, between nodes that share no cluster yet. */
+/** `POST /formation`: one JSON question and answer, between nodes that share no cluster yet. */
 import type {IncomingMessage} from 'node:http';
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';

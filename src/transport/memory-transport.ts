@@ -110,6 +110,8 @@ export class MemoryTransport implements Transport {
   readonly address: string;
   readonly #network: MemoryNetwork;
   readonly #links = new Map<NodeId, MemoryLink>();
+  /** Snapshots on their way out; each ends with an error when its receiver cannot be reached. */
+  readonly #streams = new Set<{readonly isReached: () => boolean; readonly end: () => void}>();
   #handler: TransportHandler | null = null;
   #identity: LocalIdentity | null = null;
   #members: readonly Member[] = [];
@@ -172,9 +174,16 @@ export class MemoryTransport implements Transport {
     const target = this.#links.get(to)?.target ?? null;
     const from = this.#ownId();
     let isDone = false;
+    const stream = {
+      isReached: () =>
+        target !== null && this.#network.reach(this.address, target.address) === target,
+      end: () => finish(new Error('the connection was closed')),
+    };
+    this.#streams.add(stream);
     const finish = (error: Error | null): void => {
       if (isDone) return;
       isDone = true;
+      this.#streams.delete(stream);
       snapshot.close();
       this.#network.enqueue(() => callback(error));
     };
@@ -182,10 +191,10 @@ export class MemoryTransport implements Transport {
       finish(new Error(`${to} is not connected`));
       return;
     }
-    const reached = (): boolean => this.#network.reach(this.address, target.address) === target;
     this.#network.enqueue(() => {
-      if (reached()) target.receiveSnapshot(from, snapshot, reached, finish);
-      else finish(new Error('the connection was closed'));
+      if (isDone) return;
+      if (stream.isReached()) target.receiveSnapshot(from, snapshot, stream.isReached, finish);
+      else stream.end();
     });
   }
 
@@ -249,6 +258,7 @@ export class MemoryTransport implements Transport {
 
   /** For the network only. */
   dropUnreachable(): void {
+    for (const stream of [...this.#streams]) if (!stream.isReached()) stream.end();
     for (const [id, link] of this.#links) {
       if (link.target === null) continue;
       if (this.#network.reach(this.address, link.address) !== link.target) this.#drop(id, link);

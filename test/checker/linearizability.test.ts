@@ -30,7 +30,12 @@ const legal: Readonly<Record<string, readonly Operation[]>> = {
   'an unknown write that takes effect late': history('w1 0..1', 'w2 2..', 'r1 3..4', 'r2 5..6'),
   'an unknown write that never happens': history('w1 0..1', 'w2 2..', 'r1 3..4', 'r1 5..6'),
   'a delete of unknown outcome': history('w1 0..1', 'w- 2..', 'r1 3..4', 'r- 5..6', 'w3 7..8'),
-  'readers that overlap a write and each other': history('w1 0..9', 'r- 1..4', 'r1 3..6', 'r1 5..8'),
+  'readers that overlap a write and each other': history(
+    'w1 0..9',
+    'r- 1..4',
+    'r1 3..6',
+    'r1 5..8',
+  ),
 };
 
 const illegal: Readonly<Record<string, readonly Operation[]>> = {
@@ -96,7 +101,9 @@ test('a long history of a real register is accepted, and rejected after one stal
   assert.equal(isRegisterLinearizable(operations), true);
   const victim = operations.findLastIndex(operation => operation.type === 'read');
   const forged = operations.map((operation, i) =>
-    i === victim ? {...operation, value: operations.find(o => o.type === 'write')?.value ?? null} : operation,
+    i === victim
+      ? {...operation, value: operations.find(o => o.type === 'write')?.value ?? null}
+      : operation,
   );
   assert.equal(isRegisterLinearizable(forged), false);
 });
@@ -140,7 +147,8 @@ function simulatedHistory(prng: Prng, count: number): Operation[] {
   const operations: Operation[] = [];
   let value: string | null = null;
   let now = 0;
-  const open: {calledAt: number; type: 'read' | 'write'; value: string | null; isDone: boolean}[] = [];
+  const open: {calledAt: number; type: 'read' | 'write'; value: string | null; isDone: boolean}[] =
+    [];
   while (operations.length < count) {
     const choice = prng.integer({min: 0, max: 2});
     const index = prng.integer({min: 0, max: 7});

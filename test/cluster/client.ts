@@ -15,7 +15,12 @@ export type Outcome =
   | {readonly type: 'ok'; readonly reply: Reply}
   /** The request changed nothing. `code` of the error table, or the system's. */
   | {readonly type: 'definite'; readonly code: string; readonly status: number}
-  | {readonly type: 'unknown'; readonly code: string; readonly status: number};
+  | {
+      readonly type: 'unknown';
+      readonly code: string;
+      readonly status: number;
+      readonly detail: string;
+    };
 
 export interface Problem {
   readonly title: string;
@@ -104,8 +109,8 @@ export class Client {
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
       // Nobody listens: the request was never sent.
-      const type = code === 'ECONNREFUSED' ? 'definite' : 'unknown';
-      return {type, code, status: 0};
+      if (code === 'ECONNREFUSED') return {type: 'definite', code, status: 0};
+      return {type: 'unknown', code, status: 0, detail: String(error)};
     }
   }
 
@@ -161,8 +166,9 @@ export function classify(reply: Reply): Outcome {
   if (status < 300 || status === 304) return {type: 'ok', reply};
   const problem = problemOf(reply);
   if (problem?.code === 'KEY_NOT_FOUND') return {type: 'ok', reply};
-  const type = problem?.outcome === 'definite' ? 'definite' : 'unknown';
-  return {type, code: problem?.code ?? `HTTP_${status}`, status};
+  const code = problem?.code ?? `HTTP_${status}`;
+  if (problem?.outcome === 'definite') return {type: 'definite', code, status};
+  return {type: 'unknown', code, status, detail: problem?.detail ?? ''};
 }
 
 export function problemOf(reply: Reply): Problem | null {
@@ -171,7 +177,8 @@ export function problemOf(reply: Reply): Problem | null {
 }
 
 /** The body as JSON; the caller states the shape that the API's contract gives it. */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- states the shape at the call
+/* eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters --
+   states the shape at the call */
 export function json<T>(reply: Reply): T {
   return JSON.parse(reply.body.toString()) as T;
 }

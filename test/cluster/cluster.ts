@@ -159,6 +159,6 @@ export function endWith(context: TestContext, nodes: readonly NodeProcess[]): vo
   atEnd(context, async () => {
     await Promise.all(nodes.map(node => node.close()));
     const bugs = nodes.flatMap(node => node.bugLines().map(line => `${node.id}: ${line}`));
-    assert.deepEqual(bugs.slice(0, 10), []);
+    assert.deepEqual(bugs.slice(0, 10), [], 'a log tells of a bug');
   });
 }

@@ -129,7 +129,10 @@ test(
     free(leader);
     await workload.progress(50);
     await workload.stop();
-    assert.ok(cluster.nodes.every(node => node.isRunning), 'a full disk ended a node');
+    assert.ok(
+      cluster.nodes.every(node => node.isRunning),
+      'a full disk ended a node',
+    );
     await cluster.assertSameState();
     await workload.assertAllPresent(cluster.nodes);
     workload.assertLinearizable();

@@ -6,22 +6,26 @@ import {Workload} from './workload.ts';
 /** Ten election timeouts of at most 300 ms. */
 const recoveryMsMax = 3_000;
 
-test('kill -9 of the leader under load loses nothing, three times over', {timeout: 60_000}, async t => {
-  const cluster = await Cluster.running(t);
-  const workload = new Workload({nodes: cluster.nodes}).start();
-  for (let round = 0; round < 3; round++) {
-    await workload.progress(300);
-    const leader = await cluster.leader();
-    await leader.kill9();
-    const survivors = cluster.nodes.filter(node => node !== leader);
-    const next = await cluster.leader(survivors, recoveryMsMax);
-    assert.notEqual(next, leader);
-    await workload.progress(100, recoveryMsMax);
-    await cluster.restart(leader);
-  }
-  await workload.progress(100);
-  await workload.stop();
-  await cluster.assertSameState();
-  await workload.assertAllPresent(cluster.nodes);
-  workload.assertLinearizable();
-});
+test(
+  'kill -9 of the leader under load loses nothing, three times over',
+  {timeout: 60_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    const workload = new Workload({nodes: cluster.nodes}).start();
+    for (let round = 0; round < 3; round++) {
+      await workload.progress(300);
+      const leader = await cluster.leader();
+      await leader.kill9();
+      const survivors = cluster.nodes.filter(node => node !== leader);
+      const next = await cluster.leader(survivors, recoveryMsMax);
+      assert.notEqual(next, leader);
+      await workload.progress(100, recoveryMsMax);
+      await cluster.restart(leader);
+    }
+    await workload.progress(100);
+    await workload.stop();
+    await cluster.assertSameState();
+    await workload.assertAllPresent(cluster.nodes);
+    workload.assertLinearizable();
+  },
+);

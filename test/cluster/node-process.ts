@@ -23,8 +23,10 @@ export interface NodeAddresses {
   readonly httpPort: number;
 }
 
-/** Words that only a bug of the program writes. */
+/** Words that only a bug of the program writes; a stack is none of the user's business either. */
 const bugPattern = /uncaught|unhandled|assertion|RangeError|TypeError|^\s+at /i;
+/** LMDB's native code, when it meets a damaged page. */
+const foreignPattern = /liblmdb/;
 
 const children = new Set<ChildProcess>();
 
@@ -175,7 +177,7 @@ export class NodeProcess {
   /** Lines that tell of a bug, in all its processes. */
   bugLines(): string[] {
     const lines = this.#readLog().toString().split('\n');
-    return lines.filter(line => bugPattern.test(line));
+    return lines.filter(line => bugPattern.test(line) && !foreignPattern.test(line));
   }
 
   close(): Promise<void> {

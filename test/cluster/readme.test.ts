@@ -43,7 +43,12 @@ function readExamples(): Examples {
     .join('\n')
     .replaceAll(/\\\n\s*/g, '')
     .split('\n')
-    .map(line => line.replace(/^\$ /, '').replace(/\s+#.*$/, '').trim());
+    .map(line =>
+      line
+        .replace(/^\$ /, '')
+        .replace(/\s+#.*$/, '')
+        .trim(),
+    );
   const servers = lines.filter(line => line.startsWith('./rosetta -id='));
   return {
     single: servers.filter(line => !line.includes('-peers=')),
@@ -102,7 +107,7 @@ function shell(directory: string, command: string): Promise<{status: number; bod
     const line = command.replace(/^curl /, 'curl -sS -w "\\n%{http_code}" ');
     execFile('sh', ['-c', line], {cwd: directory, timeout: 10_000}, (error, stdout) => {
       if (error !== null) {
-        reject(error);
+        reject(new Error(`${line}: ${error.message}`, {cause: error}));
         return;
       }
       const at = stdout.lastIndexOf('\n');

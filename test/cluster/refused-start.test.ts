@@ -31,21 +31,25 @@ async function refusal(node: NodeProcess, flags: readonly string[], code = 1): P
   return complaints[0] ?? '';
 }
 
-test('a wiped directory under a known id is refused and -rejoin is named', {timeout: 40_000}, async t => {
-  const cluster = await Cluster.running(t);
-  assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
-  const [follower] = await cluster.followers();
-  assert.ok(follower !== undefined);
-  await follower.kill9();
-  rmSync(follower.data, {recursive: true});
-  const line = await refusal(follower, cluster.flagsOf(follower));
-  assert.match(line, new RegExp(`${follower.id}.*-rejoin`));
-  const others = cluster.nodes.filter(node => node !== follower);
-  const leader = await cluster.leader(others);
-  assert.equal((await leader.client.put('k', 'w')).type, 'ok');
-  // Again, while the id's own directory is what is asked for: still refused, nothing accepted.
-  assert.match(await refusal(follower, cluster.flagsOf(follower)), /-rejoin/);
-});
+test(
+  'a wiped directory under a known id is refused and -rejoin is named',
+  {timeout: 40_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
+    const [follower] = await cluster.followers();
+    assert.ok(follower !== undefined);
+    await follower.kill9();
+    rmSync(follower.data, {recursive: true});
+    const line = await refusal(follower, cluster.flagsOf(follower));
+    assert.match(line, new RegExp(`${follower.id}.*-rejoin`));
+    const others = cluster.nodes.filter(node => node !== follower);
+    const leader = await cluster.leader(others);
+    assert.equal((await leader.client.put('k', 'w')).type, 'ok');
+    // Again, while the id's own directory is what is asked for: still refused, nothing accepted.
+    assert.match(await refusal(follower, cluster.flagsOf(follower)), /-rejoin/);
+  },
+);
 
 test('a wiped majority elects nobody out of the empty directories', {timeout: 40_000}, async t => {
   const cluster = await Cluster.running(t);
@@ -107,22 +111,26 @@ for (const flag of ['-listen', '-http'] as const) {
   });
 }
 
-test('a data directory that cannot be made or used is one line that names it', {timeout: 30_000}, async t => {
-  const node = await single(t);
-  const directory = temporaryDirectory(t);
-  const file = join(directory, 'file');
-  writeFileSync(file, 'x');
-  const flags = nodeFlags(node).filter(flag => !flag.startsWith('-data='));
-  for (const data of [join(file, 'data'), file]) {
-    const line = await refusal(node, [...flags, `-data=${data}`]);
-    assert.ok(line.includes(file), line);
-  }
-  const strange = join(directory, 'strange');
-  mkdirSync(strange);
-  writeFileSync(join(strange, 'identity.json'), '{"formatVersion": 1, "check');
-  const line = await refusal(node, [...flags, `-data=${strange}`]);
-  assert.ok(line.includes('identity.json'), line);
-});
+test(
+  'a data directory that cannot be made or used is one line that names it',
+  {timeout: 30_000},
+  async t => {
+    const node = await single(t);
+    const directory = temporaryDirectory(t);
+    const file = join(directory, 'file');
+    writeFileSync(file, 'x');
+    const flags = nodeFlags(node).filter(flag => !flag.startsWith('-data='));
+    for (const data of [join(file, 'data'), file]) {
+      const line = await refusal(node, [...flags, `-data=${data}`]);
+      assert.ok(line.includes(file), line);
+    }
+    const strange = join(directory, 'strange');
+    mkdirSync(strange);
+    writeFileSync(join(strange, 'identity.json'), '{"formatVersion": 1, "check');
+    const line = await refusal(node, [...flags, `-data=${strange}`]);
+    assert.ok(line.includes('identity.json'), line);
+  },
+);
 
 test('bad flags leave with 2 and one line', {timeout: 30_000}, async t => {
   const node = await single(t);
@@ -139,48 +147,52 @@ test('bad flags leave with 2 and one line', {timeout: 30_000}, async t => {
   }
 });
 
-test('garbage on the Raft port is refused, counted, and changes nothing', {timeout: 40_000}, async t => {
-  const cluster = await Cluster.running(t);
-  assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
-  const before = await cluster.assertSameState();
-  const counted = await Promise.all(cluster.nodes.map(refusedCount));
-  const upgrade = (headers: string): string =>
-    `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: rosetta-raft/1\r\n${headers}\r\n`;
-  const member =
-    `rosetta-version: 1\r\nrosetta-cluster: ${before.clusterId ?? ''}\r\n` +
-    'rosetta-from: node2\r\nrosetta-to: node1\r\nrosetta-incarnation: 0123456789abcdef\r\n' +
-    'rosetta-start-count: 1\r\nrosetta-listen: 127.0.0.1:1\r\nrosetta-http: 127.0.0.1:2\r\n' +
-    'rosetta-channel: control\r\n';
-  const garbage = [
-    randomBytes(4_096),
-    Buffer.alloc(70_000, 0x41),
-    'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
-    'GET /kv/k HTTP/1.1\r\nHost: x\r\n\r\n',
-    'POST /formation HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{"}',
-    'POST /snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nabcd',
-    upgrade(''),
-    upgrade(member),
-    upgrade(member.replace('version: 1', 'version: 9')),
-    upgrade(member.replace(/cluster: \w+/, `cluster: ${'0'.repeat(32)}`)),
-    upgrade(member) + randomBytes(512).toString('latin1'),
-  ];
-  for (const node of cluster.nodes) {
-    for (const bytes of garbage) {
-      const answer = await exchange(node.raftPort, bytes);
-      assert.doesNotMatch(answer, /^HTTP\/1\.1 (101|2|5)/, String(bytes).slice(0, 200));
+test(
+  'garbage on the Raft port is refused, counted, and changes nothing',
+  {timeout: 40_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
+    const before = await cluster.assertSameState();
+    const counted = await Promise.all(cluster.nodes.map(refusedCount));
+    const upgrade = (headers: string): string =>
+      `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: rosetta-raft/1\r\n${headers}\r\n`;
+    const member =
+      `rosetta-version: 1\r\nrosetta-cluster: ${before.clusterId ?? ''}\r\n` +
+      'rosetta-from: node2\r\nrosetta-to: node1\r\nrosetta-incarnation: 0123456789abcdef\r\n' +
+      'rosetta-start-count: 1\r\nrosetta-listen: 127.0.0.1:1\r\nrosetta-http: 127.0.0.1:2\r\n' +
+      'rosetta-channel: control\r\n';
+    const garbage = [
+      randomBytes(4_096),
+      Buffer.alloc(70_000, 0x41),
+      'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
+      'GET /kv/k HTTP/1.1\r\nHost: x\r\n\r\n',
+      'POST /formation HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{"}',
+      'POST /snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nabcd',
+      upgrade(''),
+      upgrade(member),
+      upgrade(member.replace('version: 1', 'version: 9')),
+      upgrade(member.replace(/cluster: \w+/, `cluster: ${'0'.repeat(32)}`)),
+      upgrade(member) + randomBytes(512).toString('latin1'),
+    ];
+    for (const node of cluster.nodes) {
+      for (const bytes of garbage) {
+        const answer = await exchange(node.raftPort, bytes);
+        assert.doesNotMatch(answer, /^HTTP\/1\.1 (101|2|5)/, String(bytes).slice(0, 200));
+      }
     }
-  }
-  for (const [i, node] of cluster.nodes.entries()) {
-    const count = await refusedCount(node);
-    const least = (counted[i] ?? 0) + garbage.length / 2;
-    assert.ok(count >= least, `${node.id} counted ${count} refusals, ${least} expected`);
-  }
-  const after = await cluster.assertSameState();
-  assert.deepEqual(
-    [after.term, after.revision, after.lastLogIndex, after.stateHash],
-    [before.term, before.revision, before.lastLogIndex, before.stateHash],
-  );
-});
+    for (const [i, node] of cluster.nodes.entries()) {
+      const count = await refusedCount(node);
+      const least = (counted[i] ?? 0) + garbage.length / 2;
+      assert.ok(count >= least, `${node.id} counted ${count} refusals, ${least} expected`);
+    }
+    const after = await cluster.assertSameState();
+    assert.deepEqual(
+      [after.term, after.revision, after.lastLogIndex, after.stateHash],
+      [before.term, before.revision, before.lastLogIndex, before.stateHash],
+    );
+  },
+);
 
 async function refusedCount(node: NodeProcess): Promise<number> {
   const reply = await node.client.request('GET', '/metrics');

@@ -26,7 +26,15 @@ export async function smallDisk(
   sizeMiB: number,
 ): Promise<SmallDisk | null> {
   const asUser = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
-  const probe = spawnSync('unshare', [...asUser, '--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']);
+  const probe = spawnSync('unshare', [
+    ...asUser,
+    '--mount',
+    'mount',
+    '-t',
+    'tmpfs',
+    'none',
+    '/mnt',
+  ]);
   if (probe.status !== 0) return null;
   mkdirSync(directory, {recursive: true});
   const script = `mount -t tmpfs -o size=${sizeMiB}m none "$0" && echo mounted && exec cat`;

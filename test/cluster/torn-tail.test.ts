@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import {cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
@@ -106,7 +114,8 @@ test('a node whose log is torn starts with every earlier write', {timeout: 60_00
     await cluster.restart(node);
     const where = `${kept} of ${batch.sizeBytes} bytes, ${tail}: ${node.output()}`;
     const records = await node.client.list('k');
-    for (let i = 0; i < writeCount - 1; i++) assert.equal(records.get(`k${i}`), `value ${i}`, where);
+    for (let i = 0; i < writeCount - 1; i++)
+      assert.equal(records.get(`k${i}`), `value ${i}`, where);
     assert.equal(records.size, writeCount - 1, where);
     assert.equal((await node.client.put('again', 'x')).type, 'ok');
     await node.kill9();
@@ -118,23 +127,27 @@ test('a node whose log is torn starts with every earlier write', {timeout: 60_00
   assert.equal(copies.length, 1);
 });
 
-test('garbage behind the last record is cut off, whatever it claims to be', {timeout: 60_000}, async t => {
-  const crashed = await crashedNode(t);
-  const {cluster, node, batch, original} = crashed;
-  for (const length of [0xffff_ffff, 0x7fff_fff8, 8]) {
-    rmSync(node.data, {recursive: true});
-    cpSync(original, node.data, {recursive: true});
-    const bytes = torn(crashed, batch.sizeBytes, 'zeros');
-    const end = batch.offset + batch.sizeBytes;
-    // It begins as a batch does, and announces a length that cannot be.
-    bytes.copy(bytes, end, batch.offset, batch.offset + 8);
-    bytes.writeUInt32LE(length, end + 12);
-    writeFileSync(batch.path, bytes);
-    await cluster.restart(node);
-    assert.equal((await node.client.list('k')).size, writeCount);
-    await node.kill9();
-  }
-});
+test(
+  'garbage behind the last record is cut off, whatever it claims to be',
+  {timeout: 60_000},
+  async t => {
+    const crashed = await crashedNode(t);
+    const {cluster, node, batch, original} = crashed;
+    for (const length of [0xffff_ffff, 0x7fff_fff8, 8]) {
+      rmSync(node.data, {recursive: true});
+      cpSync(original, node.data, {recursive: true});
+      const bytes = torn(crashed, batch.sizeBytes, 'zeros');
+      const end = batch.offset + batch.sizeBytes;
+      // It begins as a batch does, and announces a length that cannot be.
+      bytes.copy(bytes, end, batch.offset, batch.offset + 8);
+      bytes.writeUInt32LE(length, end + 12);
+      writeFileSync(batch.path, bytes);
+      await cluster.restart(node);
+      assert.equal((await node.client.list('k')).size, writeCount);
+      await node.kill9();
+    }
+  },
+);
 
 function closed(opened: OpenedLog): Promise<void> {
   return new Promise(resolve => opened.store.close(() => resolve()));

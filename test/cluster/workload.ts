@@ -103,7 +103,14 @@ export class Workload {
       const outcome = await client.put(key, value);
       const returnedAt = outcome.type === 'ok' ? this.#clock++ : Infinity;
       if (outcome.type !== 'definite') {
-        this.history.push({key, type: 'write', value, calledAt, returnedAt, label: `${client.port}`});
+        this.history.push({
+          key,
+          type: 'write',
+          value,
+          calledAt,
+          returnedAt,
+          label: `${client.port}`,
+        });
       }
       await this.#settle(outcome);
     }
@@ -119,7 +126,14 @@ export class Workload {
       if (outcome.type === 'ok') {
         const value = valueOf(outcome);
         const returnedAt = this.#clock++;
-        this.history.push({key, type: 'read', value, calledAt, returnedAt, label: `${client.port}`});
+        this.history.push({
+          key,
+          type: 'read',
+          value,
+          calledAt,
+          returnedAt,
+          label: `${client.port}`,
+        });
       }
       await this.#settle(outcome);
     }
@@ -137,7 +151,9 @@ export class Workload {
   }
 
   #register(i: number): string {
-    const generation = Math.floor(this.#operationCount++ / (operationsPerRegister * registersAtOnce));
+    const generation = Math.floor(
+      this.#operationCount++ / (operationsPerRegister * registersAtOnce),
+    );
     return `${this.#options.name ?? 'w'}-register-${generation}-${i % registersAtOnce}`;
   }
 

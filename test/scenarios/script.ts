@@ -19,7 +19,12 @@
  * `quietly` before a command suppresses its output.
  */
 import {must} from '../../src/base/assert.ts';
-import {describeEntry, describeMembership, describeMessage, describeReady} from '../../src/raft/describe.ts';
+import {
+  describeEntry,
+  describeMembership,
+  describeMessage,
+  describeReady,
+} from '../../src/raft/describe.ts';
 import type {NodeId} from '../../src/raft/ids.ts';
 import {nodeId} from '../../src/raft/ids.ts';
 import type {Message} from '../../src/raft/message.ts';
@@ -154,7 +159,10 @@ class ScenarioRun {
       },
       persist: args => {
         const sequence = args.optional(1);
-        const done = cluster().persist(args.id(0), sequence === undefined ? Infinity : Number(sequence));
+        const done = cluster().persist(
+          args.id(0),
+          sequence === undefined ? Infinity : Number(sequence),
+        );
         return done === null ? ['nothing to write'] : [];
       },
       deliver: args => this.#pass(args, message => cluster().deliver(message)),

@@ -64,7 +64,7 @@ export class FakeDisk implements Disk {
   failNextWrite: 'EIO' | null = null;
   failNextSync: 'EIO' | null = null;
   syncCount = 0;
-  /** Synchronous changes that still succeed; the one after them throws, and so do all later ones. */
+  /** Synchronous changes that still succeed; the one after them throws, and all later ones. */
   changesLeft = Number.POSITIVE_INFINITY;
 
   constructor(schedule: Schedule = setImmediate) {

@@ -7,6 +7,9 @@ import type {Duplex} from 'node:stream';
 import {errorTable, type ErrorCode} from '../../base/errors.ts';
 import {problemJson, problemType} from './problem.ts';
 
+/** What some route of this server knows: the Allow of answers that concern no route. */
+export const serverMethods = 'GET, HEAD, PUT, POST, DELETE, OPTIONS';
+
 export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable || hasForeignAnswer(socket)) {
     socket.destroy();
@@ -25,7 +28,12 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
 }
 
 export function refuseTunnel(socket: Duplex): void {
-  writeProblem(socket, 'METHOD_NOT_ALLOWED', 'CONNECT is not supported', 'Allow: GET, PUT\r\n');
+  writeProblem(
+    socket,
+    'METHOD_NOT_ALLOWED',
+    'CONNECT is not supported',
+    `Allow: ${serverMethods}\r\n`,
+  );
 }
 
 /**
@@ -45,7 +53,7 @@ function writeProblem(socket: Duplex, code: ErrorCode, detail: string, more = ''
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${problemType}\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-cache\r\n` +
-      `X-Content-Type-Options: nosniff\r\n${more}Connection: close\r\n\r\n${body}`,
+      `X-Content-Type-Options: nosniff\r\nVary: Accept\r\n${more}Connection: close\r\n\r\n${body}`,
   );
   // A peer that does not close its side, or does not read, is not waited for.
   socket.once('finish', () => socket.destroy());

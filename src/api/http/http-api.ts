@@ -20,7 +20,7 @@ import {openListeners} from '../../base/listeners.ts';
 import type {Logger} from '../../base/logger.ts';
 import type {Service} from '../../node/service.ts';
 import {BufferBudget} from './buffer-budget.ts';
-import {answerClientError, refuseTunnel} from './connection-errors.ts';
+import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
 import {readRequestHeaders, type RequestHeaders} from './request-headers.ts';
@@ -278,7 +278,7 @@ const serverMatch: RouteMatch = {
   route: {
     name: '*',
     methods: new Map(),
-    allow: 'GET, HEAD, PUT, POST, DELETE, OPTIONS',
+    allow: serverMethods,
     isStore: false,
   },
   rest: '',

@@ -29,6 +29,9 @@ test('ambiguous and malformed requests are refused and change nothing', async t 
     [`${put}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy`, 'INVALID_REQUEST'],
     [`${put}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 'INVALID_REQUEST'],
     [`${put}Transfer-Encoding: gzip\r\n\r\nx`, 'INVALID_REQUEST'],
+    [`${put}Transfer-Encoding: chunked, gzip\r\n\r\nx`, 'INVALID_REQUEST'],
+    [`${put}Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n`, 'INVALID_PARAMETER'],
+    [`${put}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 'INVALID_PARAMETER'],
     [`${put}Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n0\r\n\r\n`, 'INVALID_REQUEST'],
     [`${put}Content-Length: -1\r\n\r\n`, 'INVALID_REQUEST'],
     [`${put}Content-Length: 1x\r\n\r\nx`, 'INVALID_REQUEST'],
@@ -47,6 +50,16 @@ test('ambiguous and malformed requests are refused and change nothing', async t 
   const raw = Buffer.from(`PUT /kv/\xff HTTP/1.1\r\nHost: a\r\n${close}\r\n`, 'latin1');
   assert.match(await codes(http, raw), /^INVALID_(TARGET|REQUEST)$/);
   assert.equal(http.service.proposed.length, 0);
+});
+
+test('answers to what never became a request carry the headers of all answers', async t => {
+  const http = await startHttp(t);
+  for (const bytes of ['garbage\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n']) {
+    const received = await http.raw(bytes);
+    assert.match(received, /\r\nCache-Control: no-cache\r\n/, bytes);
+    assert.match(received, /\r\nX-Content-Type-Options: nosniff\r\n/, bytes);
+    assert.match(received, /\r\nVary: Accept\r\n/, bytes);
+  }
 });
 
 test('HTTP/1.0 without Host is served', async t => {

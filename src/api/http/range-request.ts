@@ -1,4 +1,4 @@
-/** Which keys a range request means, and how it wants them: the parameters of GET and DELETE /kv. */
+/** Which keys a range request means, and how: the parameters of GET and DELETE /kv. */
 import {prefixEnd, emptyBytes} from '../../base/bytes.ts';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';

@@ -85,13 +85,24 @@ function keepHeader(headers: RequestHeaders, name: string, value: string): void 
       }
       return;
     case 17:
-      if (isNamed(name, 'transfer-encoding')) headers.isChunked = true;
+      if (isNamed(name, 'transfer-encoding')) {
+        if (headers.isChunked || /,\s*chunked$/i.test(value)) throw moreThanChunked();
+        headers.isChunked = true;
+      }
       return;
     case 29:
       if (isNamed(name, 'access-control-request-method')) headers.requestedMethod = value;
       return;
     default:
   }
+}
+
+/**
+ * The parser undoes chunks only: what else was done to the body would be stored as the value. It
+ * refuses by itself a body whose last coding is not chunked.
+ */
+function moreThanChunked(): RosettaError {
+  return new RosettaError('INVALID_PARAMETER', 'Transfer-Encoding can only be chunked');
 }
 
 function isNamed(name: string, lowerCase: string): boolean {

@@ -1,0 +1,89 @@
+/**
+ * Lua scripts for wrk: what it sends, and one line of JSON at the end with exact latencies, because
+ * the text it prints rounds them.
+ */
+
+/** `keyCount` 1: always the same key. `readShare` is the share of GETs, 0 to 1. */
+export interface HttpWorkload {
+  readonly body: 'json' | 'raw';
+  readonly readShare: number;
+  readonly order: 'random' | 'ascending';
+  readonly keyCount: number;
+  /** The first key of an ascending order. */
+  readonly firstKey: number;
+  readonly valueSizeBytes: number;
+  /** Appended to the target of reads, from the question mark on. */
+  readonly readQuery: string;
+}
+
+export const defaultWorkload: HttpWorkload = {
+  body: 'json',
+  readShare: 0,
+  order: 'random',
+  keyCount: 1,
+  firstKey: 0,
+  valueSizeBytes: 128,
+  readQuery: '',
+};
+
+/** Of fixed width, so that requests differ in nothing but digits. */
+export function keyName(number: number): string {
+  return `key-${String(number).padStart(9, '0')}`;
+}
+
+export function wrkScript(workload: HttpWorkload): string {
+  const {order, keyCount, firstKey, readShare} = workload;
+  const put = putRequest(workload);
+  const get = `GET /kv/@${workload.readQuery} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+  const number = order === 'random' ? 'math.random(0, keys - 1)' : 'next; next = (next + 1) % keys';
+  return `local keys, next = ${keyCount}, ${firstKey}
+local put_head, put_tail = ${luaParts(put)}
+local get_head, get_tail = ${luaParts(get)}
+
+function init(args)
+  math.randomseed(tonumber(args[1]))
+end
+
+function request()
+  local number = ${number}
+  local key = string.format('key-%09d', number)
+  if ${readShare} > 0 and math.random() < ${readShare} then
+    return get_head .. key .. get_tail
+  end
+  return put_head .. key .. put_tail
+end
+
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    '${figuresMark}{"requests":%d,"durationUs":%d,"errors":%d,"p50Us":%d,"p99Us":%d}\\n',
+    summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
+`;
+}
+
+/** Begins the line of figures. */
+export const figuresMark = 'figures ';
+
+/** With `@` in place of the key. */
+function putRequest({body, valueSizeBytes}: HttpWorkload): string {
+  const value = 'v'.repeat(valueSizeBytes);
+  const content = body === 'raw' ? value : `{"key":"@","value":"${value}"}`;
+  const extra = body === 'raw' ? 0 : keyName(0).length - 1;
+  const target = body === 'raw' ? '/kv/@' : '/kv';
+  return (
+    `PUT ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n` +
+    `Content-Length: ${content.length + extra}\r\n\r\n${content}`
+  );
+}
+
+function luaParts(request: string): string {
+  const [head = '', tail = ''] = request.split('@');
+  return `${luaString(head)}, ${luaString(tail)}`;
+}
+
+function luaString(text: string): string {
+  const escaped = text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");
+  return `'${escaped.replaceAll('\r', '\\r').replaceAll('\n', '\\n')}'`;
+}

@@ -1,0 +1,151 @@
+/**
+ * `npm run bench`: measures Rosetta beside what a user would pick instead, on this machine, in one
+ * run, and writes what it found. Everything listens on loopback; everything it starts ends with it.
+ */
+import {mkdirSync} from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type {BenchOptions} from './bench-options.ts';
+import {helpText, parseBenchOptions} from './bench-options.ts';
+import {BenchContext} from './measure/bench-context.ts';
+import {measureEqualLoad} from './measure/equal-load.ts';
+import {measureFailover} from './measure/failover.ts';
+import {measureGrowth} from './measure/growth.ts';
+import {measureMachineLimits} from './measure/machine-limits.ts';
+import {measureMicro} from './measure/micro.ts';
+import {measureRestart} from './measure/restart.ts';
+import {measureSoak} from './measure/soak.ts';
+import {measureThroughput} from './measure/throughput.ts';
+import {valueSizeBytes} from './measure/workload-plan.ts';
+import {
+  loadResults,
+  reportText,
+  resultsDirectory,
+  saveResults,
+  writeDocuments,
+} from './report/documents.ts';
+import type {EqualLoadRow, FailoverRow, Machine, Results, ThroughputRow} from './report/results.ts';
+import {workloadNames} from './report/results.ts';
+import {EtcdCluster} from './systems/etcd-cluster.ts';
+import {
+  isInstalled,
+  missingPrograms,
+  programNames,
+  programVersion,
+  programs,
+} from './systems/program-path.ts';
+import {RedisServer} from './systems/redis-server.ts';
+import {makeScratchDirectory} from './systems/scratch-directory.ts';
+
+async function main(): Promise<void> {
+  const parsed = parseBenchOptions(process.argv.slice(2));
+  if (parsed.type === 'help') {
+    process.stdout.write(helpText);
+    return;
+  }
+  const {options} = parsed;
+  const results = options.from === null ? await measure(options) : loadResults(options.from);
+  process.stdout.write(`\n${reportText(results)}\n`);
+  if (options.from === null) say(`written to ${path.relative('.', saveResults(results))}`);
+  if (options.mustWriteDocuments) {
+    const changed = writeDocuments(results);
+    say(changed.length === 0 ? 'no document changed' : `written: ${changed.join(', ')}`);
+  }
+}
+
+async function measure(options: BenchOptions): Promise<Results> {
+  const startedAt = new Date().toISOString();
+  const missing = missingPrograms();
+  for (const name of missing) {
+    const {package: debianPackage, for: purpose} = programs[name];
+    say(`${name} is not installed (Debian: ${debianPackage}); going on without ${purpose}`);
+  }
+  const profileDirectory = options.mustProfile ? path.join(resultsDirectory, 'profiles') : null;
+  if (profileDirectory !== null) mkdirSync(profileDirectory, {recursive: true});
+  const context = new BenchContext({
+    options,
+    scratchDirectory: makeScratchDirectory(options.directory),
+    profileDirectory,
+    missing: new Set(missing),
+  });
+  const {selected} = options;
+  const canLoad = context.has('wrk');
+  const isGrowthSelected = [...selected].some(name => name.startsWith('growth-'));
+  return {
+    startedAt,
+    isQuick: options.isQuick,
+    valueSizeBytes,
+    machine: await describeMachine(),
+    limits: selected.has('limits') ? await measureMachineLimits(context) : null,
+    micro: selected.has('micro') ? await measureMicro(context) : [],
+    ...(await measureSideBySide(context)),
+    restart: selected.has('restart') && canLoad ? await measureRestart(context) : null,
+    growth: isGrowthSelected && canLoad ? await measureGrowth(context) : [],
+    soak: selected.has('soak') && canLoad ? await measureSoak(context) : null,
+  };
+}
+
+interface SideBySide {
+  readonly throughput: readonly ThroughputRow[];
+  readonly equalLoad: readonly EqualLoadRow[];
+  readonly failover: readonly FailoverRow[];
+}
+
+async function measureSideBySide(context: BenchContext): Promise<SideBySide> {
+  const {selected} = context.options;
+  const isThroughputSelected = workloadNames.some(name => selected.has(name));
+  const canLoad = context.has('wrk');
+  const isWanted = isThroughputSelected || selected.has('equal-load') || selected.has('failover');
+  if (!isWanted) return {throughput: [], equalLoad: [], failover: []};
+  const rosetta = await context.rosetta();
+  const etcd = context.has('etcd', 'h2load')
+    ? await EtcdCluster.create({directory: context.directory('etcd'), nodeCount: 3})
+    : null;
+  const redis =
+    isThroughputSelected && context.has('redis-server', 'redis-benchmark')
+      ? await RedisServer.start(context.directory('redis'))
+      : null;
+  const clusters = etcd === null ? [rosetta] : [rosetta, etcd];
+  for (const cluster of clusters) await cluster.start();
+  const throughput =
+    isThroughputSelected && canLoad ? await measureThroughput(context, {clusters, redis}) : [];
+  const equalLoad = selected.has('equal-load')
+    ? await measureEqualLoad(context, clusters, throughput)
+    : [];
+  const failover: FailoverRow[] = [];
+  if (selected.has('failover')) {
+    for (const cluster of clusters) failover.push(await measureFailover(context, cluster));
+  }
+  for (const cluster of clusters) await cluster.stop();
+  await redis?.stop();
+  return {throughput, equalLoad, failover};
+}
+
+async function describeMachine(): Promise<Machine> {
+  const versions = await Promise.all(
+    programNames.map(
+      async name => [name, isInstalled(name) ? await programVersion(name) : null] as const,
+    ),
+  );
+  return {
+    cpu: os.cpus()[0]?.model ?? 'unknown',
+    coreCount: os.availableParallelism(),
+    memoryBytes: os.totalmem(),
+    kernel: `${os.type()} ${os.release()}`,
+    node: process.versions.node,
+    programs: Object.fromEntries(versions),
+  };
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+// Keep-alive sockets and servers that a failure left behind must not keep the process.
+process.exit();

@@ -1,0 +1,187 @@
+/** The tables of docs/performance.md, one per marked part. */
+import {median} from '../load/load-figures.ts';
+import {megabytes, milliseconds, rate, seconds} from './figure-format.ts';
+import {markdownTable} from './markdown-table.ts';
+import type {Results} from './results.ts';
+
+/** By the name of the part; parts that were not measured are absent. */
+export function detailSections(results: Results): ReadonlyMap<string, string> {
+  const makers: readonly (readonly [string, (results: Results) => string | null])[] = [
+    ['machine', machineSection],
+    ['throughput', throughputSection],
+    ['equal-load', equalLoadSection],
+    ['one-request', oneRequestSection],
+    ['limits', limitsSection],
+    ['failover', failoverSection],
+    ['restart', restartSection],
+    ['soak', soakSection],
+    ['growth', growthSection],
+    ['micro', microSection],
+  ];
+  const sections = new Map<string, string>();
+  for (const [name, make] of makers) {
+    const body = make(results);
+    if (body !== null) sections.set(name, body);
+  }
+  return sections;
+}
+
+function machineSection({machine, startedAt, isQuick}: Results): string {
+  const programs = Object.entries(machine.programs).map(([name, version]) => {
+    return version === null ? `${name} not installed` : `${name} ${version}`;
+  });
+  return (
+    `${machine.coreCount} × ${machine.cpu}, ${megabytes(machine.memoryBytes)} of memory, ` +
+    `${machine.kernel}, Node ${machine.node}; ${programs.join(', ')}. ` +
+    `Newest run: ${startedAt}${isQuick ? ', short rounds' : ''}.`
+  );
+}
+
+function throughputSection({throughput}: Results): string | null {
+  if (throughput.length === 0) return null;
+  const header = ['load', 'store', 'rate', 'p50', 'p99', 'CPU per 10,000', 'memory', 'errors'];
+  const sorted = [...throughput].sort((a, b) => a.workload.localeCompare(b.workload));
+  return markdownTable(
+    header,
+    sorted.map(row => [
+      `${row.workload}, ${row.connectionCount}`,
+      row.store,
+      rate(row.requestsPerSecond),
+      milliseconds(row.p50Us),
+      milliseconds(row.p99Us),
+      seconds(row.cpuSecondsPer10kRequests),
+      megabytes(row.rssAnonBytesPerNode),
+      String(row.errorCount),
+    ]),
+  );
+}
+
+function equalLoadSection({equalLoad}: Results): string | null {
+  if (equalLoad.length === 0) return null;
+  return markdownTable(
+    ['store', 'offered', 'reached', 'p50', 'p99', 'errors'],
+    equalLoad.map(row => [
+      row.store,
+      rate(row.offeredPerSecond),
+      rate(row.requestsPerSecond),
+      milliseconds(row.p50Us),
+      milliseconds(row.p99Us),
+      String(row.errorCount),
+    ]),
+  );
+}
+
+/** A write alone in the cluster, taken apart by what the machine's limits explain of it. */
+function oneRequestSection({throughput, limits}: Results): string | null {
+  const put = throughput.find(
+    row => row.store === 'rosetta' && row.workload === 'put' && row.connectionCount === 1,
+  );
+  const echo = limits?.httpEcho.find(row => row.connectionCount === 1);
+  if (put === undefined || limits === null || echo === undefined) return null;
+  const {loopbackP50Us, fdatasyncP50Us} = limits;
+  const rest = put.p50Us - echo.p50Us - loopbackP50Us - fdatasyncP50Us;
+  const row = (name: string, us: number): string[] => [
+    name,
+    `${us.toFixed(0)} µs`,
+    `${((us / put.p50Us) * 100).toFixed(0)} %`,
+  ];
+  return markdownTable(
+    ['part of a PUT, one connection, p50', 'time', 'share'],
+    [
+      row('client, sockets and node:http (bare echo)', echo.p50Us),
+      row('to a follower and back (loopback echo)', loopbackP50Us),
+      row('fdatasync on that follower, the leader beside it', fdatasyncP50Us),
+      row('everything else: event loops, threads, Rosetta', rest),
+      row('all', put.p50Us),
+    ],
+  );
+}
+
+function limitsSection({limits}: Results): string | null {
+  if (limits === null) return null;
+  const us = (value: number): string => `${value.toFixed(0)} µs`;
+  return markdownTable(
+    ['limit', 'rate', 'p50', 'p99'],
+    [
+      ['4 KiB written and fdatasync', '-', us(limits.fdatasyncP50Us), us(limits.fdatasyncP99Us)],
+      ['loopback echo, 128 bytes', '-', us(limits.loopbackP50Us), us(limits.loopbackP99Us)],
+      ...limits.httpEcho.map(row => [
+        `node:http echo of a PUT, ${row.connectionCount} connections`,
+        rate(row.requestsPerSecond),
+        us(row.p50Us),
+        us(row.p99Us),
+      ]),
+    ],
+  );
+}
+
+function failoverSection({failover}: Results): string | null {
+  if (failover.length === 0) return null;
+  return markdownTable(
+    ['store', 'median', 'least', 'most', 'repetitions'],
+    failover.map(({store, durationsMs}) => [
+      store,
+      `${median(durationsMs).toFixed(0)} ms`,
+      `${Math.min(...durationsMs).toFixed(0)} ms`,
+      `${Math.max(...durationsMs).toFixed(0)} ms`,
+      String(durationsMs.length),
+    ]),
+  );
+}
+
+function restartSection({restart}: Results): string | null {
+  if (restart === null) return null;
+  return markdownTable(
+    [`with ${restart.keyCount.toLocaleString('en')} keys`, ''],
+    [
+      ['loaded in', seconds(restart.loadSeconds)],
+      ['one node, exec to the first local read', `${restart.oneNodeMs.toFixed(0)} ms`],
+      ['all nodes, exec to the first linearizable read', `${restart.clusterMs.toFixed(0)} ms`],
+      ['RssAnon of a node, idle after the load', megabytes(restart.rssAnonBytesIdle)],
+    ],
+  );
+}
+
+function soakSection({soak}: Results): string | null {
+  if (soak === null) return null;
+  return markdownTable(
+    [`${soak.durationSeconds} s of random PUTs`, ''],
+    [
+      ['rate', rate(soak.load.requestsPerSecond)],
+      ['p50', milliseconds(soak.load.p50Us)],
+      ['p99', milliseconds(soak.load.p99Us)],
+      ['errors', String(soak.load.errorCount)],
+      ['elections', String(soak.electionCount)],
+      ['RssAnon, growth', `${soak.rssAnonSlopeMbPerMinute.toFixed(2)} MB/min`],
+      ['RssAnon, most', megabytes(soak.rssAnonBytesMax)],
+      ['disk, three nodes, most', megabytes(soak.diskBytesMax)],
+    ],
+  );
+}
+
+function growthSection({growth}: Results): string | null {
+  if (growth.length === 0) return null;
+  return markdownTable(
+    ['property', 'value', 'operation', 'rate', 'p50', 'p99'],
+    growth.map(({property, value, operation, load}) => [
+      property,
+      value.toLocaleString('en'),
+      operation,
+      rate(load.requestsPerSecond),
+      milliseconds(load.p50Us),
+      milliseconds(load.p99Us),
+    ]),
+  );
+}
+
+function microSection({micro}: Results): string | null {
+  if (micro.length === 0) return null;
+  return markdownTable(
+    ['part', 'rate', 'each'],
+    micro.map(row => [
+      row.name,
+      rate(row.operationsPerSecond),
+      `${Math.round(row.nanoseconds).toLocaleString('en')} ns`,
+    ]),
+  );
+}

@@ -1,0 +1,21 @@
+/** A table of Markdown whose columns also line up as text. The first column is left-aligned. */
+
+export function markdownTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const widths = header.map((title, i) =>
+    Math.max(3, title.length, ...rows.map(row => (row[i] ?? '').length)),
+  );
+  const line = (cells: readonly string[]): string => {
+    const padded = widths.map((width, i) => {
+      const cell = cells[i] ?? '';
+      return i === 0 ? cell.padEnd(width) : cell.padStart(width);
+    });
+    return `| ${padded.join(' | ')} |`;
+  };
+  const rule = widths.map((width, i) =>
+    i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
+  );
+  return [line(header), `| ${rule.join(' | ')} |`, ...rows.map(line)].join('\n');
+}

@@ -1,0 +1,112 @@
+/** Everything one run measured, as it is stored under bench/results/. Null or empty: not measured. */
+import type {LoadFigures} from '../load/load-figures.ts';
+import type {StoreName} from '../systems/store-cluster.ts';
+
+export interface Machine {
+  readonly cpu: string;
+  readonly coreCount: number;
+  readonly memoryBytes: number;
+  readonly kernel: string;
+  readonly node: string;
+  /** Of the programs compared with and the load generators; null: not installed. */
+  readonly programs: Readonly<Record<string, string | null>>;
+}
+
+export const workloadNames = [
+  'put',
+  'put-raw',
+  'put-random',
+  'get',
+  'get-local',
+  'put-follower',
+  'get-follower',
+  'mix',
+] as const;
+
+export type WorkloadName = (typeof workloadNames)[number];
+
+/** One store under one load; figures are medians over the rounds. */
+export interface ThroughputRow extends LoadFigures {
+  readonly store: StoreName;
+  readonly workload: WorkloadName;
+  readonly connectionCount: number;
+  readonly roundCount: number;
+  /** All nodes together; null where /proc does not tell. */
+  readonly cpuSecondsPer10kRequests: number | null;
+  /** Mean over the nodes, right after the round. */
+  readonly rssAnonBytesPerNode: number | null;
+}
+
+export interface EqualLoadRow extends LoadFigures {
+  readonly store: StoreName;
+  readonly connectionCount: number;
+  readonly offeredPerSecond: number;
+}
+
+export interface FailoverRow {
+  readonly store: StoreName;
+  readonly writerCount: number;
+  /** From the kill to the first acknowledged write, one per repetition. */
+  readonly durationsMs: readonly number[];
+}
+
+export interface RestartFigures {
+  readonly keyCount: number;
+  readonly loadSeconds: number;
+  /** From exec to the first local read that succeeds. */
+  readonly oneNodeMs: number;
+  /** From exec of all nodes to the first linearizable read. */
+  readonly clusterMs: number;
+  /** The largest of the nodes that were never restarted, some seconds after the load. */
+  readonly rssAnonBytesIdle: number | null;
+}
+
+export interface SoakFigures {
+  readonly durationSeconds: number;
+  readonly load: LoadFigures;
+  readonly electionCount: number;
+  /** Of the node where it is largest, without the first 30 % of the time. */
+  readonly rssAnonSlopeMbPerMinute: number;
+  readonly rssAnonBytesMax: number;
+  readonly diskBytesMax: number;
+}
+
+export interface MachineLimits {
+  /** One 4 KiB write into existing blocks and fdatasync. */
+  readonly fdatasyncP50Us: number;
+  readonly fdatasyncP99Us: number;
+  /** One small message and its echo over a loopback TCP connection. */
+  readonly loopbackP50Us: number;
+  readonly loopbackP99Us: number;
+  /** A node:http server that reads the body and answers at once, per number of connections. */
+  readonly httpEcho: readonly (LoadFigures & {readonly connectionCount: number})[];
+}
+
+/** How a rate changes with one property of the store. */
+export interface GrowthRow {
+  readonly property: 'keys' | 'value size' | 'members' | 'history';
+  readonly value: number;
+  readonly operation: 'PUT' | 'GET' | 'GET at the first revision';
+  readonly load: LoadFigures;
+}
+
+export interface MicroRow {
+  readonly name: string;
+  readonly operationsPerSecond: number;
+  readonly nanoseconds: number;
+}
+
+export interface Results {
+  readonly startedAt: string;
+  readonly isQuick: boolean;
+  readonly valueSizeBytes: number;
+  readonly machine: Machine;
+  readonly throughput: readonly ThroughputRow[];
+  readonly equalLoad: readonly EqualLoadRow[];
+  readonly failover: readonly FailoverRow[];
+  readonly restart: RestartFigures | null;
+  readonly soak: SoakFigures | null;
+  readonly limits: MachineLimits | null;
+  readonly growth: readonly GrowthRow[];
+  readonly micro: readonly MicroRow[];
+}

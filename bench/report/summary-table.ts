@@ -1,0 +1,97 @@
+/** The table of the README: what a user would compare, and nothing else. */
+import {median} from '../load/load-figures.ts';
+import type {StoreName} from '../systems/store-cluster.ts';
+import {megabytes, milliseconds, rate, ratio} from './figure-format.ts';
+import {markdownTable} from './markdown-table.ts';
+import type {Results, ThroughputRow, WorkloadName} from './results.ts';
+
+interface SummaryLoad {
+  readonly title: string;
+  readonly workload: WorkloadName;
+  readonly connectionCount: number;
+}
+
+const loads: readonly SummaryLoad[] = [
+  {title: 'PUT, 1 connection', workload: 'put', connectionCount: 1},
+  {title: 'PUT, 64 connections', workload: 'put', connectionCount: 64},
+  {title: 'PUT, 256 connections', workload: 'put', connectionCount: 256},
+  {title: 'PUT through a follower, 64', workload: 'put-follower', connectionCount: 64},
+  {title: 'linearizable GET, 64', workload: 'get', connectionCount: 64},
+  {title: 'linearizable GET on a follower, 64', workload: 'get-follower', connectionCount: 64},
+  {title: 'local GET, 64', workload: 'get-local', connectionCount: 64},
+];
+
+/** Null when nothing of it was measured. */
+export function summarySection(results: Results): string | null {
+  const rows = [...throughputRows(results), ...failoverRows(results), ...restartRows(results)];
+  if (rows.length === 0) return null;
+  const etcd = results.machine.programs['etcd'] ?? null;
+  const redis = results.machine.programs['redis-server'] ?? null;
+  const header = [
+    '',
+    'Rosetta',
+    etcd === null ? 'etcd' : `etcd ${etcd}`,
+    'Rosetta : etcd',
+    redis === null ? 'Redis' : `Redis ${redis}, one node`,
+  ];
+  return `${markdownTable(header, rows)}\n\n${conditions(results)}`;
+}
+
+function conditions(results: Results): string {
+  const {cpu, coreCount, node} = results.machine;
+  const day = results.startedAt.slice(0, 10);
+  return (
+    `Three nodes and the load on one machine (${coreCount} × ${cpu}, Node ${node}), data on its ` +
+    `disk, values of ${results.valueSizeBytes} bytes, nothing acknowledged before it is durable ` +
+    `on a majority; Redis with \`appendfsync always\`. Medians of one ` +
+    `${results.isQuick ? 'short run' : 'run'}, ${day}; in brackets the 99th percentile of ` +
+    'latency. `npm run bench -- --write-readme` measures it again.'
+  );
+}
+
+function throughputRows(results: Results): string[][] {
+  const find = (load: SummaryLoad, store: StoreName): ThroughputRow | undefined =>
+    results.throughput.find(
+      row =>
+        row.store === store &&
+        row.workload === load.workload &&
+        row.connectionCount === load.connectionCount,
+    );
+  return loads.flatMap(load => {
+    const rosetta = find(load, 'rosetta');
+    if (rosetta === undefined) return [];
+    const etcd = find(load, 'etcd');
+    const factor =
+      etcd === undefined ? '-' : ratio(rosetta.requestsPerSecond / etcd.requestsPerSecond);
+    return [[load.title, cell(rosetta), cell(etcd), factor, cell(find(load, 'redis'))]];
+  });
+}
+
+function cell(row: ThroughputRow | undefined): string {
+  if (row === undefined) return '-';
+  return `${rate(row.requestsPerSecond)} (${milliseconds(row.p99Us)})`;
+}
+
+function failoverRows(results: Results): string[][] {
+  const find = (store: StoreName): number | null => {
+    const row = results.failover.find(candidate => candidate.store === store);
+    return row === undefined ? null : median(row.durationsMs) * 1000;
+  };
+  const rosetta = find('rosetta');
+  if (rosetta === null) return [];
+  const etcd = find('etcd');
+  const text = etcd === null ? '-' : milliseconds(etcd);
+  const factor = etcd === null ? '-' : ratio(rosetta / etcd);
+  return [['leader killed, next write after', milliseconds(rosetta), text, factor, '-']];
+}
+
+function restartRows({restart}: Results): string[][] {
+  if (restart === null) return [];
+  const keys = `${restart.keyCount.toLocaleString('en')} keys`;
+  const own = (title: string, text: string): string[] => [title, text, '-', '-', '-'];
+  return [
+    own(`node with ${keys}, kill -9 to serving`, milliseconds(restart.oneNodeMs * 1000)),
+    own(`cluster with ${keys}, likewise`, milliseconds(restart.clusterMs * 1000)),
+    own(`memory of a node with ${keys}`, megabytes(restart.rssAnonBytesIdle)),
+  ];
+}

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {encode, put, transaction} from '../../test/contract/commands.ts';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {membershipOf} from '../../test/node/driven-raft.ts';
+import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import type {Clock} from '../base/clock.ts';
+import {KvStateMachine} from '../kv/state-machine.ts';
+import type {Entry, EntryType} from '../raft/entry.ts';
+import {makeEntry} from '../raft/entry.ts';
+import {logIndex, noIndex, noTerm, term} from '../raft/ids.ts';
+import {emptyMembership, encodeMembership} from '../raft/membership.ts';
+import {Applier} from './applier.ts';
+
+function entry(index: number, type: EntryType = 'command'): Entry {
+  const command = encode(transaction({success: [put('key', `${index}`)]}));
+  const data = {
+    command,
+    noop: new Uint8Array(0),
+    membership: encodeMembership(membershipOf(['node1', 'node2'])),
+  }[type];
+  return makeEntry({term: term(1), index: logIndex(index), type, proposedAtMs: 1, data});
+}
+
+function entries(from: number, to: number): Entry[] {
+  return Array.from({length: to - from + 1}, (_, i) => entry(from + i));
+}
+
+function makeApplier(clock: Clock = new LifeClock(new VirtualTime())): {
+  readonly applier: Applier;
+  readonly applied: [number, string | null][];
+  readonly room: {isFree: boolean};
+} {
+  const applied: [number, string | null][] = [];
+  const room = {isFree: true};
+  const applier = new Applier(
+    {
+      machine: new KvStateMachine(new FakeRows()),
+      clock,
+      hasRoom: () => room.isFree,
+      onApplied: (one, result) => applied.push([one.index, result?.type ?? null]),
+    },
+    {index: noIndex, term: noTerm, membership: emptyMembership},
+  );
+  return {applier, applied, room};
+}
+
+test('entries are applied in order, and only commands have a result', () => {
+  const {applier, applied} = makeApplier();
+  applier.enqueue([entry(1, 'membership'), entry(2, 'noop')]);
+  applier.enqueue([entry(3)]);
+  assert.equal(applier.run(), true);
+  assert.deepEqual(applied, [
+    [1, null],
+    [2, null],
+    [3, 'transaction'],
+  ]);
+  assert.equal(applier.applied.index, 3);
+  assert.deepEqual(applier.applied.membership.voters, ['node1', 'node2']);
+  assert.equal(applier.appliedCount, 3);
+  assert.equal(applier.hasWork, false);
+  assert.equal(applier.run(), false);
+});
+
+test('a slice ends in time and the next one goes on', () => {
+  const time = new VirtualTime();
+  const clock = new LifeClock(time);
+  // Every look at the clock takes a millisecond.
+  const slow: Clock = {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => {
+      time.turn(() => undefined);
+      return clock.monotonicMs();
+    },
+    setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+    afterPoll: callback => clock.afterPoll(callback),
+  };
+  const {applier, applied} = makeApplier(slow);
+  applier.enqueue(entries(1, 200));
+  applier.run();
+  assert.ok(applied.length > 0 && applied.length < 100, `${applied.length} in one slice`);
+  assert.equal(applier.hasWork, true);
+  while (applier.hasWork) applier.run();
+  assert.deepEqual(
+    applied.map(([index]) => index),
+    entries(1, 200).map(({index}) => index),
+  );
+});
+
+test('without room nothing is applied, and nothing is lost', () => {
+  const {applier, applied, room} = makeApplier();
+  room.isFree = false;
+  applier.enqueue(entries(1, 3));
+  assert.equal(applier.run(), false);
+  assert.equal(applier.hasWork, true);
+  room.isFree = true;
+  applier.run();
+  assert.equal(applied.length, 3);
+});
+
+test('a snapshot replaces what waits, and the log goes on behind it', () => {
+  const {applier, applied} = makeApplier();
+  applier.enqueue(entries(1, 3));
+  applier.reset({index: logIndex(10), term: term(1), membership: membershipOf(['node1'])});
+  assert.equal(applier.hasWork, false);
+  applier.enqueue([entry(11)]);
+  applier.run();
+  assert.deepEqual(applied, [[11, 'transaction']]);
+});
+
+test('a gap, and a snapshot of the past, are bugs', () => {
+  const {applier} = makeApplier();
+  applier.enqueue([entry(1), entry(3)]);
+  assert.throws(() => applier.run(), /entry 3 cannot be applied after 1/);
+  const membership = emptyMembership;
+  assert.throws(() => applier.reset({index: noIndex, term: noTerm, membership}), /older/);
+});

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {bytes, encode, put, transaction} from '../../test/contract/commands.ts';
+import {FakeCheckpointDisk, FakeCheckpointStore} from '../../test/contract/fake-checkpoint-store.ts';
+import {FakeLogStore} from '../../test/contract/fake-log-store.ts';
+import {membershipOf} from '../../test/node/driven-raft.ts';
+import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {limits} from '../base/limits.ts';
+import {silentLogger} from '../base/logger.ts';
+import {KvStateMachine} from '../kv/state-machine.ts';
+import type {Entry} from '../raft/entry.ts';
+import {makeEntry} from '../raft/entry.ts';
+import {logIndex, noIndex, noTerm, term} from '../raft/ids.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import {StateStore} from '../storage/state-store.ts';
+import {Checkpointer} from './checkpointer.ts';
+
+const membership = membershipOf(['node1']);
+
+class Scene {
+  readonly time = new VirtualTime();
+  readonly disk = new FakeCheckpointDisk();
+  readonly log = new FakeLogStore(operation => operation());
+  readonly state: StateStore;
+  readonly machine: KvStateMachine;
+  readonly checkpointer: Checkpointer;
+  readonly failures: Error[] = [];
+  applied: SnapshotMeta = {index: noIndex, term: noTerm, membership};
+  checkpointCount = 0;
+
+  constructor() {
+    // A write takes 5 ms.
+    const store = new FakeCheckpointStore(this.disk, action => this.time.setTimer(5, action));
+    this.state = new StateStore(store);
+    this.machine = new KvStateMachine(this.state);
+    this.checkpointer = new Checkpointer({
+      state: this.state,
+      machine: this.machine,
+      log: this.log,
+      clock: new LifeClock(this.time),
+      logger: silentLogger,
+      applied: () => this.applied,
+      onCheckpoint: () => this.checkpointCount++,
+      fail: error => this.failures.push(error),
+    });
+  }
+
+  apply(valueSizeBytes = 1): void {
+    const index = logIndex(this.applied.index + 1);
+    const data = encode(transaction({success: [put(`key${index}`, 'x'.repeat(valueSizeBytes))]}));
+    const entry: Entry = makeEntry({term: term(1), index, type: 'command', proposedAtMs: 1, data});
+    this.log.append({hardState: this.log.hardState, entries: [entry]}, () => undefined);
+    this.machine.apply(entry);
+    this.applied = {index, term: term(1), membership};
+  }
+
+  /** With a look at every tick. */
+  advance(durationMs: number): void {
+    for (let i = 0; i < durationMs; i++) {
+      this.time.turn(() => undefined);
+      if (i % 10 === 0) this.checkpointer.maybeStart();
+    }
+  }
+}
+
+test('what was applied is checkpointed after the interval, and the log behind it is released', () => {
+  const scene = new Scene();
+  scene.apply();
+  scene.advance(limits.checkpointIntervalMs - 20);
+  assert.equal(scene.checkpointCount, 0);
+  scene.advance(100);
+  assert.equal(scene.checkpointCount, 1);
+  assert.equal(scene.disk.durable.meta.index, 1);
+  assert.equal(scene.log.firstIndex(), 2);
+  assert.equal(scene.state.recordCount(), 0);
+});
+
+test('a state that is checkpointed already is left alone', () => {
+  const scene = new Scene();
+  scene.apply();
+  scene.advance(3 * limits.checkpointIntervalMs);
+  assert.equal(scene.checkpointCount, 1);
+});
+
+test('entries that change no rows are checkpointed too, so that the log can go', () => {
+  const scene = new Scene();
+  scene.applied = {index: logIndex(7), term: term(1), membership};
+  scene.advance(limits.checkpointIntervalMs + 100);
+  assert.equal(scene.disk.durable.meta.index, 7);
+});
+
+test('a large overlay is checkpointed sooner', () => {
+  const scene = new Scene();
+  while (scene.state.sizeBytes() < limits.overlaySizeBytesTarget) scene.apply(1_000_000);
+  scene.advance(limits.checkpointIntervalMsMin + 50);
+  assert.equal(scene.checkpointCount, 1);
+});
+
+test('no space is no failure: the overlay stays, reads go on, and it is tried again', () => {
+  const scene = new Scene();
+  scene.apply();
+  scene.disk.nextFailure = 'ENOSPC';
+  scene.advance(limits.checkpointIntervalMs + 100);
+  assert.equal(scene.checkpointCount, 0);
+  assert.deepEqual(scene.failures, []);
+  assert.equal(scene.checkpointer.isStorageFull(), false, 'there is room in memory');
+  assert.ok(scene.machine.get(bytes('key1'), 0) !== null);
+  assert.equal(scene.log.firstIndex(), 1);
+  scene.advance(limits.checkpointIntervalMs + 100);
+  assert.equal(scene.checkpointCount, 1);
+  assert.equal(scene.log.firstIndex(), 2);
+});
+
+test('without space and without room in memory the storage is full, until a checkpoint', () => {
+  const scene = new Scene();
+  scene.disk.nextFailure = 'ENOSPC';
+  while (scene.checkpointer.hasRoom()) scene.apply(1_500_000);
+  assert.equal(scene.checkpointer.isStorageFull(), false, 'nobody said so yet');
+  scene.advance(limits.checkpointIntervalMsMin + 50);
+  assert.equal(scene.checkpointer.isStorageFull(), true);
+  scene.advance(limits.checkpointIntervalMs + 50);
+  assert.equal(scene.checkpointer.isStorageFull(), false);
+  assert.equal(scene.checkpointer.hasRoom(), true);
+});
+
+test('any other error is final', () => {
+  const scene = new Scene();
+  scene.apply();
+  scene.disk.nextFailure = 'EIO';
+  scene.advance(limits.checkpointIntervalMs + 100);
+  assert.match(scene.failures[0]?.message ?? '', /EIO/);
+});
+
+test('whoever waits for the end of a checkpoint is called then, also when it fails', () => {
+  for (const failure of [null, 'ENOSPC']) {
+    const scene = new Scene();
+    const calls: string[] = [];
+    scene.checkpointer.whenIdle(() => calls.push('idle'));
+    assert.deepEqual(calls, ['idle']);
+    scene.apply();
+    scene.disk.nextFailure = failure;
+    scene.advance(limits.checkpointIntervalMs - 9);
+    while (!scene.checkpointer.isRunning()) scene.advance(1);
+    scene.checkpointer.whenIdle(() => calls.push('later'));
+    assert.equal(calls.length, 1);
+    scene.advance(20);
+    assert.deepEqual(calls, ['idle', 'later']);
+  }
+});
+
+test('after a stop no checkpoint starts, and one that ends leaves the closed log alone', () => {
+  const scene = new Scene();
+  scene.apply();
+  while (!scene.checkpointer.isRunning()) scene.advance(1);
+  scene.checkpointer.stop();
+  scene.advance(20);
+  assert.equal(scene.disk.durable.meta.index, 1);
+  assert.equal(scene.log.firstIndex(), 1, 'not released');
+  scene.apply();
+  scene.advance(3 * limits.checkpointIntervalMs);
+  assert.equal(scene.disk.durable.meta.index, 1);
+});

@@ -1,0 +1,36 @@
+/** What a node is made of: its place in the cluster, its stores, connections and options. */
+import type {Clock} from '../base/clock.ts';
+import type {Logger} from '../base/logger.ts';
+import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {Member} from '../raft/membership.ts';
+import type {CheckpointStore} from '../storage/checkpoint-store.ts';
+import type {StateStore} from '../storage/state-store.ts';
+import type {OpenedLog} from '../storage/wal-log-store.ts';
+import type {Transport} from '../transport/transport.ts';
+import type {FormationPeer} from './formation-messages.ts';
+import type {IdentityRecord} from './identity-record.ts';
+import type {NodeOptions} from './node-options.ts';
+import type {NodeObserver} from './observer.ts';
+import type {StartCounts} from './peer-gate.ts';
+
+export interface NodeParts {
+  readonly self: Member;
+  readonly startCount: number;
+  readonly record: IdentityRecord;
+  readonly peers: readonly FormationPeer[];
+  readonly transport: Transport;
+  readonly state: StateStore;
+  readonly machine: KvStateMachine;
+  readonly checkpoint: CheckpointStore;
+  /** Opens or creates the log of a directory whose identity is known. Throws StorageError. */
+  readonly openLog: (record: IdentityRecord) => OpenedLog;
+  readonly saveIdentity: (record: IdentityRecord) => void;
+  readonly startCounts: StartCounts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly options: NodeOptions;
+  readonly observer: NodeObserver;
+  readonly drawClusterId: () => string;
+  readonly seed: number;
+  readonly onFatal: (error: Error) => void;
+}

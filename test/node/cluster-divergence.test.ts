@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {stateHashInterval} from '../../src/node/state-hash-monitor.ts';
+import {bytes} from '../contract/commands.ts';
+import {TestCluster} from './test-cluster.ts';
+import type {TestMember} from './test-member.ts';
+
+const three = ['node1', 'node2', 'node3'] as const;
+
+/** In a row of the table `latest`: docs/formats.md, "Store rows". */
+const versionOffset = 21;
+
+/** Changes the version in the newest row of `key` behind the state machine's back. */
+function damage(member: TestMember, key: string): void {
+  const everything = {start: bytes('\x00'), end: bytes('\xff'), isReverse: false};
+  const damaged: [Uint8Array, Uint8Array][] = [];
+  member.state.scan(everything, (rowKeyView, valueView) => {
+    const rowKey = Uint8Array.from(rowKeyView);
+    if (!Buffer.from(rowKey).toString('latin1').endsWith(key)) return true;
+    const value = Uint8Array.from(valueView);
+    value[versionOffset] = (value[versionOffset] ?? 0) ^ 0x10;
+    damaged.push([rowKey, value]);
+    return true;
+  });
+  assert.ok(damaged.length > 0, 'something to damage');
+  for (const [rowKey, value] of damaged) member.state.put(rowKey, value);
+}
+
+function reachNextHash(cluster: TestCluster): void {
+  const target =
+    (Math.floor(cluster.leader().node.status().appliedIndex / stateHashInterval) + 1) *
+    stateHashInterval;
+  while (cluster.leader().node.status().lastLogIndex <= target) {
+    const leader = cluster.leader();
+    const attempts = Array.from({length: 100}, () => cluster.put(leader, 'other', 'value'));
+    cluster.until(() => attempts.every(attempt => attempt.isDone), 'the answers');
+  }
+}
+
+for (const role of ['follower', 'leader'] as const) {
+  test(`a ${role} whose state differs from the majority's stops serving`, () => {
+    const cluster = new TestCluster({ids: three});
+    cluster.startAll();
+    const victim = role === 'leader' ? cluster.leader() : cluster.follower();
+    cluster.write(cluster.leader(), 'key', 'value');
+    cluster.settle();
+    damage(victim, 'key');
+    cluster.write(cluster.leader(), 'key', 'next');
+    reachNextHash(cluster);
+    cluster.until(() => victim.node.status().diverged, 'it is found');
+    assert.equal(victim.node.notReady()?.code, 'DIVERGED');
+    assert.equal(cluster.refusal(cluster.get(victim, 'key')).code, 'DIVERGED');
+    assert.equal(cluster.refusal(cluster.put(victim, 'key', 'x')).code, 'DIVERGED');
+    cluster.until(() => cluster.leaderNow()?.node.status().diverged === false, 'a sound leader');
+    cluster.write(cluster.leader(), 'key', 'sound');
+    const sound = cluster.members.filter(member => !member.node.status().diverged);
+    assert.equal(sound.length, 2);
+  });
+}
+
+test('a diverged member that is made leader gives its place up again', () => {
+  const cluster = new TestCluster({ids: three});
+  cluster.startAll();
+  const victim = cluster.follower();
+  cluster.write(cluster.leader(), 'key', 'value');
+  cluster.settle();
+  damage(victim, 'key');
+  cluster.write(cluster.leader(), 'key', 'next');
+  reachNextHash(cluster);
+  cluster.until(() => victim.node.status().diverged, 'it is found');
+  cluster.settleLogs();
+  // The other follower is away: a leader that stops can only hand over to the diverged one.
+  const leader = cluster.leader();
+  const [other] = cluster.members.filter(member => member !== leader && member !== victim);
+  assert.ok(other);
+  other.crash();
+  cluster.advance(500);
+  leader.node.beginStop();
+  cluster.until(() => victim.node.status().state === 'leader', 'it leads');
+  cluster.until(() => cluster.leaderNow()?.node.status().diverged === false, 'a sound leader');
+});

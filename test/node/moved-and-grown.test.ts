@@ -1,0 +1,83 @@
+/** Members that were taken in later, or that come back at another address. */
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {must} from '../../src/base/assert.ts';
+import {TestCluster, isServing, peerOf} from './test-cluster.ts';
+
+const wal = {segmentSizeBytes: 32_768, retentionSizeBytesMax: 0};
+
+function grownCluster(): TestCluster {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3'], member: {wal}});
+  const founder = cluster.member('node1');
+  founder.peers = [];
+  founder.start();
+  cluster.until(() => isServing(founder), 'one serves');
+  cluster.write(founder, 'old', 'value');
+  founder.crash();
+  founder.peers = ['node2', 'node3'].map(peerOf);
+  cluster.startAll();
+  cluster.until(
+    () => founder.node.members().filter(member => member.role === 'voter').length === 3,
+    'three voters',
+  );
+  return cluster;
+}
+
+test('a founder that grew gets a snapshot from those it took in when its checkpoint is lost', () => {
+  const cluster = grownCluster();
+  const founder = cluster.member('node1');
+  const value = 'x'.repeat(4_000);
+  for (let i = 0; i < 60; i++) cluster.write(founder, `key${i}`, value);
+  cluster.advance(5_000);
+  const {log, lastLogIndex} = founder.node.status();
+  assert.ok(log.entries < lastLogIndex, 'the log no longer begins at entry 1');
+  founder.crash();
+  founder.loseCheckpoint();
+  founder.start();
+  cluster.until(() => isServing(founder), 'the founder serves again', 20_000);
+  assert.equal(cluster.read(founder, 'old'), 'value');
+  assert.ok(must(cluster.members[0], 'a member').counts.checkpoints > 0);
+});
+
+test('a member that is stopped while its repaired log is opened again stops in order', () => {
+  const cluster = grownCluster();
+  const founder = cluster.member('node1');
+  const value = 'x'.repeat(4_000);
+  for (let i = 0; i < 60; i++) cluster.write(founder, `key${i}`, value);
+  cluster.advance(5_000);
+  founder.crash();
+  founder.loseCheckpoint();
+  founder.diskDelayMs = 20;
+  founder.start();
+  const isReopening = (): boolean => {
+    const {checkpointIndex, lastLogIndex} = founder.node.status();
+    return checkpointIndex > 0 && lastLogIndex === 0;
+  };
+  cluster.until(isReopening, 'the snapshot is installed', 20_000);
+  founder.stop(() => undefined);
+  cluster.until(() => !founder.isRunning, 'it has stopped', 2_000);
+});
+
+test('the connection to a member that came back at another address is kept in an election', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3']});
+  cluster.startAll();
+  const [lost, kept, moved] = cluster.members;
+  assert.ok(lost !== undefined && kept !== undefined && moved !== undefined);
+  lost.crash();
+  moved.crash();
+  cluster.advance(1_000);
+  Object.assign(moved, {address: 'node3:9'});
+  moved.start();
+  const isConnected = (): boolean => {
+    return kept.node.peers().some(peer => peer.id === moved.id && peer.isConnected);
+  };
+  cluster.until(isConnected, 'the new address is known');
+  const {term} = kept.node.status();
+  assert.equal(cluster.leaderNow(), null);
+  while (cluster.leaderNow() === null) {
+    cluster.turn();
+    assert.ok(isConnected(), `connected, ${kept.node.status().term - term} terms later`);
+    assert.ok(cluster.time.nowMs < 20_000);
+  }
+  cluster.write(kept, 'key', 'value');
+});

@@ -1,0 +1,273 @@
+/**
+ * One member of a cluster in one process: the real node over a log on a disk that forgets, a
+ * checkpoint in memory and the memory transport. What survives a crash is kept here; everything
+ * else belongs to a life and ends with it.
+ */
+import {assert, must} from '../../src/base/assert.ts';
+import type {Logger} from '../../src/base/logger.ts';
+import {silentLogger} from '../../src/base/logger.ts';
+import type {Prng} from '../../src/base/prng.ts';
+import {KvStateMachine} from '../../src/kv/state-machine.ts';
+import type {FormationPeer} from '../../src/node/formation-messages.ts';
+import type {IdentityRecord} from '../../src/node/identity-record.ts';
+import type {NodeOptions} from '../../src/node/node-options.ts';
+import {Node} from '../../src/node/node.ts';
+import type {NodeObserver} from '../../src/node/observer.ts';
+import {nodeId} from '../../src/raft/ids.ts';
+import type {NodeId} from '../../src/raft/ids.ts';
+import {StateStore} from '../../src/storage/state-store.ts';
+import type {WalOptions} from '../../src/storage/wal-options.ts';
+import {openLog} from '../../src/storage/wal-log-store.ts';
+import type {MemoryNetwork, MemoryTransport} from '../../src/transport/memory-transport.ts';
+import {FakeCheckpointDisk, FakeCheckpointStore} from '../contract/fake-checkpoint-store.ts';
+import {FakeDisk} from '../sim/fake-disk.ts';
+import type {VirtualTime} from './virtual-time.ts';
+import {LifeClock} from './virtual-time.ts';
+
+export interface Surroundings {
+  readonly time: VirtualTime;
+  readonly network: MemoryNetwork;
+  readonly prng: Prng;
+}
+
+export interface MemberOptions {
+  readonly wal?: Partial<WalOptions>;
+  readonly node?: Partial<NodeOptions>;
+  readonly wallSkewMs?: number;
+  readonly logger?: Logger;
+}
+
+interface Life {
+  readonly clock: LifeClock;
+  readonly node: Node;
+  readonly state: StateStore;
+  readonly machine: KvStateMachine;
+  readonly transport: MemoryTransport;
+  readonly checkpoint: FakeCheckpointStore;
+}
+
+const defaults: NodeOptions = {
+  electionTimeoutMs: 150,
+  heartbeatMs: 50,
+  historyAgeMs: 0,
+  historySizeBytesMax: 0,
+  version: 'test',
+};
+
+export class TestMember {
+  readonly id: NodeId;
+  readonly address: string;
+  /** `-peers` of the next start. */
+  peers: readonly FormationPeer[];
+  disk: FakeDisk;
+  checkpointDisk = new FakeCheckpointDisk();
+  /** What a write, a sync or a checkpoint takes. */
+  diskDelayMs = 1;
+  /** Why the last life ended by itself. */
+  fatal: Error | null = null;
+  /** Durable checkpoints and installed snapshots, of all lives. */
+  readonly counts = {checkpoints: 0, snapshots: 0};
+  readonly #surroundings: Surroundings;
+  readonly #options: MemberOptions;
+  #record: IdentityRecord;
+  #startCount = 0;
+  #startCounts = new Map<string, number>();
+  #life: Life | null = null;
+
+  constructor(
+    id: string,
+    peers: readonly FormationPeer[],
+    surroundings: Surroundings,
+    options: MemberOptions = {},
+  ) {
+    this.id = nodeId(id);
+    this.address = addressOf(id);
+    this.peers = peers;
+    this.#surroundings = surroundings;
+    this.#options = options;
+    this.disk = this.#newDisk();
+    this.#record = this.#newRecord();
+  }
+
+  get isRunning(): boolean {
+    return this.#life !== null;
+  }
+
+  get node(): Node {
+    return this.#running().node;
+  }
+
+  get machine(): KvStateMachine {
+    return this.#running().machine;
+  }
+
+  get state(): StateStore {
+    return this.#running().state;
+  }
+
+  get record(): IdentityRecord {
+    return this.#record;
+  }
+
+  start(): void {
+    assert(this.#life === null, `${this.id} runs already`);
+    const {time, network, prng} = this.#surroundings;
+    const clock = new LifeClock(time, this.#options.wallSkewMs);
+    const transport = network.transport(this.address);
+    const checkpoint = new FakeCheckpointStore(this.checkpointDisk, operation => {
+      time.setTimer(this.diskDelayMs, operation);
+    });
+    const state = new StateStore(checkpoint);
+    const machine = new KvStateMachine(state);
+    const {id, address} = this;
+    const self = {id, incarnation: this.#record.incarnation, listen: address, http: `${id}:2`};
+    const node: Node = new Node({
+      self,
+      record: this.#record,
+      startCount: ++this.#startCount,
+      peers: this.peers,
+      transport,
+      state,
+      machine,
+      checkpoint,
+      openLog: record => {
+        assert(this.#life?.node === node, 'a dead node opens its log');
+        return this.#openLog(record, clock, checkpoint);
+      },
+      saveIdentity: record => {
+        if (this.#life?.node === node) this.#record = record;
+      },
+      startCounts: {
+        get: incarnation => this.#startCounts.get(incarnation) ?? 0,
+        record: (incarnation, count) => this.#startCounts.set(incarnation, count),
+      },
+      clock,
+      logger: this.#options.logger ?? silentLogger,
+      options: {...defaults, ...this.#options.node},
+      observer: countingObserver(this.counts),
+      drawClusterId: () => hex(prng, 32),
+      seed: prng.uint32(),
+      onFatal: error => {
+        // The process would exit: the rest of this life never happens.
+        this.fatal = error;
+        if (this.#life?.node === node) this.crash();
+      },
+    });
+    this.fatal = null;
+    this.#life = {clock, node, state, machine, transport, checkpoint};
+    node.start(error => assert(error === null, `${address} is taken`));
+  }
+
+  /** kill -9 and a power cut in one: what was not synced is kept, torn or lost, by chance. */
+  crash(): void {
+    const life = this.#running();
+    this.#life = null;
+    life.clock.end();
+    life.checkpoint.crash();
+    life.transport.stop(() => undefined);
+    this.disk.crash(this.#surroundings.prng);
+  }
+
+  /** As SIGTERM does it: hands over, waits until nobody waits, stops. `isQuiet` is polled. */
+  stop(callback: () => void): void {
+    const life = this.#running();
+    life.node.beginStop();
+    const deadlineMs = this.#surroundings.time.nowMs + 1_000;
+    const look = (): void => {
+      if (!life.node.isQuiet() && this.#surroundings.time.nowMs < deadlineMs) {
+        life.clock.setTimer(10, look);
+        return;
+      }
+      life.node.stop(() => {
+        this.#life = null;
+        life.clock.end();
+        callback();
+      });
+    };
+    look();
+  }
+
+  /** Another, empty data directory under the same name. */
+  loseDirectory(): void {
+    assert(this.#life === null, `${this.id} runs`);
+    this.disk = this.#newDisk();
+    this.checkpointDisk = new FakeCheckpointDisk();
+    this.#record = this.#newRecord();
+    this.#startCount = 0;
+    this.#startCounts = new Map();
+  }
+
+  /** A data directory out of a backup counts on from an older start. */
+  restoreStartCount(startCount: number): void {
+    this.#startCount = startCount;
+  }
+
+  /** As if it had crashed right before it wrote down that it is a member. */
+  forgetMembership(): void {
+    assert(this.#life === null, `${this.id} runs`);
+    this.#record = {...this.#record, stage: 'founded'};
+  }
+
+  loseCheckpoint(): void {
+    assert(this.#life === null, `${this.id} runs`);
+    this.checkpointDisk = new FakeCheckpointDisk();
+  }
+
+  #openLog(
+    record: IdentityRecord,
+    clock: LifeClock,
+    checkpoint: FakeCheckpointStore,
+  ): ReturnType<typeof openLog> {
+    return openLog({
+      disk: this.disk,
+      directory: '/wal',
+      clock,
+      identity: {
+        clusterId: must(record.clusterId, 'a log belongs to a cluster'),
+        nodeId: record.nodeId,
+        incarnation: record.incarnation,
+      },
+      checkpoint: checkpoint.meta(),
+      mustExist: record.stage === 'member',
+      options: {segmentSizeBytes: 65_536, ...this.#options.wal},
+    });
+  }
+
+  #newDisk(): FakeDisk {
+    const disk: FakeDisk = new FakeDisk(operation => {
+      this.#surroundings.time.setTimer(this.diskDelayMs, operation);
+    });
+    return disk;
+  }
+
+  #newRecord(): IdentityRecord {
+    const incarnation = hex(this.#surroundings.prng, 16);
+    return {nodeId: this.id, incarnation, clusterId: null, stage: 'fresh', members: []};
+  }
+
+  #running(): Life {
+    return must(this.#life, `${this.id} does not run`);
+  }
+}
+
+export function addressOf(id: string): string {
+  return `${id}:1`;
+}
+
+function hex(prng: Prng, digitCount: number): string {
+  let digits = '';
+  while (digits.length < digitCount) digits += prng.uint32().toString(16).padStart(8, '0');
+  return digits.slice(0, digitCount);
+}
+
+/** Of all lives, for runs that must have met what they are about. */
+function countingObserver(counts: {checkpoints: number; snapshots: number}): NodeObserver {
+  return {
+    onCommitted: () => undefined,
+    onElectionStarted: () => undefined,
+    onLeaderChange: () => undefined,
+    onCheckpoint: () => counts.checkpoints++,
+    onSnapshotSent: () => undefined,
+    onSnapshotInstalled: () => counts.snapshots++,
+  };
+}
