@@ -31,10 +31,13 @@ export interface BenchOptions {
   readonly secondsPerRound: number;
 }
 
+const isWorkload = (name: string): boolean => workloadNames.some(workload => workload === name);
+
 export const helpText = `npm run bench -- [options]
 
-  --only A,B     measure only these: ${measurementNames.join(', ')}
-                 (a word also takes everything that begins with it and a dash, if it is no name)
+  --only A,B     measure only these (a word that is no name takes all that begin with it):
+                 ${workloadNames.join(', ')},
+                 ${measurementNames.filter(name => !isWorkload(name)).join(', ')}
   --soak         add the soak: ten minutes of saturating writes
   --quick        short rounds, small stores
   --rounds N     rounds of each throughput load; the medians are reported

@@ -6,7 +6,7 @@ import type {LoadFigures} from './load-figures.ts';
 import {percentile} from './load-figures.ts';
 
 export interface H2loadFigures extends LoadFigures {
-  /** Bytes of DATA frames per answer: an error in a trailer brings none, though its status is 200. */
+  /** Bytes of DATA frames per answer: an error in a trailer brings none, yet its status is 200. */
   readonly dataSizeBytesPerAnswer: number;
 }
 

@@ -1,6 +1,7 @@
 /** What a load generator saw in one round. Latencies in microseconds, as its client saw them. */
 
 export interface LoadFigures {
+  /** Requests that succeeded. */
   readonly requestCount: number;
   /** Answers that were no success, and requests that got none. */
   readonly errorCount: number;

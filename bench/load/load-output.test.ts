@@ -22,10 +22,10 @@ describe('what load generators print', () => {
   test('wrk: the line of the script is read, the rest is not', () => {
     const output =
       'Running 2s test @ http://127.0.0.1:9080/\n  1 threads and 64 connections\n' +
-      'figures {"requests":50000,"durationUs":2000000,"errors":3,"p50Us":1200,"p99Us":4100}\n';
+      'figures {"requests":50010,"durationUs":2000000,"refused":10,"unanswered":3,"p50Us":1200,"p99Us":4100}\n';
     assert.deepEqual(parseWrkOutput(output), {
       requestCount: 50_000,
-      errorCount: 3,
+      errorCount: 13,
       durationSeconds: 2,
       requestsPerSecond: 25_000,
       p50Us: 1200,

@@ -1,4 +1,4 @@
-/** Fills a Rosetta cluster with a number of keys, key-000000000 and on, as fast as it takes them. */
+/** Fills a Rosetta cluster with a number of keys, key-000000000 and on, as fast as it can. */
 import {must} from '../../src/base/assert.ts';
 import {defaultWorkload} from '../load/wrk-script.ts';
 import {runWrk} from '../load/wrk.ts';

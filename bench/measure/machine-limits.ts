@@ -1,4 +1,4 @@
-/** What this machine could do at best: its disk, its loopback, and node:http with nothing behind. */
+/** What this machine could do at best: its disk, its loopback, and node:http on its own. */
 import fs from 'node:fs';
 import net from 'node:net';
 import type {AddressInfo} from 'node:net';

@@ -4,6 +4,7 @@ import {measureRaft} from '../micro/raft-round.ts';
 import {measureStateMachine} from '../micro/state-machine-parts.ts';
 import {Stopwatch} from '../micro/stopwatch.ts';
 import {measureStorage} from '../micro/storage-parts.ts';
+import {measureTransport} from '../micro/transport-parts.ts';
 import type {MicroRow} from '../report/results.ts';
 import type {BenchContext} from './bench-context.ts';
 
@@ -13,6 +14,7 @@ export async function measureMicro(context: BenchContext): Promise<readonly Micr
   measureRaft(stopwatch);
   measureStateMachine(stopwatch);
   await measureStorage(stopwatch, context.directory('micro'));
+  await measureTransport(stopwatch);
   await measureHttpDoor(stopwatch);
   return stopwatch.rows;
 }

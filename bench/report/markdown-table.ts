@@ -1,4 +1,4 @@
-/** A table of Markdown whose columns also line up as text. The first column is left-aligned. */
+/** A table of Markdown whose columns also line up as text: words left, figures right. */
 
 export function markdownTable(
   header: readonly string[],
@@ -7,15 +7,16 @@ export function markdownTable(
   const widths = header.map((title, i) =>
     Math.max(3, title.length, ...rows.map(row => (row[i] ?? '').length)),
   );
+  const isWords = header.map((_, i) => !rows.some(row => /^[-\d]/.test(row[i] ?? '')));
   const line = (cells: readonly string[]): string => {
     const padded = widths.map((width, i) => {
       const cell = cells[i] ?? '';
-      return i === 0 ? cell.padEnd(width) : cell.padStart(width);
+      return isWords[i] === true ? cell.padEnd(width) : cell.padStart(width);
     });
     return `| ${padded.join(' | ')} |`;
   };
   const rule = widths.map((width, i) =>
-    i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
+    isWords[i] === true ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
   );
   return [line(header), `| ${rule.join(' | ')} |`, ...rows.map(line)].join('\n');
 }

@@ -1,4 +1,4 @@
-/** Everything one run measured, as it is stored under bench/results/. Null or empty: not measured. */
+/** Everything one run measured, as stored under bench/results/. Null or empty: not measured. */
 import type {LoadFigures} from '../load/load-figures.ts';
 import type {StoreName} from '../systems/store-cluster.ts';
 

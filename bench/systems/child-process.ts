@@ -1,7 +1,7 @@
 /**
  * Programs that a benchmark starts: servers that run until they are ended, and load generators that
- * run to their end. Only processes started here are ever signalled, each by its own handle, and none
- * outlives the benchmark.
+ * run to their end. Only processes started here are ever signalled, each by its own handle, and
+ * none outlives the benchmark.
  */
 import {spawn} from 'node:child_process';
 import type {ChildProcess} from 'node:child_process';
@@ -31,7 +31,7 @@ export class ServerProcess {
   readonly #logPath: string;
   readonly #exited: Promise<void>;
 
-  /** Its output is appended to the file, because the next start of the same server goes on there. */
+  /** Its output is appended to the file, because the next start of a server goes on there. */
   constructor(
     program: string,
     args: readonly string[],

@@ -65,7 +65,11 @@ export class RosettaCluster implements StoreCluster {
     const profile =
       profileDirectory === null
         ? []
-        : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`, '--cpu-prof-interval=500'];
+        : [
+            '--cpu-prof',
+            `--cpu-prof-dir=${path.join(profileDirectory, id)}`,
+            '--cpu-prof-interval=500',
+          ];
     this.#processes[node] = new ServerProcess(
       process.execPath,
       [...profile, '--disable-proto=delete', program, ...flags],

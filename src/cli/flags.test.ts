@@ -119,7 +119,7 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['a heartbeat too slow', [...base, '-heartbeat=100'], /at most half/],
   ['a level that does not exist', [...base, '-log-level=loud'], /one of debug/],
   ['an origin with a path', [...base, '-cors-origin=https://a/b'], /not an origin/],
-  ['a switch with another value', [...base, '-rejoin=maybe'], /true or false/],
+  ['a switch with another value', [...base, '-rejoin=maybe'], /^-rejoin=maybe must be true/],
 ];
 
 for (const [what, args, message] of refused) {

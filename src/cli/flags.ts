@@ -142,7 +142,7 @@ function readArguments(args: readonly string[]): Map<FlagName, string> {
     if (values.has(name)) throw new UsageError(`-${name} is given twice`);
     let value = match[2];
     if (flagTable[name].kind === 'switch') {
-      value = toSwitch(name, value ?? 'true');
+      value = toSwitch(`-${name}`, value ?? 'true');
     } else if (value === undefined) {
       value = args[i + 1];
       i += 1;
@@ -237,7 +237,7 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
     peers,
     data: values.get('data') ?? `./rosetta-data/${id}`,
     join: join === undefined ? null : toAddress('-join', join),
-    rejoin: toSwitch('rejoin', values.get('rejoin') ?? 'false') === 'true',
+    rejoin: toSwitch('-rejoin', values.get('rejoin') ?? 'false') === 'true',
     advertiseListen: toAdvertised(values, 'advertise-listen', listen),
     advertiseHttp: toAdvertised(values, 'advertise-http', http),
     electionTimeoutMs,

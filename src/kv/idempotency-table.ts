@@ -48,8 +48,10 @@ export class IdempotencyTable {
    */
   answerFor(command: Command, idempotency: Idempotency): CommandResult | null {
     const {revision} = this.#meta;
-    if (/^[^/]*\/[0-9]+$/.test(idempotency.key)) {
-      const detail = 'The session of this idempotency key is unknown.';
+    if (/^[^/]+\/[0-9]+$/.test(idempotency.key)) {
+      const detail =
+        'An idempotency key of the form <session>/<number> belongs to a session, ' +
+        'and this session is unknown; use a key of another form.';
       return {type: 'refused', revision, code: 'SESSION_EXPIRED', detail};
     }
     const bytes = this.#rows.get(idempotencyKeyRow(idempotency.key));

@@ -80,7 +80,7 @@ test('a slice ends in time and the next one goes on', () => {
   applier.run();
   assert.ok(applied.length > 0 && applied.length < 100, `${applied.length} in one slice`);
   assert.equal(applier.hasWork, true);
-  while (applier.hasWork) applier.run();
+  for (let i = 0; i < 200; i++) applier.run();
   assert.deepEqual(
     applied.map(([index]) => index),
     entries(1, 200).map(({index}) => index),

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {FakeCheckpointDisk, FakeCheckpointStore} from '../../test/contract/fake-checkpoint-store.ts';
+import {
+  FakeCheckpointDisk,
+  FakeCheckpointStore,
+} from '../../test/contract/fake-checkpoint-store.ts';
 import {memberOf, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {must} from '../base/assert.ts';
 import {silentLogger} from '../base/logger.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
@@ -49,25 +53,24 @@ class Scene {
     const disk = new FakeCheckpointDisk();
     disk.durable = {...disk.durable, meta: metaAt(index)};
     const store = new FakeCheckpointStore(disk, action => this.time.afterPoll(action));
-    let found: SnapshotExport | null = null;
-    store.exportSnapshot((_error, snapshot) => (found = snapshot));
+    const found: (SnapshotExport | null)[] = [];
+    store.exportSnapshot((_error, snapshot) => found.push(snapshot));
     this.advance(1);
-    assert.ok(found !== null);
-    return found;
+    return must(found[0], 'a copy');
   }
 
   stream(source: SnapshotExport, target: SnapshotImport): void {
-    let isFinished = false;
+    const end = {isReached: false};
     const step = (): void => {
       source.next((error, block) => {
         assert.equal(error, null);
         if (block !== null) target.write(block, step);
-        else target.finish(() => (isFinished = true));
+        else target.finish(() => (end.isReached = true));
       });
     };
     step();
-    for (let i = 0; i < 50 && !isFinished; i++) this.advance(1);
-    assert.ok(isFinished);
+    this.advance(50);
+    assert.equal(end.isReached, true);
   }
 }
 

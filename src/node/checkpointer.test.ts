@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {bytes, encode, put, transaction} from '../../test/contract/commands.ts';
-import {FakeCheckpointDisk, FakeCheckpointStore} from '../../test/contract/fake-checkpoint-store.ts';
+import {
+  FakeCheckpointDisk,
+  FakeCheckpointStore,
+} from '../../test/contract/fake-checkpoint-store.ts';
 import {FakeLogStore} from '../../test/contract/fake-log-store.ts';
 import {membershipOf} from '../../test/node/driven-raft.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';

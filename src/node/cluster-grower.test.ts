@@ -128,10 +128,10 @@ test('a member of another cluster, or one under another name, is not taken in', 
 });
 
 test('a learner with a replaced directory takes its own place, a voter does not', () => {
-  const scene = new Scene(
-    new DrivenRaft(membershipOf(['node1'], ['node2', 'node3'])).lead(),
-    ['node2', 'node3'],
-  );
+  const scene = new Scene(new DrivenRaft(membershipOf(['node1'], ['node2', 'node3'])).lead(), [
+    'node2',
+    'node3',
+  ]);
   const incarnation = 'feedfeedfeedfeed';
   scene.look();
   scene.answerAll({incarnation});

@@ -38,6 +38,8 @@ export class ClusterGrower {
   readonly #parts: ClusterGrowerParts;
   #lastLookAtMs = -Infinity;
   readonly #asking = new Set<string>();
+  /** Found in another cluster, and said so. */
+  readonly #foreign = new Set<string>();
   #isStopped = false;
   #isGrowing: boolean;
 
@@ -80,10 +82,12 @@ export class ClusterGrower {
       );
     });
     if (areCaughtUp) {
+      // A learner of an earlier -peers, which may be gone for good, stays one.
+      const ids = peers.map(peer => nodeId(peer.id));
       this.#propose({
         ...membership,
-        voters: sorted([...membership.voters, ...membership.learners]),
-        learners: [],
+        voters: sorted([...new Set([...membership.voters, ...ids])]),
+        learners: membership.learners.filter(id => !ids.includes(id)),
       });
       return;
     }
@@ -115,7 +119,10 @@ export class ClusterGrower {
       http: said.http,
     };
     if (said.clusterId !== null && said.clusterId !== clusterId) {
-      logger.warn({peer: id}, `${id} belongs to another cluster; give it an empty directory`);
+      if (!this.#foreign.has(id)) {
+        logger.warn({peer: id}, `${id} belongs to another cluster; give it an empty directory`);
+      }
+      this.#foreign.add(id);
       return;
     }
     if (

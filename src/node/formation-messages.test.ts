@@ -17,7 +17,12 @@ const hello = {
 const answer = {...hello, stage: 'fresh', isExpected: false};
 
 test('every request is read as it was sent', () => {
-  const sendSnapshot = {type: 'send-snapshot', clusterId, id: 'node1', incarnation: hello.incarnation};
+  const sendSnapshot = {
+    type: 'send-snapshot',
+    clusterId,
+    id: 'node1',
+    incarnation: hello.incarnation,
+  };
   const requests = [
     hello,
     {...hello, clusterId},

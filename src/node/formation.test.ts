@@ -112,7 +112,8 @@ class Scene {
         assert.ok(request !== null, 'a request that can be read');
         const answer = target?.formation?.answer(request) ?? null;
         // A life that ended in the middle of an answer did not send it.
-        call.answer(target?.formation == null ? null : answer);
+        const isAlive = target !== undefined && target.formation !== null;
+        call.answer(isAlive ? answer : null);
       }
     }
   }

@@ -10,7 +10,8 @@ import type {NodeOptions} from './node-options.ts';
 import type {Proposer} from './proposer.ts';
 
 const proposeIntervalMs = 10_000;
-const scrubRowCount = 256;
+const scrubRowCount = 128;
+const scrubSliceMs = 2;
 const proposeTimeoutMs = 5_000;
 
 export interface HistoryKeeperParts {
@@ -44,10 +45,16 @@ export class HistoryKeeper {
   }
 
   #scrub(): void {
-    const {machine, mayScrub} = this.#parts;
+    const {machine, clock, mayScrub} = this.#parts;
     const compacted = machine.compactedRevision();
     if (compacted === this.#scrubbedFor || !mayScrub()) return;
-    if (!machine.scrub(scrubRowCount)) this.#scrubbedFor = compacted;
+    // As long as there is much to remove, as much as a slice of time allows.
+    const startedAtMs = clock.monotonicMs();
+    do {
+      if (machine.scrub(scrubRowCount)) continue;
+      this.#scrubbedFor = compacted;
+      return;
+    } while (clock.monotonicMs() - startedAtMs < scrubSliceMs);
   }
 
   #maybePropose(): void {

@@ -300,3 +300,16 @@ test('a stop tells apart what was handed on and what was not', () => {
   leader.proposer.failAll();
   assert.equal(proposed[0]?.error?.outcome, 'unknown');
 });
+
+test('an answer to a forward waits for the connection to the node that asked', () => {
+  const scene = new Scene(new DrivenRaft(three).follow('node1'));
+  const {transport} = scene;
+  const sentTypes = (): string[] => transport.sent.map(({message}) => message.type);
+  const forward = {type: 'forward', requestId: 7, timeoutMs: 500, command} as const;
+  scene.proposer.handleForward(nodeId('node3'), forward);
+  assert.deepEqual(sentTypes(), []);
+  transport.connected.add('node3');
+  scene.proposer.routeWaiting();
+  scene.proposer.routeWaiting();
+  assert.deepEqual(sentTypes(), ['forward-response'], 'it is sent, and once');
+});

@@ -16,6 +16,13 @@ import {ProposalTable} from './proposal-table.ts';
 import type {Proposal} from './proposal.ts';
 import type {ProposeCallback} from './service.ts';
 
+interface KeptResponse {
+  readonly to: NodeId;
+  readonly response: ForwardResponseMessage;
+  /** Monotonic clock; nobody waits for the answer any more after it. */
+  readonly deadlineMs: number;
+}
+
 export interface ProposerParts {
   readonly raft: Raft;
   readonly log: LogStore;
@@ -32,6 +39,8 @@ export class Proposer {
   readonly #table = new ProposalTable();
   readonly #forwarder: Forwarder;
   #waiting: Proposal[] = [];
+  /** Answers to forwards that could not be sent yet, oldest first. */
+  #kept: KeptResponse[] = [];
   #proposedCount = 0;
 
   constructor(parts: ProposerParts) {
@@ -68,7 +77,7 @@ export class Proposer {
         result: result === null ? null : encodeResult(result),
         error: error === null ? null : {code: error.code, detail: error.message},
       };
-      transport.send(from, response);
+      if (!transport.send(from, response)) this.#keepResponse(from, response, message.timeoutMs);
     };
     if (raft.role !== 'leader' || raft.isTransferring()) {
       callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
@@ -94,6 +103,7 @@ export class Proposer {
 
   /** Called when the leader changed, a peer came up, and with every sweep. */
   routeWaiting(): void {
+    this.#sendKept();
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -119,6 +129,25 @@ export class Proposer {
     const detail = 'the node stopped before the outcome was known';
     this.#table.failAll(new RosettaError('OUTCOME_UNKNOWN', detail));
     this.#forwarder.failAll(detail);
+  }
+
+  /**
+   * A node that has just started reaches its leader before the leader's own connection to it is up.
+   * Its answer waits for that connection, or else the client would wait for nothing.
+   */
+  #keepResponse(to: NodeId, response: ForwardResponseMessage, timeoutMs: number): void {
+    if (this.#kept.length >= limits.forwardedRequestCountMax) return;
+    const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
+    this.#kept.push({to, response, deadlineMs});
+  }
+
+  #sendKept(): void {
+    if (this.#kept.length === 0) return;
+    const {transport, clock} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    this.#kept = this.#kept.filter(
+      ({to, response, deadlineMs}) => deadlineMs > nowMs && !transport.send(to, response),
+    );
   }
 
   #route(proposal: Proposal): void {

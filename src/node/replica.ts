@@ -113,6 +113,7 @@ export class Replica {
       transport,
       checkpoint,
       checkpointer: this.#checkpointer,
+      clock,
       logger,
       scheduleReady,
       onSent: () => parts.observer.onSnapshotSent(),
@@ -214,7 +215,7 @@ export class Replica {
         this.proposer.handleForwardResponse(from, message);
         return;
       case 'state-hash':
-        this.#hashes.note(from, message, this.raft.membership.voters.length);
+        this.#hashes.note(from, message, this.raft.membership.voters);
         return;
       default:
         this.raft.step(message);
@@ -328,7 +329,7 @@ export class Replica {
     const {machine, transport, id} = this.#parts;
     const {voters} = this.raft.membership;
     const report = {index, hash: machine.stateHash()};
-    this.#hashes.note(id, report, voters.length);
+    this.#hashes.note(id, report, voters);
     for (const voter of voters) {
       if (voter !== id) transport.send(voter, {type: 'state-hash', ...report});
     }

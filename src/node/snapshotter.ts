@@ -4,6 +4,7 @@
  * beside the live checkpoint; when all are verified raft decides whether the snapshot is still
  * news, and only then it is installed.
  */
+import type {Clock} from '../base/clock.ts';
 import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Raft} from '../raft/raft.ts';
@@ -12,11 +13,15 @@ import type {CheckpointStore, SnapshotExport, SnapshotImport} from '../storage/c
 import type {Transport} from '../transport/transport.ts';
 import type {Checkpointer} from './checkpointer.ts';
 
+/** Between a stream that failed and the next attempt, in milliseconds. */
+const retryDelayMs = 1_000;
+
 export interface SnapshotterParts {
   readonly raft: Raft;
   readonly transport: Transport;
   readonly checkpoint: CheckpointStore;
   readonly checkpointer: Checkpointer;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly scheduleReady: () => void;
   readonly onSent: () => void;
@@ -43,14 +48,19 @@ export class Snapshotter {
   }
 
   send(to: NodeId): void {
-    const {checkpoint, raft, scheduleReady} = this.#parts;
+    const {checkpoint, raft, clock, scheduleReady} = this.#parts;
     if (this.#sending.has(to) || this.#isStopped) return;
     this.#sending.add(to);
-    const done = (meta: SnapshotMeta | null): void => {
+    const report = (meta: SnapshotMeta | null): void => {
       this.#sending.delete(to);
       if (this.#isStopped) return;
       raft.reportSnapshot(to, meta);
       scheduleReady();
+    };
+    const done = (meta: SnapshotMeta | null): void => {
+      // Each attempt copies the whole checkpoint: a refused one is not repeated at once.
+      if (meta === null) clock.setTimer(retryDelayMs, () => report(null));
+      else report(meta);
     };
     checkpoint.exportSnapshot((error, snapshot) => {
       if (error !== null || snapshot === null) {

@@ -4,6 +4,8 @@ import type {Logger} from '../base/logger.ts';
 import {silentLogger} from '../base/logger.ts';
 import {StateHashMonitor, stateHashInterval} from './state-hash-monitor.ts';
 
+const three = ['n1', 'n2', 'n3'];
+
 function makeMonitor(): {monitor: StateHashMonitor; diverged: string[]; alarms: string[]} {
   const diverged: string[] = [];
   const alarms: string[] = [];
@@ -19,41 +21,52 @@ function makeMonitor(): {monitor: StateHashMonitor; diverged: string[]; alarms: 
 test('replicas that agree raise nothing', () => {
   const {monitor, diverged, alarms} = makeMonitor();
   for (const id of ['n1', 'n2', 'n3']) {
-    monitor.note(id, {index: stateHashInterval, hash: 'aa'}, 3);
+    monitor.note(id, {index: stateHashInterval, hash: 'aa'}, three);
   }
   assert.deepEqual([diverged, alarms], [[], []]);
 });
 
 test('a replica that differs from the majority learns it', () => {
   const {monitor, diverged} = makeMonitor();
-  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, 3);
-  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, 3);
+  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, three);
+  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, three);
   assert.deepEqual(diverged, []);
-  monitor.note('n3', {index: stateHashInterval, hash: 'bb'}, 3);
+  monitor.note('n3', {index: stateHashInterval, hash: 'bb'}, three);
   assert.equal(diverged.length, 1);
 });
 
 test('a replica in the majority goes on when another differs', () => {
   const {monitor, diverged} = makeMonitor();
-  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, 3);
-  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, 3);
-  monitor.note('n3', {index: stateHashInterval, hash: 'aa'}, 3);
+  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, three);
+  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, three);
+  monitor.note('n3', {index: stateHashInterval, hash: 'aa'}, three);
   assert.deepEqual(diverged, []);
 });
 
 test('without a majority everybody stays up and the alarm is raised once', () => {
   const {monitor, diverged, alarms} = makeMonitor();
-  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, 2);
-  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, 2);
-  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, 2);
+  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, ['n1', 'n2']);
+  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, ['n1', 'n2']);
+  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, ['n1', 'n2']);
   assert.deepEqual(diverged, []);
   assert.equal(alarms.length, 1);
 });
 
 test('hashes of other indices are never compared', () => {
   const {monitor, diverged, alarms} = makeMonitor();
-  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, 3);
-  monitor.note('n2', {index: 2 * stateHashInterval, hash: 'bb'}, 3);
-  monitor.note('n3', {index: 2 * stateHashInterval + 1, hash: 'bb'}, 3);
+  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, three);
+  monitor.note('n2', {index: 2 * stateHashInterval, hash: 'bb'}, three);
+  monitor.note('n3', {index: 2 * stateHashInterval + 1, hash: 'bb'}, three);
   assert.deepEqual([diverged, alarms], [[], []]);
+});
+
+test('members without a vote have no say, but learn that they differ', () => {
+  const {monitor, diverged} = makeMonitor();
+  const others = ['n2', 'n3', 'n4'];
+  monitor.note('n1', {index: stateHashInterval, hash: 'aa'}, others);
+  monitor.note('l5', {index: stateHashInterval, hash: 'bb'}, others);
+  monitor.note('n2', {index: stateHashInterval, hash: 'bb'}, others);
+  assert.deepEqual(diverged, []);
+  monitor.note('n3', {index: stateHashInterval, hash: 'bb'}, others);
+  assert.equal(diverged.length, 1);
 });

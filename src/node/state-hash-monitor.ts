@@ -29,13 +29,14 @@ export class StateHashMonitor {
     this.#onDiverged = parts.onDiverged;
   }
 
-  /** `voterCount`: how many members have a say. */
+  /** `voters` have a say; a replica that is none learns whether it differs from them. */
   note(
     id: string,
     report: {readonly index: number; readonly hash: string},
-    voterCount: number,
+    voters: readonly string[],
   ): void {
     if (report.index % stateHashInterval !== 0) return;
+    if (id !== this.#selfId && !voters.includes(id)) return;
     let hashes = this.#hashes.get(report.index);
     if (hashes === undefined) {
       hashes = new Map();
@@ -43,17 +44,19 @@ export class StateHashMonitor {
       this.#forgetOldest();
     }
     hashes.set(id, report.hash);
-    this.#judge(report.index, hashes, voterCount);
+    this.#judge(report.index, hashes, voters);
   }
 
-  #judge(index: number, hashes: ReadonlyMap<string, string>, voterCount: number): void {
+  #judge(index: number, hashes: ReadonlyMap<string, string>, voters: readonly string[]): void {
     const own = hashes.get(this.#selfId);
     if (own === undefined) return;
-    const counts = new Map<string, number>();
-    for (const hash of hashes.values()) counts.set(hash, (counts.get(hash) ?? 0) + 1);
+    const counts = new Map([[own, 0]]);
+    for (const [id, hash] of hashes) {
+      counts.set(hash, (counts.get(hash) ?? 0) + (voters.includes(id) ? 1 : 0));
+    }
     if (counts.size === 1) return;
     for (const [hash, count] of counts) {
-      if (count * 2 <= voterCount) continue;
+      if (count * 2 <= voters.length) continue;
       if (hash !== own) this.#onDiverged(`state hash ${own} at index ${index}, majority ${hash}`);
       return;
     }

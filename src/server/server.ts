@@ -77,6 +77,7 @@ class Server implements RunningServer {
   readonly #transport: HttpTransport;
   readonly #node: Node;
   readonly #http: HttpApi;
+  #isRunning = false;
   #stopping: Promise<void> | null = null;
 
   constructor(options: ServerOptions, directory: DataDirectory, onFatal: (error: Error) => void) {
@@ -142,6 +143,7 @@ class Server implements RunningServer {
     const {listen, http, logger, id} = this.#options;
     await listening('-listen', listen, callback => this.#node.start(callback));
     await listening('-http', http, callback => this.#http.start(callback));
+    this.#isRunning = true;
     logger.info({id, listen, http, data: this.#directory.path}, 'rosetta is running');
   }
 
@@ -152,14 +154,14 @@ class Server implements RunningServer {
 
   async #stop(): Promise<void> {
     this.#node.beginStop();
-    await new Promise<void>(resolve => this.#http.stop(drainTimeoutMs, resolve));
     const deadlineMs = systemClock.monotonicMs() + drainTimeoutMs;
+    await new Promise<void>(resolve => this.#http.stop(drainTimeoutMs, resolve));
     while (!this.#node.isQuiet() && systemClock.monotonicMs() < deadlineMs) {
       await new Promise<void>(resolve => systemClock.setTimer(drainLookMs, resolve));
     }
     await new Promise<void>(resolve => this.#node.stop(resolve));
     this.#directory.release();
-    this.#options.logger.info({id: this.#options.id}, 'stopped');
+    if (this.#isRunning) this.#options.logger.info({id: this.#options.id}, 'stopped');
   }
 
   #openLog(

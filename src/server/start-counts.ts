@@ -2,12 +2,14 @@
 import type {StartCounts} from '../node/peer-gate.ts';
 import type {Disk} from '../storage/disk.ts';
 import {isJsonObject, readDurableFile, writeDurableFile} from '../storage/durable-file.ts';
+import {isOutOfSpace} from '../storage/storage-error.ts';
 
 /** Directories remembered; the ones seen first are forgotten first. */
 const incarnationCountMax = 64;
 
 export function openStartCounts(disk: Disk, file: string): StartCounts {
   const counts = new Map<string, number>();
+  let isUnsaved = false;
   const content = readDurableFile(disk, file);
   if (isJsonObject(content)) {
     for (const [incarnation, count] of Object.entries(content)) {
@@ -17,13 +19,21 @@ export function openStartCounts(disk: Disk, file: string): StartCounts {
   return {
     get: incarnation => counts.get(incarnation) ?? 0,
     record: (incarnation, startCount) => {
-      if (counts.get(incarnation) === startCount) return;
+      if (counts.get(incarnation) === startCount && !isUnsaved) return;
       counts.set(incarnation, startCount);
       for (const oldest of counts.keys()) {
         if (counts.size <= incarnationCountMax) break;
         counts.delete(oldest);
       }
-      writeDurableFile(disk, file, Object.fromEntries(counts));
+      try {
+        writeDurableFile(disk, file, Object.fromEntries(counts));
+        isUnsaved = false;
+      } catch (error) {
+        // A full disk must not stop this node because a peer has started; remembered until it can be
+        // written, with the next connection.
+        if (!isOutOfSpace(error)) throw error;
+        isUnsaved = true;
+      }
     },
   };
 }

@@ -169,6 +169,19 @@ test('memberships are recovered, rolled back and survive the loss of their segme
   await closed(again.store);
 });
 
+test('a log continued after a checkpoint of a later term is in that term, without a vote', async () => {
+  const disk = new FakeDisk();
+  const first = open(disk, '/wal');
+  await appended(first.store, someEntries(1, 3));
+  await closed(first.store);
+  const checkpoint = {index: logIndex(1000), term: term(7), membership: emptyMembership};
+  for (let start = 0; start < 2; start++) {
+    const {store, hardState} = open(disk, '/wal', {checkpoint});
+    assert.deepEqual(hardState, {term: 7, vote: null, commit: 1000});
+    await closed(store);
+  }
+});
+
 test('a log that does not hold the checkpoint is replaced, the vote stays', async () => {
   for (const checkpoint of [
     {index: logIndex(50), term: term(7), membership: emptyMembership},

@@ -133,7 +133,10 @@ function start(
       `the log (${log.start.index}, ${log.last.index}] does not hold the checkpoint's entry ` +
         `${checkpoint.index} of term ${checkpoint.term}: it continues after the checkpoint`,
     );
-    const hardState = {...log.hardState, commit: checkpoint.index};
+    // A snapshot fetched for a lost checkpoint may be of a term this member has not heard of.
+    const isNewTerm = checkpoint.term > log.hardState.term;
+    const {term, vote} = isNewTerm ? {term: checkpoint.term, vote: null} : log.hardState;
+    const hardState: HardState = {term, vote, commit: checkpoint.index};
     store.reset(checkpoint, hardState);
     const memberships = [{index: checkpoint.index, membership: checkpoint.membership}];
     return {store, hardState, memberships, warnings, needsSnapshot: false};

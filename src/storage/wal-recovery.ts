@@ -1,9 +1,10 @@
 /**
  * From the files of the log to what it says: finds the segments that belong to it, checks every
- * batch, and every entry behind the checkpoint, and tells a torn tail from corruption. Damage below the largest position that
- * any batch or header calls synced is corruption and throws; damage above it is what a crash leaves
- * behind and is cut off. What stays is rewritten where it may be in the page cache only, and
- * synced: after a failed fdatasync and a restart it could be readable and still not be on the disk.
+ * batch and every entry that may still be needed to restart, and tells a torn tail from corruption.
+ * Damage below the largest position that any batch or header calls synced is corruption and throws;
+ * damage above it is what a crash leaves behind and is cut off. What stays is rewritten where it
+ * may be in the page cache only, and synced: after a failed fdatasync and a restart it could be
+ * readable and still not be on the disk.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
@@ -47,8 +48,8 @@ const preparedCountMax = 2;
 const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
- * Null: there is no log. Files without a valid header are then removed. Of entries up to
- * `checkpointIndex` only the headers are checked: whoever reads their data checks it then.
+ * Null: there is no log. Files without a valid header are then removed. In closed segments the data
+ * of entries up to `checkpointIndex` is not looked at: whoever reads an entry checks it then.
  */
 export function recoverLog(input: WalDirectory, checkpointIndex: LogIndex): RecoveredLog | null {
   const candidates = openCandidates(input);
@@ -163,8 +164,8 @@ class Recovery {
     const nextHeader = next === undefined ? null : must(next.header, 'a header');
     const bytes = this.#read(segment, segment.filled);
     const limit = nextHeader === null ? bytes.length : nextHeader.previousEnd;
-    const isDurable = nextHeader !== null;
-    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isDurable});
+    const isClosed = nextHeader !== null;
+    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
     segment.end = end;
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
@@ -209,29 +210,23 @@ class Recovery {
     }
   }
 
-  /** Returns the end of the last good batch. `isDurable`: every batch to the limit was. */
+  /** Returns the end of the last good batch. `isClosed`: every batch to the limit was durable. */
   #readBatches(
     segment: WalSegment,
     bytes: Buffer,
-    range: {readonly from: number; readonly limit: number; readonly isDurable: boolean},
+    range: {readonly from: number; readonly limit: number; readonly isClosed: boolean},
   ): number {
-    const {id: segmentId, sequence} = segment;
-    const headerAt = (offset: number): BatchHeader | null => {
-      if (offset >= range.limit) return null;
-      const available = range.limit - offset;
-      return decodeBatchHeader(bytes, {at: offset, offset, segmentId, available});
-    };
     let at = range.from;
-    let header = headerAt(at);
-    while (header !== null) {
-      const end = at + header.sizeBytes;
-      const next = headerAt(end);
-      const isDurable =
-        range.isDurable ||
-        (next !== null && comparePositions(next.synced, {sequence, offset: end}) >= 0);
-      if (!this.#takeBatch(segment, bytes, {at, header, isDurable})) return at;
-      at = end;
-      header = next;
+    while (at < range.limit) {
+      const available = range.limit - at;
+      const place = {at, offset: at, segmentId: segment.id, available};
+      const header = decodeBatchHeader(bytes, place);
+      if (header === null) return at;
+      // What the checkpoint holds already, nobody but a follower will ask for, and never unchecked.
+      const last = header.firstIndex + header.entryCount - 1;
+      const mayTrust = range.isClosed && last <= this.#checkpointIndex;
+      if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
+      at += header.sizeBytes;
     }
     return at;
   }
@@ -239,13 +234,12 @@ class Recovery {
   #takeBatch(
     segment: WalSegment,
     bytes: Buffer,
-    batch: {readonly at: number; readonly header: BatchHeader; readonly isDurable: boolean},
+    batch: {readonly at: number; readonly header: BatchHeader; readonly mayTrust: boolean},
   ): boolean {
-    const {at, header, isDurable} = batch;
+    const {at, header, mayTrust} = batch;
     this.#noteSynced(header.synced);
     if (header.entryCount > 0) {
-      const isApplied = header.firstIndex + header.entryCount - 1 <= this.#checkpointIndex;
-      const ids = isApplied && isDurable ? commandIds(bytes, at, header) : null;
+      const ids = mayTrust ? commandIds(bytes, at, header) : null;
       if (ids !== null) {
         if (!this.#follows(ids)) return false;
         this.#takeIds(segment, at, ids);

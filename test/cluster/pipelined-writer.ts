@@ -1,13 +1,13 @@
 /**
- * Many writes in little time: pipelined PUTs on many connections. Counts
+ * Many writes in little time: raw PUTs on many connections. Counts
  * answers and fails on any that is not 200.
  */
 import {connect} from 'node:net';
 
 /** A node works on the requests of one connection in turn, so the writes at once are this many. */
 const connectionCount = 64;
-/** Sent ahead, so that no request waits for the network. */
-const window = 4;
+/** Requests of one connection that are sent and not answered. */
+const window = 1;
 
 /** Writes `count` keys `<prefix><n>` through the node at `port`. */
 export async function writeMany(port: number, prefix: string, count: number): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {limits} from '../../src/base/limits.ts';
 import {FakeCheckpointDisk} from '../contract/fake-checkpoint-store.ts';
+import type {Attempt} from './test-cluster.ts';
 import {TestCluster} from './test-cluster.ts';
 
 /** Without space for as long as a test says. */
@@ -108,17 +109,28 @@ test('no space for a checkpoint ends in 507 when memory is full, and passes', ()
   cluster.startAll();
   checkpointDisk.isFull = true;
   const value = 'x'.repeat(limits.valueSizeBytesMax);
-  for (let i = 0; only.state.totalSizeBytes() < limits.overlaySizeBytesMax; i++) {
-    assert.ok(i < 200, 'memory has its bound');
-    cluster.write(only, `key${i}`, value);
+  const attempts: Attempt<unknown>[] = [];
+  while (only.state.totalSizeBytes() < limits.overlaySizeBytesMax) {
+    assert.ok(attempts.length < 300, 'memory has its bound');
+    for (let i = 0; i < 40; i++) {
+      attempts.push(cluster.put(only, `key${attempts.length}`, value, 60_000));
+    }
+    const isFull = (): boolean => only.state.totalSizeBytes() >= limits.overlaySizeBytesMax;
+    cluster.until(() => isFull() || attempts.every(attempt => attempt.isDone), 'answers');
   }
   cluster.advance(limits.checkpointIntervalMs);
+  assert.ok(
+    attempts.some(attempt => !attempt.isDone),
+    'some are in the log and wait for room',
+  );
   assert.equal(cluster.refusal(cluster.put(only, 'key', 'refused')).code, 'STORAGE_FULL');
-  assert.equal(cluster.read(only, 'key'), null);
+  const local = cluster.get(only, 'key', {consistency: 'local'});
+  assert.equal(cluster.done(local).value, null);
   const before = cluster.time.afterPollCount;
   cluster.advance(1_000);
   assert.ok(cluster.time.afterPollCount - before < 500, 'waiting takes no turns');
   checkpointDisk.isFull = false;
+  for (const attempt of attempts) cluster.done(attempt);
   cluster.until(() => only.state.totalSizeBytes() < limits.overlaySizeBytesMax, 'room again');
   cluster.write(only, 'key', 'after');
   assert.equal(cluster.read(only, 'key'), 'after');

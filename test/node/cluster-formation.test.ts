@@ -14,7 +14,7 @@ function clusterIds(cluster: TestCluster): Set<string | null> {
 
 test('a crash of any member at any moment of the first start leaves one cluster', () => {
   for (const id of three) {
-    for (let afterMs = 3; afterMs < firstStartMs; afterMs += 7) {
+    for (let afterMs = 3; afterMs < firstStartMs; afterMs += 19) {
       const cluster = new TestCluster({ids: three, seed: afterMs});
       for (const member of cluster.members) member.start();
       cluster.advance(afterMs);
@@ -28,7 +28,7 @@ test('a crash of any member at any moment of the first start leaves one cluster'
 });
 
 test('a crash of all members at any moment of the first start leaves one cluster', () => {
-  for (let afterMs = 3; afterMs < firstStartMs; afterMs += 7) {
+  for (let afterMs = 3; afterMs < firstStartMs; afterMs += 19) {
     const cluster = new TestCluster({ids: three, seed: afterMs});
     for (const member of cluster.members) member.start();
     cluster.advance(afterMs);
@@ -40,7 +40,7 @@ test('a crash of all members at any moment of the first start leaves one cluster
 });
 
 test('a first member that is away for good after all have met is not waited for', () => {
-  for (let afterMs = 3; afterMs < firstStartMs; afterMs += 7) {
+  for (let afterMs = 3; afterMs < firstStartMs; afterMs += 19) {
     const cluster = new TestCluster({ids: three, seed: afterMs});
     for (const member of cluster.members) member.start();
     cluster.advance(afterMs);
@@ -160,7 +160,7 @@ test('a single member grows to three when it is started with peers', () => {
 
 test('growth continues after a crash of any member at any moment', () => {
   for (const id of three) {
-    for (let afterMs = 5; afterMs < 900; afterMs += 31) {
+    for (let afterMs = 5; afterMs < 900; afterMs += 53) {
       const cluster = startOne(afterMs);
       const one = cluster.member('node1');
       one.crash();

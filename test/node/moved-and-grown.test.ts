@@ -81,3 +81,34 @@ test('the connection to a member that came back at another address is kept in an
   }
   cluster.write(kept, 'key', 'value');
 });
+
+test('a learner that is no longer among the peers is not made a voter', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3', 'node4']});
+  const [founder, second, third, gone] = cluster.members;
+  assert.ok(founder !== undefined && second !== undefined);
+  assert.ok(third !== undefined && gone !== undefined);
+  founder.peers = [];
+  founder.start();
+  cluster.until(() => isServing(founder), 'one serves');
+  founder.crash();
+  founder.peers = ['node2', 'node4'].map(peerOf);
+  founder.start();
+  gone.peers = ['node1', 'node2'].map(peerOf);
+  gone.start();
+  cluster.until(() => founder.node.members().length === 2, 'a learner');
+  cluster.advance(500);
+  gone.crash();
+  founder.crash();
+  founder.peers = ['node2', 'node3'].map(peerOf);
+  second.peers = ['node1', 'node3'].map(peerOf);
+  third.peers = ['node1', 'node2'].map(peerOf);
+  for (const member of [founder, second, third]) member.start();
+  const voters = (): string[] => {
+    const voting = founder.node.members().filter(member => member.role === 'voter');
+    return voting.map(member => member.id);
+  };
+  cluster.until(() => voters().length > 1, 'it has grown');
+  cluster.advance(1_000);
+  assert.deepEqual(voters(), ['node1', 'node2', 'node3']);
+  assert.equal(founder.node.members().length, 4);
+});
