@@ -19,6 +19,8 @@ export type MeasurementName = (typeof measurementNames)[number];
 
 export interface BenchOptions {
   readonly selected: ReadonlySet<MeasurementName>;
+  /** Everything but the soak, which may come on top. */
+  readonly isWhole: boolean;
   /** Short rounds and small stores: shows that it works and roughly where things are. */
   readonly isQuick: boolean;
   readonly mustProfile: boolean;
@@ -72,6 +74,7 @@ export function parseBenchOptions(args: readonly string[]): ParsedOptions {
     type: 'run',
     options: {
       selected: select(given.get('--only') ?? null, given.has('--soak')),
+      isWhole: !given.has('--only'),
       isQuick,
       mustProfile: given.has('--profile'),
       mustWriteDocuments: given.has('--write-readme'),

@@ -46,7 +46,10 @@ async function main(): Promise<void> {
   const {options} = parsed;
   const results = options.from === null ? await measure(options) : loadResults(options.from);
   process.stdout.write(`\n${reportText(results)}\n`);
-  if (options.from === null) say(`written to ${path.relative('.', saveResults(results))}`);
+  if (options.from === null) {
+    const file = saveResults(results, {isWhole: options.isWhole});
+    say(`written to ${path.relative('.', file)}`);
+  }
   if (options.mustWriteDocuments) {
     const changed = writeDocuments(results);
     say(changed.length === 0 ? 'no document changed' : `written: ${changed.join(', ')}`);

@@ -56,7 +56,8 @@ end
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    '${figuresMark}{"requests":%d,"durationUs":%d,"refused":%d,"unanswered":%d,"p50Us":%d,"p99Us":%d}\\n',
+    '${figuresMark}{"requests":%d,"durationUs":%d,"refused":%d,' ..
+    '"unanswered":%d,"p50Us":%d,"p99Us":%d}\\n',
     summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
     latency:percentile(50), latency:percentile(99)))
 end

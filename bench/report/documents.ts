@@ -3,15 +3,16 @@ import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {detailSections} from './detail-sections.ts';
-import {fillMarkedSections} from './marked-sections.ts';
+import {fillMarkedSections, markedSectionNames} from './marked-sections.ts';
 import type {Results} from './results.ts';
 import {summarySection} from './summary-table.ts';
 
-/** This file runs as dist/bench/report/documents.js. */
-const home = fileURLToPath(new URL('../../..', import.meta.url));
+const home = findHome();
 export const resultsDirectory = path.join(home, 'bench', 'results');
+/** Relative to the checkout. */
 const documents = ['README.md', path.join('docs', 'performance.md')];
 
+/** The parts a run can fill in, in the order of the report. */
 const titles: Readonly<Record<string, string>> = {
   summary: 'Summary',
   machine: 'Machine',
@@ -26,13 +27,13 @@ const titles: Readonly<Record<string, string>> = {
   micro: 'Hot parts',
 };
 
-/** Returns the path of the JSON file. The newest run is also kept under a name of its own. */
-export function saveResults(results: Results): string {
+/** Returns the path of the JSON file. The newest whole run is also kept as `latest`. */
+export function saveResults(results: Results, {isWhole}: {readonly isWhole: boolean}): string {
   mkdirSync(resultsDirectory, {recursive: true});
   const name = results.startedAt.slice(0, 19).replaceAll(':', '-');
   const json = `${JSON.stringify(results, null, 2)}\n`;
   const markdown = reportText(results);
-  for (const stem of [name, 'latest']) {
+  for (const stem of isWhole ? [name, 'latest'] : [name]) {
     writeFileSync(path.join(resultsDirectory, `${stem}.json`), json);
     writeFileSync(path.join(resultsDirectory, `${stem}.md`), markdown);
   }
@@ -63,6 +64,26 @@ export function writeDocuments(results: Results): string[] {
     if (after !== before) writeFileSync(file, after);
     return after !== before;
   });
+}
+
+/** For the test: the document, and the names of its parts that no run fills in. */
+export function unknownMarks(): [document: string, name: string][] {
+  return documents.flatMap(document => {
+    const text = readFileSync(path.join(home, document), 'utf8');
+    const names = markedSectionNames(text).filter(name => !Object.hasOwn(titles, name));
+    return names.map((name): [string, string] => [document, name]);
+  });
+}
+
+/** The checkout: compiled files lie at different depths in it. */
+function findHome(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json'))) {
+    const parent = path.dirname(folder);
+    if (parent === folder) throw new Error('no package.json above the benchmark');
+    folder = parent;
+  }
+  return folder;
 }
 
 function allSections(results: Results): ReadonlyMap<string, string> {

@@ -3,13 +3,20 @@
  * `<!-- /bench:NAME -->`, each on a line of its own.
  */
 
+const sectionPattern = /^(<!-- bench:([a-z-]+) -->\n)[^]*?(^<!-- \/bench:\2 -->)$/gm;
+
+/** Names of the parts that are complete. */
+export function markedSectionNames(document: string): string[] {
+  return [...document.matchAll(sectionPattern)].map(match => match[2] ?? '');
+}
+
 /** Replaces the parts that `sections` has; the others, and all around them, stay as they are. */
 export function fillMarkedSections(
   document: string,
   sections: ReadonlyMap<string, string>,
 ): string {
   return document.replaceAll(
-    /^(<!-- bench:([a-z-]+) -->\n)[^]*?(^<!-- \/bench:\2 -->)$/gm,
+    sectionPattern,
     (whole: string, begin: string, name: string, end: string) => {
       const body = sections.get(name);
       return body === undefined ? whole : `${begin}${body.trimEnd()}\n${end}`;

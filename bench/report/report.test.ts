@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
 import {detailSections} from './detail-sections.ts';
+import {unknownMarks} from './documents.ts';
 import {markdownTable} from './markdown-table.ts';
 import {fillMarkedSections} from './marked-sections.ts';
 import type {Results, ThroughputRow} from './results.ts';
@@ -56,6 +57,10 @@ describe('marked sections', () => {
 
   test('stay as they are when there is nothing for them', () => {
     assert.equal(fillMarkedSections(document, new Map([['three', 'x']])), document);
+  });
+
+  test('of the documents all have a table that fills them', () => {
+    assert.deepEqual(unknownMarks(), []);
   });
 
   test('may hold signs that have a meaning in replacements', () => {

@@ -21,10 +21,11 @@ const loads: readonly SummaryLoad[] = [
   {title: 'local GET, 64', workload: 'get-local', connectionCount: 64},
 ];
 
-/** Null when nothing of it was measured. */
+/** Null for a run without throughput: the table stays whole. */
 export function summarySection(results: Results): string | null {
-  const rows = [...throughputRows(results), ...failoverRows(results), ...restartRows(results)];
-  if (rows.length === 0) return null;
+  const compared = throughputRows(results);
+  if (compared.length === 0) return null;
+  const rows = [...compared, ...failoverRows(results), ...restartRows(results)];
   const etcd = results.machine.programs['etcd'] ?? null;
   const redis = results.machine.programs['redis-server'] ?? null;
   const header = [

@@ -134,7 +134,8 @@ function isLoopback(text: string): boolean {
 /** Operating errors speak for themselves; anything else is a bug and shows where it happened. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isExpected = error.name === 'RosettaError' || error.name.endsWith('StorageError');
+  // Errors of storage carry advice for the operator, whatever they are called.
+  const isExpected = error.name === 'RosettaError' || 'advice' in error;
   if (isExpected || 'code' in error) return error.message;
   return error.stack ?? error.message;
 }

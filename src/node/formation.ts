@@ -50,6 +50,7 @@ export class Formation {
   #isDone = false;
   #timer: Timer | null = null;
   readonly #answers = new Map<string, HelloAnswer>();
+  readonly #refusing = new Set<string>();
   #lastWaitingFor = '';
 
   constructor(parts: FormationParts, record: IdentityRecord) {
@@ -278,6 +279,9 @@ export class Formation {
     if (address === undefined) return;
     transport.requestFormation(address, {type: 'found', clusterId, members}, (error, answer) => {
       if (error !== null || answer === null || answer.status === 200) return;
+      // Asked again and again; said once.
+      if (this.#refusing.has(id)) return;
+      this.#refusing.add(id);
       logger.warn({peer: id, detail: detailOf(answer)}, `${id} refuses to be founded`);
     });
   }

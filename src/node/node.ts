@@ -91,9 +91,14 @@ export class Node implements Service {
     if (replica.divergence !== null) {
       return new RosettaError('DIVERGED', `${replica.divergence}; ask another node`);
     }
-    if (!replica.isCaughtUp()) return new RosettaError('STARTING', 'this node is catching up');
-    if (replica.raft.leaderId !== null) return null;
-    return new RosettaError('NO_LEADER', 'this node knows no leader at the moment');
+    if (!replica.hasReplayed())
+      return new RosettaError('STARTING', 'this node is replaying its log');
+    if (replica.raft.leaderId === null) {
+      return new RosettaError('NO_LEADER', 'this node knows no leader at the moment');
+    }
+    // Not STARTING: requests that wait for the leader's confirmation are served correctly already.
+    if (replica.isCaughtUp()) return null;
+    return new RosettaError('NO_LEADER', 'this node has not caught up with its leader yet');
   }
 
   status(): NodeStatus {

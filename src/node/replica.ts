@@ -73,6 +73,7 @@ export class Replica {
   #lastLeftFullDiskMs = -Infinity;
   #softState: SoftState;
   #divergence: string | null = null;
+  #hasCaughtUp = false;
   #isStopped = false;
 
   constructor(parts: ReplicaParts) {
@@ -178,14 +179,22 @@ export class Replica {
     this.#parts.onMembership();
     // Nobody else could vote: waiting for a timeout would only delay the first write.
     if (voters.length === 1 && voters[0] === this.raft.id) this.raft.campaign();
+    // The first linearizable read of this life is the node's own: it says when it has caught up.
+    this.#reads.add(Infinity, error => {
+      this.#hasCaughtUp = error === null;
+    });
     this.#loop.schedule();
     this.#armTimer();
   }
 
-  /** Everything that was known committed at the start is applied, and little has come since. */
+  /** Everything that was known committed at the start is applied. */
+  hasReplayed(): boolean {
+    return this.#applier.applied.index >= this.#parts.log.hardState.commit;
+  }
+
+  /** Has, since its start, once applied all that its leader had committed, and is close to it. */
   isCaughtUp(): boolean {
-    const {index} = this.#applier.applied;
-    return index >= this.#parts.log.hardState.commit && index + lag >= this.raft.commitIndex;
+    return this.#hasCaughtUp && this.#applier.applied.index + lag >= this.raft.commitIndex;
   }
 
   schedule(): void {

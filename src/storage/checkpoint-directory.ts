@@ -9,6 +9,7 @@ import {assert} from '../base/assert.ts';
 import {checksum} from '../base/checksum.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
 import {syncFile} from './lmdb-environment.ts';
+import {makeDirectories} from './make-directories.ts';
 
 export const dataFileName = 'data.mdb';
 const currentFileName = 'CURRENT';
@@ -28,7 +29,7 @@ export class CheckpointDirectory {
 
   constructor(dataDirectory: string) {
     this.root = path.join(dataDirectory, 'checkpoint');
-    fs.mkdirSync(this.root, {recursive: true, mode: 0o700});
+    makeDirectories(this.root);
   }
 
   /** Name of the environment in force; null when none has been chosen. */
@@ -120,14 +121,38 @@ export class CheckpointDirectory {
 
 /**
  * Renames `checkpoint/`, so that the next opening begins with an empty one; the log is untouched.
- * At most one damaged checkpoint is kept. Returns where it is.
+ * One damaged checkpoint is kept, the larger of this one and the one that is there already: what
+ * was begun anew and damaged again holds less to rescue. Returns where it is.
  */
 export function moveDamagedCheckpointAside(dataDirectory: string): string {
+  const damaged = path.join(dataDirectory, 'checkpoint');
   const target = path.join(dataDirectory, 'checkpoint.damaged');
+  if (directorySizeBytes(target) > directorySizeBytes(damaged)) {
+    // Renamed first: half removed it could be taken for one that is whole.
+    const temporary = path.join(dataDirectory, 'tmp');
+    const discarded = path.join(temporary, path.basename(target));
+    makeDirectories(temporary);
+    fs.rmSync(discarded, {recursive: true, force: true});
+    fs.renameSync(damaged, discarded);
+    syncFile(dataDirectory);
+    fs.rmSync(discarded, {recursive: true, force: true});
+    return target;
+  }
   fs.rmSync(target, {recursive: true, force: true});
-  fs.renameSync(path.join(dataDirectory, 'checkpoint'), target);
+  fs.renameSync(damaged, target);
   syncFile(dataDirectory);
   return target;
+}
+
+/** Of all files in it; 0 when it does not exist. */
+function directorySizeBytes(directory: string): number {
+  if (!fs.existsSync(directory)) return 0;
+  let sizeBytes = 0;
+  for (const item of fs.readdirSync(directory, {withFileTypes: true})) {
+    const child = path.join(directory, item.name);
+    sizeBytes += item.isDirectory() ? directorySizeBytes(child) : fs.lstatSync(child).size;
+  }
+  return sizeBytes;
 }
 
 function currentText(name: string): string {

@@ -215,7 +215,7 @@ class CheckpointWorker {
 
   async #export(streamId: number, directory: string): Promise<Answer> {
     const environment = must(this.#environment, 'no environment');
-    fs.mkdirSync(directory, {recursive: true, mode: 0o700});
+    makeDirectories(directory);
     const file = path.join(directory, dataFileName);
     try {
       await this.#copy(environment, file);

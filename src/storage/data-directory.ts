@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import {makeDirectories} from './make-directories.ts';
 import {StorageError, systemErrorCode} from './storage-error.ts';
 
 export interface DataDirectory {
@@ -61,9 +62,10 @@ export function openDataDirectory(directory: string, callback: OpenCallback): vo
 }
 
 function prepareRoot(root: string, warnings: string[]): void {
-  fs.mkdirSync(root, {recursive: true, mode: 0o700});
+  const found = fs.statSync(root, {throwIfNoEntry: false});
+  if (found?.isDirectory() === false) throw notUsable(root, 'it is not a directory');
+  for (const made of makeDirectories(root)) syncDirectory(path.dirname(made));
   const stats = fs.statSync(root);
-  if (!stats.isDirectory()) throw notUsable(root, 'it is not a directory');
   fs.accessSync(root, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
   if ((stats.mode & 0o022) !== 0) {
     warnings.push(`${root} can be written by other users; run: chmod 700 ${root}`);
@@ -78,7 +80,7 @@ function occupy(root: string, warnings: string[], server: net.Server | null): Da
   fs.writeFileSync(lockFile, `${JSON.stringify(thisProcess())}\n`, {mode: 0o600});
   fs.rmSync(temporaryDirectory, {recursive: true, force: true});
   for (const child of [temporaryDirectory, walDirectory, checkpointDirectory]) {
-    fs.mkdirSync(child, {recursive: true, mode: 0o700});
+    makeDirectories(child);
     fs.accessSync(child, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
   }
   syncDirectory(root);

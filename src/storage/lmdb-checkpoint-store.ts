@@ -37,7 +37,7 @@ export interface LmdbCheckpointOptions {
  */
 export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbCheckpointStore {
   const temporary = path.join(options.directory, 'tmp');
-  fs.mkdirSync(temporary, {recursive: true, mode: 0o700});
+  makeDirectories(temporary);
   for (const name of fs.readdirSync(temporary)) {
     if (!name.startsWith(exportPrefix)) continue;
     fs.rmSync(path.join(temporary, name), {recursive: true, force: true});

@@ -98,14 +98,16 @@ export class LmdbEnvironment {
           : {start: range.start, end: range.end, exclusiveStart: options.isStartExclusive},
       )
       [Symbol.iterator]();
-    for (;;) {
-      const step = this.#guard(() => rows.next());
-      if (step.done === true) return;
-      const {key, value} = step.value;
-      if (!visit(key, this.#open(key, value))) {
-        rows.return?.();
-        return;
+    try {
+      for (;;) {
+        const step = this.#guard(() => rows.next());
+        if (step.done === true) return;
+        const {key, value} = step.value;
+        if (!visit(key, this.#open(key, value))) return;
       }
+    } finally {
+      // However the scan ends: an open cursor pins its read transaction, and with it freed pages.
+      rows.return?.();
     }
   }
 

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {assert} from '../base/assert.ts';
 import type {Disk, DiskFile} from './disk.ts';
+import {makeDirectories} from './make-directories.ts';
 
 class NodeDiskFile implements DiskFile {
   readonly #descriptor: number;
@@ -86,15 +87,8 @@ class NodeDisk implements Disk {
   }
 
   makeDirectorySync(directory: string): void {
-    const created = fs.mkdirSync(directory, {recursive: true, mode: 0o700});
-    if (created === undefined) return;
     // Each new level is an entry of its parent, which must be durable too.
-    let level = path.resolve(directory);
-    const top = path.dirname(path.resolve(created));
-    while (level !== top) {
-      level = path.dirname(level);
-      this.syncDirectorySync(level);
-    }
+    for (const made of makeDirectories(directory)) this.syncDirectorySync(path.dirname(made));
   }
 
   renameSync(source: string, target: string): void {

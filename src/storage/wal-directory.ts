@@ -67,6 +67,13 @@ export function openCandidates(wal: WalDirectory): SegmentCandidate[] {
   return candidates;
 }
 
+/** Removes segments that hold no log: what a first start left that was interrupted. */
+export function removeSegments(wal: WalDirectory): void {
+  for (const name of wal.disk.listSync(wal.directory)) {
+    if (segmentSequence(name) !== null) wal.disk.removeSync(path.join(wal.directory, name));
+  }
+}
+
 function foreignError(file: string): StorageError {
   return new StorageError(`${file} belongs to another member's log`, {
     path: file,

@@ -29,7 +29,7 @@ import {StorageError, WalCorruptionError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
 import {Wal} from './wal.ts';
 import type {WalDirectory} from './wal-directory.ts';
-import {createFirstSegment, nextFreeSequence} from './wal-directory.ts';
+import {createFirstSegment, nextFreeSequence, removeSegments} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {WalOptions} from './wal-options.ts';
 import {walOptions} from './wal-options.ts';
@@ -76,6 +76,7 @@ export function openLog(input: OpenLogInput): OpenedLog {
   const recovered = recoverLog(recovery, checkpointIndex);
   if (recovered === null) {
     if (input.mustExist === true || checkpointIndex > 0) throw missingLogError(directory);
+    removeSegments(recovery);
     const created = createLog(recovery, sequence);
     return start(input, options, created, {needsSnapshot: false, mustReset: false});
   }

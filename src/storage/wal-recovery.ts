@@ -21,7 +21,7 @@ import {openCandidates} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
 import {commandIds, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
-import {findBatch, scanRemains} from './wal-remains.ts';
+import {findBatch, keepBrokenBytes, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
 import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
 
@@ -48,7 +48,7 @@ const preparedCountMax = 2;
 const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
- * Null: there is no log. Files without a valid header are then removed. In closed segments the data
+ * Null: there is no log; files without a valid header stay where they are. In closed segments the data
  * of entries up to `checkpointIndex` is not looked at: whoever reads an entry checks it then.
  */
 export function recoverLog(input: WalDirectory, checkpointIndex: LogIndex): RecoveredLog | null {
@@ -91,7 +91,7 @@ class Recovery {
     const newest = this.#candidates.findLastIndex(candidate => candidate.header !== null);
     this.#probeUnused(newest + 1);
     if (newest < 0) {
-      for (const {segment} of this.#candidates) this.#remove(segment);
+      for (const {segment} of this.#candidates) segment.close();
       return null;
     }
     const {oldest, hasGap} = this.#findOldest(newest);
@@ -184,10 +184,11 @@ class Recovery {
       throw damaged(segment, end);
     }
     if (hasRemains) {
-      this.#input.disk.copySync(segment.path, `${segment.path}.broken`);
+      const isKept = keepBrokenBytes(this.#input, segment, bytes.subarray(end));
       this.#warnings.push(
-        `${segment.path}: cut at byte ${end}, where a write was interrupted; ` +
-          'the bytes behind it were never acknowledged and are kept in the .broken copy',
+        `${segment.path}: cut at byte ${end}, where a write was interrupted; the bytes behind it ` +
+          'were never acknowledged and ' +
+          (isKept ? 'are kept in the .broken file' : 'are not kept: there is no space for them'),
       );
       segment.truncateSync(end);
     }

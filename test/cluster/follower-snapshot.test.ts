@@ -21,6 +21,8 @@ test(
     assert.ok(log.entries < missedWriteCount / 2, `the log still holds ${log.entries} entries`);
 
     await cluster.restart(follower);
+    const whenReady = await follower.status();
+    assert.ok(whenReady.appliedIndex + 1_000 >= lastLogIndex, 'ready before it has caught up');
     const status = await cluster.assertSameState();
     assert.ok(status.lastLogIndex >= lastLogIndex);
     assert.match(follower.output(), /snapshot/i, 'it came another way');

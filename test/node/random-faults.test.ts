@@ -61,7 +61,7 @@ test('acknowledged writes survive and histories are linearizable, whatever fails
   }
   // A run in which nothing happened proves nothing.
   if (given === undefined) {
-    for (const [name, count] of Object.entries(totals)) assert.ok(count > 10, `${name}: ${count}`);
+    for (const [name, count] of Object.entries(totals)) assert.ok(count >= 5, `${name}: ${count}`);
   }
 });
 

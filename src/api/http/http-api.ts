@@ -10,7 +10,7 @@ import {
   type ServerOptions,
   type ServerResponse,
 } from 'node:http';
-import type {Socket} from 'node:net';
+import {Server as NetServer, type Socket} from 'node:net';
 import type {Address} from '../../base/address.ts';
 import {must} from '../../base/assert.ts';
 import type {Clock, Timer} from '../../base/clock.ts';
@@ -52,6 +52,8 @@ export interface HttpApiOptions {
 }
 
 const stopCheckIntervalMs = 50;
+/** How long a request that is on its way when the stop begins may take to arrive. */
+const stopGraceMs = 250;
 const noHeaders: RequestHeaders = readRequestHeaders([], {mustHaveHost: false});
 
 export class HttpApi {
@@ -123,7 +125,6 @@ export class HttpApi {
       clock.afterPoll(callback);
       return;
     }
-    // A connection whose answer was on its way when the stop began becomes idle only later.
     let idleTimer: Timer | null = null;
     const closeIdle = (): void => {
       for (const server of this.#servers) server.closeIdleConnections();
@@ -133,7 +134,9 @@ export class HttpApi {
       for (const server of this.#servers) server.closeAllConnections();
     });
     for (const server of this.#servers) {
-      server.close(() => {
+      // Not the close of http.Server, which cuts idle connections off at once: a request that is on
+      // its way on one of them gets its answer, and the word to close, instead of a reset.
+      NetServer.prototype.close.call(server, () => {
         openCount -= 1;
         if (openCount > 0) return;
         idleTimer?.cancel();
@@ -141,8 +144,11 @@ export class HttpApi {
         callback();
       });
     }
-    closeIdle();
-    for (const socket of this.#fresh) socket.destroy();
+    // A connection whose answer was on its way when the stop began becomes idle only later.
+    idleTimer = clock.setTimer(stopGraceMs, () => {
+      closeIdle();
+      for (const socket of this.#fresh) socket.destroy();
+    });
   }
 
   #createServer(): Server {

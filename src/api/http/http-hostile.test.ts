@@ -228,6 +228,9 @@ test('stopping finishes what runs, refuses new connections, and ends', async t =
   await once(idle, 'connect');
   assert.equal((await http.request('GET', '/livez')).status, 200);
   const stopped = http.stop();
+  // On its way on an open connection: answered, and told that it was the last one.
+  const late = await http.request('GET', '/livez');
+  assert.deepEqual([late.status, late.headers.connection], [200, 'close']);
   await assert.rejects(http.request('GET', '/livez'), {code: 'ECONNREFUSED'});
   await idleClosed;
   http.service.letGo();
