@@ -22,6 +22,7 @@ import type {
 } from './checkpoint-worker-protocol.ts';
 import {dataFileName} from './checkpoint-directory.ts';
 import {LmdbEnvironment, messageOf, syncFile} from './lmdb-environment.ts';
+import {makeDirectories} from './make-directories.ts';
 import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
 import {RecordOrder} from './record-order.ts';

@@ -20,6 +20,7 @@ import type {
 import {CheckpointThread} from './checkpoint-thread.ts';
 import {checkFileLength, isSystemError, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
+import {makeDirectories} from './make-directories.ts';
 import type {FrozenOverlay} from './overlay.ts';
 import {StorageError} from './storage-error.ts';
 

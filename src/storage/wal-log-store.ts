@@ -12,7 +12,6 @@ import type {LogIndex, Term} from '../raft/ids.ts';
 import {
   indexAfter,
   indexBefore,
-  logIndex,
   maxIndex,
   minIndex,
   noIndex,
@@ -35,9 +34,10 @@ import type {WalOptions} from './wal-options.ts';
 import {walOptions} from './wal-options.ts';
 import {readEntries} from './wal-reader.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
-import {membershipsFrom, recoverLog} from './wal-recovery.ts';
+import {recoverLog} from './wal-recovery.ts';
 import type {WalIdentity} from './wal-segment.ts';
 import {encodeSegmentHeader} from './wal-segment.ts';
+import {membershipsFrom} from './written-memberships.ts';
 
 export interface OpenLogInput {
   readonly disk: Disk;
@@ -200,7 +200,7 @@ export class WalLogStore implements LogStore {
       prepared: log.prepared,
       hardState: log.hardState,
       last: log.last,
-      membershipAt: index => this.#membershipAt(index),
+      memberships: log.memberships,
       onBatch: batch => this.#index.note(batch),
     });
   }
@@ -355,11 +355,6 @@ export class WalLogStore implements LogStore {
     this.#tail.truncateFrom(first);
     this.#durableIndex = minIndex(this.#durableIndex, last);
     while (must(this.#memberships.at(-1), 'a membership').index >= first) this.#memberships.pop();
-  }
-
-  #membershipAt(index: LogIndex): MembershipRecord {
-    const record = this.#memberships.findLast(candidate => candidate.index <= index);
-    return must(record ?? this.#memberships[0], `a membership at ${logIndex(index)}`);
   }
 }
 

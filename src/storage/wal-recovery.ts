@@ -16,12 +16,13 @@ import {decodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import {WalCorruptionError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
+import {keepBrokenBytes} from './wal-broken-file.ts';
 import type {SegmentCandidate, WalDirectory} from './wal-directory.ts';
 import {openCandidates} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
 import {commandIds, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
-import {findBatch, keepBrokenBytes, scanRemains} from './wal-remains.ts';
+import {findBatch, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
 import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
 
@@ -327,13 +328,4 @@ function damaged(segment: WalSegment, offset: number): WalCorruptionError {
     path: segment.path,
     offset,
   });
-}
-
-/** Membership records from the one in force at `index` on. */
-export function membershipsFrom(
-  records: readonly MembershipRecord[],
-  index: LogIndex,
-): MembershipRecord[] {
-  const inForce = records.findLastIndex(record => record.index <= index);
-  return records.slice(Math.max(0, inForce));
 }

@@ -23,6 +23,7 @@ import {WalSegmentWriter} from './wal-segment-writer.ts';
 import type {SegmentHeader, WalIdentity, WalSegment} from './wal-segment.ts';
 import {encodeSegmentHeader, noteSuperseded, segmentHeaderSizeBytesMax} from './wal-segment.ts';
 import {WalSyncMark} from './wal-sync-mark.ts';
+import {WrittenMemberships} from './written-memberships.ts';
 
 type HeaderFields = Omit<SegmentHeader, 'sequence' | 'identity'>;
 
@@ -37,8 +38,8 @@ export interface WalStart {
   readonly prepared: readonly WalSegment[];
   readonly hardState: HardState;
   readonly last: EntryId;
-  /** In force at `index`, for segment headers. */
-  readonly membershipAt: (index: LogIndex) => MembershipRecord;
+  /** In force at the start of the log, then every later membership entry. */
+  readonly memberships: readonly MembershipRecord[];
   /** A batch with entries begins at this place. */
   readonly onBatch: (batch: {
     readonly firstIndex: LogIndex;
@@ -73,6 +74,8 @@ export class Wal {
   /** The last entry and the hard state in batches written so far. */
   #writtenLast: EntryId;
   #writtenHardState: HardState;
+  /** Of entries that wait the next header knows nothing: they may be of another branch. */
+  readonly #writtenMemberships: WrittenMemberships;
   #commit: LogIndex;
 
   constructor(start: WalStart) {
@@ -84,6 +87,7 @@ export class Wal {
     this.#synced = {sequence: this.#current.sequence, offset: this.#current.end};
     this.#writtenLast = start.last;
     this.#writtenHardState = start.hardState;
+    this.#writtenMemberships = new WrittenMemberships(start.memberships);
     this.#commit = start.hardState.commit;
     this.#pool = new WalSegmentPool({
       disk: start.disk,
@@ -157,7 +161,10 @@ export class Wal {
   dropSegments(count: number): void {
     assert(count < this.#segments.length, `${count} of ${this.#segments.length} segments dropped`);
     for (const segment of this.#segments.splice(0, count)) this.#pool.recycle(segment);
-    if (count > 0) this.#start.disk.syncDirectorySync(this.#start.directory);
+    if (count === 0) return;
+    const oldest = must(this.#segments[0], 'a segment stays');
+    this.#writtenMemberships.dropBefore(must(oldest.previous, 'a header').index);
+    this.#start.disk.syncDirectorySync(this.#start.directory);
   }
 
   /**
@@ -182,6 +189,7 @@ export class Wal {
     this.#start.disk.syncDirectorySync(this.#start.directory);
     this.#writtenLast = previous;
     this.#writtenHardState = hardState;
+    this.#writtenMemberships.reset(membership);
     this.#commit = maxIndex(hardState.commit, meta.index);
     this.#synced = {sequence: segment.sequence, offset: segment.end};
     const superseded = this.#queue.takeWaiting();
@@ -264,6 +272,7 @@ export class Wal {
       const firstIndex = firstEntry.index;
       this.#start.onBatch({firstIndex, lastIndex: this.#writtenLast.index, segment, offset});
       noteSuperseded(this.#segments, firstIndex);
+      this.#writtenMemberships.noteBatch(firstIndex, groups);
       this.#writtenLast = {index: last.index, term: last.term};
     }
     segment.end = offset + sizeBytes;
@@ -304,7 +313,7 @@ export class Wal {
       previous,
       previousEnd: this.#current.end,
       hardState: this.#writtenHardState,
-      membership: this.#start.membershipAt(previous.index),
+      membership: this.#writtenMemberships.last,
     });
     this.#writer.write(segment, bytes, 0, outcome => {
       if (outcome === 'dropped') {

@@ -113,7 +113,7 @@ export class HttpFixture {
   }
 
   stop(): Promise<void> {
-    return new Promise(resolve => this.api.stop(200, resolve));
+    return new Promise(resolve => this.api.stop(1_000, resolve));
   }
 }
 

@@ -145,7 +145,7 @@ export class HttpApi {
       });
     }
     // A connection whose answer was on its way when the stop began becomes idle only later.
-    idleTimer = clock.setTimer(stopGraceMs, () => {
+    idleTimer = clock.setTimer(Math.min(stopGraceMs, timeoutMs / 2), () => {
       closeIdle();
       for (const socket of this.#fresh) socket.destroy();
     });
