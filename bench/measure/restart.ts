@@ -26,7 +26,10 @@ export async function measureRestart(context: BenchContext): Promise<RestartFigu
   const oneStartedAtMs = performance.now();
   cluster.startNode(follower);
   const ports = cluster.clientPorts;
-  await waitRead(must(ports[follower], 'a follower has a port'), '?consistency=local');
+  const followerPort = must(ports[follower], 'a follower has a port');
+  await waitRead(followerPort, '?consistency=local').catch((error: unknown) => {
+    throw new Error(`${String(error)}\n${cluster.lastLines(follower)}`, {cause: error});
+  });
   const oneNodeMs = performance.now() - oneStartedAtMs;
 
   await delay(idleMs);

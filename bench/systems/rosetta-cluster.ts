@@ -90,6 +90,11 @@ export class RosettaCluster implements StoreCluster {
     );
   }
 
+  /** For the message of a failure. */
+  lastLines(node: number): string {
+    return this.#processes[node]?.lastLines() ?? '';
+  }
+
   async status(node: number): Promise<NodeStatus | null> {
     const answer = await httpRequest(port(this.clientPorts, node), {
       method: 'GET',

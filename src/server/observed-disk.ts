@@ -25,7 +25,6 @@ export function observedDisk(disk: Disk, clock: Clock, onSync: (durationMs: numb
     listSync: directory => disk.listSync(directory),
     makeDirectorySync: directory => disk.makeDirectorySync(directory),
     renameSync: (source, target) => disk.renameSync(source, target),
-    copySync: (source, target) => disk.copySync(source, target),
     removeSync: path => disk.removeSync(path),
     syncDirectorySync: directory => disk.syncDirectorySync(directory),
   };

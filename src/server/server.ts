@@ -231,7 +231,7 @@ function openCheckpoint(options: ServerOptions, directory: DataDirectory): LmdbC
   } catch (error) {
     if (!(error instanceof CheckpointDamagedError)) throw error;
     const target = moveDamagedCheckpointAside(directory.path);
-    options.logger.warn({error: error.message}, `the damaged checkpoint is kept in ${target}`);
+    options.logger.warn({error: error.message}, `a damaged checkpoint is kept in ${target}`);
     return openLmdbCheckpointStore({directory: directory.path});
   }
 }

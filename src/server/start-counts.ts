@@ -29,8 +29,8 @@ export function openStartCounts(disk: Disk, file: string): StartCounts {
         writeDurableFile(disk, file, Object.fromEntries(counts));
         isUnsaved = false;
       } catch (error) {
-        // A full disk must not stop this node because a peer has started; remembered until it can be
-        // written, with the next connection.
+        // A full disk must not stop this node because a peer has started. The count is remembered
+        // until it can be written, with the next connection.
         if (!isOutOfSpace(error)) throw error;
         isUnsaved = true;
       }

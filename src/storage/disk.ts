@@ -28,7 +28,6 @@ export interface Disk {
   /** Creates parents too. Mode 0700. */
   makeDirectorySync(directory: string): void;
   renameSync(source: string, target: string): void;
-  copySync(source: string, target: string): void;
   /** Files and directories, recursively; absent is fine. */
   removeSync(path: string): void;
   /** Makes creations, renames and removals in `directory` durable. */

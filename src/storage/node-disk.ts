@@ -95,10 +95,6 @@ class NodeDisk implements Disk {
     fs.renameSync(source, target);
   }
 
-  copySync(source: string, target: string): void {
-    fs.copyFileSync(source, target);
-  }
-
   removeSync(file: string): void {
     fs.rmSync(file, {recursive: true, force: true});
   }

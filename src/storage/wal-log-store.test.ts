@@ -22,6 +22,7 @@ import {nodeDisk} from './node-disk.ts';
 import type {OpenedLog} from './wal-log-store.ts';
 import {openLog} from './wal-log-store.ts';
 import type {WalOptions} from './wal-options.ts';
+import {decodeSegmentHeader, segmentFileName} from './wal-segment.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 
 const identity = {clusterId: null, nodeId: 'node1', incarnation: '0123456789abcdef'};
@@ -224,6 +225,58 @@ test('a member that has taken part does not start without its log', () => {
   assert.throws(() => open(disk, '/wal', {checkpoint}), /holds no log/);
   const input = {disk, directory: '/wal', clock: realClock, identity, checkpoint: null};
   assert.throws(() => openLog({...input, mustExist: true}), /holds no log/);
+});
+
+test('files without a log are removed only by a member that may begin a new one', async () => {
+  const disk = new FakeDisk();
+  const file = `/wal/${segmentFileName(1)}`;
+  disk.makeDirectorySync('/wal');
+  disk.openSync(file, 'create').closeSync();
+  disk.replace(file, Buffer.from('what is left of the header'));
+  const input = {disk, directory: '/wal', clock: realClock, identity, checkpoint: null};
+  const checkpoint = {index: logIndex(5), term: term(1), membership: emptyMembership};
+  assert.throws(() => openLog({...input, mustExist: true}), /holds no log/);
+  assert.throws(() => openLog({...input, checkpoint}), /holds no log/);
+  assert.equal(Buffer.from(disk.content(file)).toString(), 'what is left of the header');
+  const {store} = openLog({...input, options: small});
+  assert.deepEqual(disk.listSync('/wal'), [segmentFileName(2)]);
+  await closed(store);
+});
+
+test('a segment states the membership of what is before it, not of what waits', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk, '/wal', {options: {segmentSizeBytes: 32 * 1024}});
+  const make = (id: string): typeof emptyMembership => ({
+    voters: [nodeId(id)],
+    votersOutgoing: [],
+    learners: [],
+    members: [{id: nodeId(id), incarnation: 'x', listen: 'l', http: 'h'}],
+  });
+  const entry = (id: string, termValue: number): ReturnType<typeof makeEntry> =>
+    makeEntry({
+      term: term(termValue),
+      index: logIndex(10),
+      type: 'membership',
+      proposedAtMs: 1,
+      data: encodeMembership(make(id)),
+    });
+  await appended(store, [...someEntries(1, 9, {sizeBytes: 2500}), entry('a', 1)]);
+  // Too large for the rest of the segment, and it replaces the membership there.
+  const other = [entry('b', 2), ...someEntries(11, 4, {term: 2, sizeBytes: 2500})];
+  await appended(store, other, someHardState(2));
+  const bytes = Buffer.from(disk.content(`/wal/${segmentFileName(2)}`));
+  const {incarnation} = identity;
+  const reading = decodeSegmentHeader(bytes, {sequence: 2, incarnation});
+  assert.ok(reading.kind === 'valid');
+  assert.deepEqual(reading.header.previous, {index: 10, term: 1});
+  assert.deepEqual(reading.header.membership, {index: 10, membership: make('a')});
+  // The one behind it follows the replaced ones.
+  await appended(store, someEntries(15, 10, {term: 2, sizeBytes: 2500}), someHardState(2));
+  const next = Buffer.from(disk.content(`/wal/${segmentFileName(3)}`));
+  const second = decodeSegmentHeader(next, {sequence: 3, incarnation});
+  assert.ok(second.kind === 'valid');
+  assert.deepEqual(second.header.membership, {index: 10, membership: make('b')});
+  await closed(store);
 });
 
 test('a log of another member is refused', async () => {

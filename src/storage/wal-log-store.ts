@@ -9,14 +9,7 @@ import {entrySizeBytes} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
 import {initialHardState} from '../raft/hard-state.ts';
 import type {LogIndex, Term} from '../raft/ids.ts';
-import {
-  indexAfter,
-  indexBefore,
-  maxIndex,
-  minIndex,
-  noIndex,
-  noTerm,
-} from '../raft/ids.ts';
+import {indexAfter, indexBefore, maxIndex, minIndex, noIndex, noTerm} from '../raft/ids.ts';
 import {decodeMembership, emptyMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';

@@ -49,8 +49,8 @@ const preparedCountMax = 2;
 const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
- * Null: there is no log; files without a valid header stay where they are. In closed segments the data
- * of entries up to `checkpointIndex` is not looked at: whoever reads an entry checks it then.
+ * Null: there is no log; files without a valid header stay where they are. In closed segments the
+ * data of entries up to `checkpointIndex` is not looked at: whoever reads an entry checks it then.
  */
 export function recoverLog(input: WalDirectory, checkpointIndex: LogIndex): RecoveredLog | null {
   const candidates = openCandidates(input);

@@ -10,10 +10,7 @@ import type {Entry, EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import {logIndex, maxIndex} from '../raft/ids.ts';
-import type {MembershipRecord} from '../raft/options.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
-import type {Disk} from './disk.ts';
-import type {WalOptions} from './wal-options.ts';
 import type {WriteCallback} from './wal-queue.ts';
 import {WalQueue} from './wal-queue.ts';
 import type {WalPosition} from './wal-record.ts';
@@ -22,35 +19,14 @@ import {WalSegmentPool} from './wal-segment-pool.ts';
 import {WalSegmentWriter} from './wal-segment-writer.ts';
 import type {SegmentHeader, WalIdentity, WalSegment} from './wal-segment.ts';
 import {encodeSegmentHeader, noteSuperseded, segmentHeaderSizeBytesMax} from './wal-segment.ts';
+import type {WalStart} from './wal-start.ts';
 import {WalSyncMark} from './wal-sync-mark.ts';
 import {WrittenMemberships} from './written-memberships.ts';
 
 type HeaderFields = Omit<SegmentHeader, 'sequence' | 'identity'>;
 
-export interface WalStart {
-  readonly disk: Disk;
-  readonly directory: string;
-  readonly clock: Clock;
-  readonly options: WalOptions;
-  readonly identity: WalIdentity;
-  /** Written and synced, oldest first; the last one is continued. */
-  readonly segments: readonly WalSegment[];
-  readonly prepared: readonly WalSegment[];
-  readonly hardState: HardState;
-  readonly last: EntryId;
-  /** In force at the start of the log, then every later membership entry. */
-  readonly memberships: readonly MembershipRecord[];
-  /** A batch with entries begins at this place. */
-  readonly onBatch: (batch: {
-    readonly firstIndex: LogIndex;
-    /** Last index of the batches before; not below firstIndex: this one supersedes. */
-    readonly lastIndex: LogIndex;
-    readonly segment: WalSegment;
-    readonly offset: number;
-  }) => void;
-}
-
 const keptBufferSizeBytesMax = 4 * 1024 * 1024;
+
 export class Wal {
   readonly #start: WalStart;
   readonly #clock: Clock;

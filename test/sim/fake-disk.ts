@@ -141,12 +141,6 @@ export class FakeDisk implements Disk {
     this.#visible.set(target, inode);
   }
 
-  copySync(source: string, target: string): void {
-    const copy = new FakeInode();
-    copy.write(this.#inode(source).visible, 0);
-    this.#visible.set(target, copy);
-  }
-
   removeSync(file: string): void {
     this.countChange();
     for (const name of [...this.#visible.keys()]) {

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {test} from 'node:test';
+import {LmdbEnvironment} from './lmdb-environment.ts';
+
+test('a scan whose visitor throws pins no pages', () => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const file = path.join(root, 'data.mdb');
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  try {
+    const key = Buffer.from('key');
+    const rewrite = (): void => {
+      environment.transaction(() => environment.put(key, Buffer.alloc(100_000)));
+      environment.refresh();
+    };
+    for (let i = 0; i < 5; i++) rewrite();
+    const before = fs.statSync(file).size;
+    const range = {start: Buffer.from('a'), end: Buffer.from('z'), isReverse: false};
+    const scan = (): void => {
+      environment.scan(range, () => {
+        throw new Error('the visitor gives up');
+      });
+    };
+    assert.throws(scan, /gives up/);
+    // Each leaves the pages of the one before it free, unless a reader still sees them.
+    for (let i = 0; i < 30; i++) rewrite();
+    const grown = fs.statSync(file).size - before;
+    assert.ok(grown < 500_000, `the file has grown by ${grown} bytes`);
+  } finally {
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  }
+});
