@@ -11,12 +11,13 @@ import {BenchContext} from './measure/bench-context.ts';
 import {measureEqualLoad} from './measure/equal-load.ts';
 import {measureFailover} from './measure/failover.ts';
 import {measureGrowth} from './measure/growth.ts';
+import {loadKeys} from './measure/key-loader.ts';
 import {measureMachineLimits} from './measure/machine-limits.ts';
 import {measureMicro} from './measure/micro.ts';
 import {measureRestart} from './measure/restart.ts';
 import {measureSoak} from './measure/soak.ts';
 import {measureThroughput} from './measure/throughput.ts';
-import {valueSizeBytes} from './measure/workload-plan.ts';
+import {randomKeyCount, valueSizeBytes} from './measure/workload-plan.ts';
 import {
   loadResults,
   reportText,
@@ -110,11 +111,15 @@ async function measureSideBySide(context: BenchContext): Promise<SideBySide> {
       : null;
   const clusters = etcd === null ? [rosetta] : [rosetta, etcd];
   for (const cluster of clusters) await cluster.start();
+  if ((selected.has('mix') || selected.has('put-random')) && canLoad) {
+    await loadKeys(context, rosetta, randomKeyCount);
+  }
   const throughput =
     isThroughputSelected && canLoad ? await measureThroughput(context, {clusters, redis}) : [];
-  const equalLoad = selected.has('equal-load')
-    ? await measureEqualLoad(context, clusters, throughput)
-    : [];
+  const equalLoad =
+    selected.has('equal-load') && context.has('h2load')
+      ? await measureEqualLoad(context, clusters, throughput)
+      : [];
   const failover: FailoverRow[] = [];
   if (selected.has('failover')) {
     for (const cluster of clusters) failover.push(await measureFailover(context, cluster));

@@ -35,8 +35,10 @@ export function wrkScript(workload: HttpWorkload): string {
   const {order, keyCount, firstKey, readShare} = workload;
   const put = putRequest(workload);
   const get = `GET /kv/@${workload.readQuery} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+  // wrk builds one request for itself before it begins, and drops it.
+  const next = (firstKey - 1 + keyCount) % keyCount;
   const number = order === 'random' ? 'math.random(0, keys - 1)' : 'next; next = (next + 1) % keys';
-  return `local keys, next = ${keyCount}, ${firstKey}
+  return `local keys, next = ${keyCount}, ${next}
 local put_head, put_tail = ${luaParts(put)}
 local get_head, get_tail = ${luaParts(get)}
 

@@ -1,13 +1,14 @@
 /**
  * Latency when both stores are offered the same number of writes a second: half of what the slower
- * one can do. At saturation a latency says little more than the throughput does.
+ * one can do, from the same generator. At saturation a latency says little more than the
+ * throughput does.
  */
 import {must} from '../../src/base/assert.ts';
-import {runOpenLoopGrpc, runOpenLoopHttp} from '../load/open-loop.ts';
+import {runH2load} from '../load/h2load.ts';
 import type {EqualLoadRow, ThroughputRow} from '../report/results.ts';
 import type {StoreCluster} from '../systems/store-cluster.ts';
 import type {BenchContext} from './bench-context.ts';
-import {comparedKey, comparedValue, etcdPut} from './workload-plan.ts';
+import {etcdPut, rosettaPut} from './workload-plan.ts';
 
 const connectionCount = 64;
 const fallbackPerSecond = 2_000;
@@ -22,12 +23,9 @@ export async function measureEqualLoad(
   const rows: EqualLoadRow[] = [];
   for (const cluster of clusters) {
     const port = must(cluster.clientPorts[await cluster.leader()], 'a leader has a port');
-    const shape = {port, connectionCount, durationSeconds, requestsPerSecond: offeredPerSecond};
-    const body = JSON.stringify({key: comparedKey, value: comparedValue});
-    const load =
-      cluster.name === 'etcd'
-        ? await runOpenLoopGrpc(shape, etcdPut)
-        : await runOpenLoopHttp(shape, {method: 'PUT', path: '/kv', body});
+    const shape = {port, connectionCount, durationSeconds, offeredPerSecond};
+    const request = cluster.name === 'etcd' ? etcdPut : rosettaPut;
+    const load = await runH2load(shape, request, context.scratchDirectory);
     rows.push({store: cluster.name, connectionCount, offeredPerSecond, ...load});
     context.say(
       `${cluster.name} at ${offeredPerSecond} PUT/s: ` +

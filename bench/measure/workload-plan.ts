@@ -1,6 +1,6 @@
 /** What each workload is for each store: which node is asked, and with what. */
 import {must} from '../../src/base/assert.ts';
-import type {GrpcCall} from '../load/h2load.ts';
+import type {FixedRequest} from '../load/h2load.ts';
 import {runH2load} from '../load/h2load.ts';
 import {putRequestFrame, rangeRequestFrame} from '../load/etcd-messages.ts';
 import type {LoadFigures} from '../load/load-figures.ts';
@@ -31,15 +31,24 @@ const httpWorkloads: Readonly<Record<WorkloadName, Partial<HttpWorkload>>> = {
 
 export const comparedKey = keyName(0);
 export const comparedValue = 'v'.repeat(valueSizeBytes);
-export const etcdPut: GrpcCall = {
+const grpc = {protocol: 'grpc', method: 'POST'} as const;
+export const etcdPut: FixedRequest = {
+  ...grpc,
   path: '/etcdserverpb.KV/Put',
   body: putRequestFrame(comparedKey, comparedValue),
 };
-const etcdGet: GrpcCall = {
+export const rosettaPut: FixedRequest = {
+  protocol: 'http/1.1',
+  method: 'PUT',
+  path: '/kv',
+  body: Buffer.from(JSON.stringify({key: comparedKey, value: comparedValue})),
+};
+const etcdGet: FixedRequest = {
+  ...grpc,
   path: '/etcdserverpb.KV/Range',
   body: rangeRequestFrame(comparedKey, false),
 };
-const etcdCalls: Readonly<Partial<Record<WorkloadName, GrpcCall>>> = {
+const etcdCalls: Readonly<Partial<Record<WorkloadName, FixedRequest>>> = {
   put: etcdPut,
   get: etcdGet,
   'get-local': {...etcdGet, body: rangeRequestFrame(comparedKey, true)},
