@@ -24,6 +24,7 @@ class Founder {
   fatal: Error | null = null;
   transport = new FakeTransport();
   crashAfter: Step | null = null;
+  readonly warnings: string[] = [];
   readonly #scene: Scene;
   readonly #peerIds: readonly string[];
 
@@ -49,7 +50,7 @@ class Founder {
         peers: this.#peerIds.map(id => ({id, address: `${id}:1`})),
         transport: this.transport,
         clock: new LifeClock(this.#scene.time),
-        logger: silentLogger,
+        logger: {...silentLogger, warn: (_fields, message) => this.warnings.push(message)},
         drawClusterId: () => (++this.#scene.drawnCount).toString(16).padStart(32, '0'),
         save: record => {
           this.record = record;
@@ -289,4 +290,17 @@ test('who forms a cluster has no snapshot to send', () => {
     incarnation: 'feedfeedfeedfeed',
   });
   assert.equal(answer?.status, 503);
+});
+
+test('a peer that answers last and has other peers is named', () => {
+  const scene = new Scene();
+  const first = scene.add('node1', ['node2', 'node3']);
+  first.start();
+  scene.add('node3', ['node1', 'node2']).start();
+  scene.advance(500);
+  assert.deepEqual(first.warnings, []);
+  scene.add('node2', ['node1']).start();
+  scene.advance(500);
+  assert.deepEqual(first.warnings, ['node2 was started with other -peers']);
+  assert.equal(first.formed, null);
 });

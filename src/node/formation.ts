@@ -287,7 +287,7 @@ export class Formation {
   }
 
   #reportWaiting(missing: readonly string[], others: readonly HelloAnswer[]): void {
-    const names = [...missing, ...others.map(said => said.id)].join(', ');
+    const names = `${missing.join()} / ${others.map(said => said.id).join()}`;
     if (names === this.#lastWaitingFor) return;
     this.#lastWaitingFor = names;
     for (const said of others) {
