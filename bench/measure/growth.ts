@@ -9,6 +9,7 @@ import type {BenchContext} from './bench-context.ts';
 import {loadKeys} from './key-loader.ts';
 
 const connectionCount = 64;
+const warmUpSeconds = 4;
 const kib = 1024;
 const quickKeyCounts = [10_000, 100_000];
 const keyCounts = [10_000, 100_000, 1_000_000, 10_000_000];
@@ -27,9 +28,16 @@ export async function measureGrowth(context: BenchContext): Promise<GrowthRow[]>
   return rows;
 }
 
-async function growKeys(context: BenchContext): Promise<GrowthRow[]> {
-  const cluster = await context.rosetta();
+/** A process that has just started has yet to compile what it runs. */
+async function startWarm(context: BenchContext, nodeCount = 3): Promise<RosettaCluster> {
+  const cluster = await context.rosetta({nodeCount});
   await cluster.start();
+  for (const readShare of [0, 1]) await runLoad(context, cluster, {readShare}, warmUpSeconds);
+  return cluster;
+}
+
+async function growKeys(context: BenchContext): Promise<GrowthRow[]> {
+  const cluster = await startWarm(context);
   const rows: GrowthRow[] = [];
   for (const keyCount of context.options.isQuick ? quickKeyCounts : keyCounts) {
     await loadKeys(context, cluster, keyCount);
@@ -44,8 +52,7 @@ async function growKeys(context: BenchContext): Promise<GrowthRow[]> {
 }
 
 async function growValues(context: BenchContext): Promise<GrowthRow[]> {
-  const cluster = await context.rosetta();
-  await cluster.start();
+  const cluster = await startWarm(context);
   const rows: GrowthRow[] = [];
   for (const valueSizeBytes of valueSizes) {
     const workload = {body: 'raw', valueSizeBytes, keyCount: 100} as const;
@@ -62,8 +69,7 @@ async function growValues(context: BenchContext): Promise<GrowthRow[]> {
 async function growMembers(context: BenchContext): Promise<GrowthRow[]> {
   const rows: GrowthRow[] = [];
   for (const nodeCount of memberCounts) {
-    const cluster = await context.rosetta({nodeCount});
-    await cluster.start();
+    const cluster = await startWarm(context, nodeCount);
     const put = await runLoad(context, cluster, {});
     const get = await runLoad(context, cluster, {readShare: 1});
     rows.push({property: 'members', value: nodeCount, operation: 'PUT', load: put});
@@ -76,8 +82,7 @@ async function growMembers(context: BenchContext): Promise<GrowthRow[]> {
 
 /** One key is updated over and over; its newest and its first state are read. */
 async function growHistory(context: BenchContext): Promise<GrowthRow[]> {
-  const cluster = await context.rosetta();
-  await cluster.start();
+  const cluster = await startWarm(context);
   const first = await writeAndTellRevision(cluster);
   const rows: GrowthRow[] = [];
   for (const length of historyLengths) {

@@ -162,7 +162,7 @@ function soakSection({soak}: Results): string | null {
 function growthSection({growth}: Results): string | null {
   if (growth.length === 0) return null;
   return markdownTable(
-    ['property', 'value', 'operation', 'rate', 'p50', 'p99'],
+    ['property', 'value', 'operation', 'rate', 'p50', 'p99', 'errors'],
     growth.map(({property, value, operation, load}) => [
       property,
       value.toLocaleString('en'),
@@ -170,6 +170,7 @@ function growthSection({growth}: Results): string | null {
       rate(load.requestsPerSecond),
       milliseconds(load.p50Us),
       milliseconds(load.p99Us),
+      String(load.errorCount),
     ]),
   );
 }

@@ -7,7 +7,7 @@ export function markdownTable(
   const widths = header.map((title, i) =>
     Math.max(3, title.length, ...rows.map(row => (row[i] ?? '').length)),
   );
-  const isWords = header.map((_, i) => !rows.some(row => /^[-\d]/.test(row[i] ?? '')));
+  const isWords = header.map((_, i) => i === 0 || !rows.some(row => /^[-\d]/.test(row[i] ?? '')));
   const line = (cells: readonly string[]): string => {
     const padded = widths.map((width, i) => {
       const cell = cells[i] ?? '';
