@@ -8,6 +8,8 @@ import {assert} from '../base/assert.ts';
 import type {Disk, DiskFile} from './disk.ts';
 import {makeDirectories} from './make-directories.ts';
 
+const directWriteSizeBytesMax = 256 * 1024;
+
 class NodeDiskFile implements DiskFile {
   readonly #descriptor: number;
   #isOpen = true;
@@ -18,11 +20,33 @@ class NodeDiskFile implements DiskFile {
 
   write(bytes: Uint8Array, position: number, callback: (error: Error | null) => void): void {
     assert(this.#isOpen, 'write to a closed file');
+    if (bytes.length <= directWriteSizeBytesMax) {
+      this.#writeDirectly(bytes, position, callback);
+      return;
+    }
     fs.write(this.#descriptor, bytes, 0, bytes.length, position, (error, count) => {
       if (error !== null) callback(error);
       else if (count === bytes.length) callback(null);
       else this.write(bytes.subarray(count), position + count, callback);
     });
+  }
+
+  /**
+   * Into the page cache, which takes microseconds: a way through the thread pool and back costs
+   * several times more. The disk itself is waited for in `sync`.
+   */
+  #writeDirectly(
+    bytes: Uint8Array,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    try {
+      this.writeSync(bytes, position);
+    } catch (error) {
+      process.nextTick(callback, error);
+      return;
+    }
+    callback(null);
   }
 
   sync(callback: (error: Error | null) => void): void {
