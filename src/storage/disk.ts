@@ -6,8 +6,8 @@
 
 export interface DiskFile {
   /**
-   * One write of all of `bytes` at `position`. The caller keeps `bytes` unchanged until the callback,
-   * which may run inside the call when there is no error.
+   * One write of all of `bytes` at `position`. The caller keeps `bytes` unchanged until the
+   * callback, which may run inside the call when there is no error.
    */
   write(bytes: Uint8Array, position: number, callback: (error: Error | null) => void): void;
   /** fdatasync. After an error the file must not be used any more. */
