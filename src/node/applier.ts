@@ -11,9 +11,10 @@ import type {Membership} from '../raft/membership.ts';
 import {decodeMembership} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 
-/** A slice ends after this long; the clock is looked at every few entries only. */
+/** A slice ends after this long; the clock is looked at every few entries, or bytes, only. */
 const sliceMs = 2;
 const entriesPerLook = 16;
+const sizeBytesPerLook = 64 * 1024;
 
 export interface ApplierParts {
   readonly machine: KvStateMachine;
@@ -59,6 +60,9 @@ export class Applier {
     const {clock, hasRoom} = this.#parts;
     const startedAtMs = clock.monotonicMs();
     let count = 0;
+    // Full, so that the first entry looks too.
+    let unseenCount = entriesPerLook;
+    let unseenSizeBytes = 0;
     for (;;) {
       const batch = this.#queue[0];
       if (batch === undefined) break;
@@ -68,12 +72,16 @@ export class Applier {
         this.#offset = 0;
         continue;
       }
-      if (count % entriesPerLook === 0) {
+      if (unseenCount >= entriesPerLook || unseenSizeBytes >= sizeBytesPerLook) {
+        unseenCount = 0;
+        unseenSizeBytes = 0;
         if (!hasRoom()) break;
         if (count > 0 && clock.monotonicMs() - startedAtMs > sliceMs) break;
       }
       this.#offset++;
       count++;
+      unseenCount++;
+      unseenSizeBytes += entry.data.length;
       this.#apply(entry);
     }
     this.#appliedCount += count;
