@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
+import {FakeTransport} from '../../test/node/fake-transport.ts';
+import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {encodeCommand} from '../kv/command-codec.ts';
+import type {CommandBody, PutOperation} from '../kv/command.ts';
+import {KvStateMachine} from '../kv/state-machine.ts';
+import {HistoryKeeper} from './history-keeper.ts';
+import {Proposer} from './proposer.ts';
+
+const updateCount = 3_000;
+
+function encoded(body: CommandBody): Uint8Array {
+  return encodeCommand({idempotency: null, body});
+}
+
+function update(version: number): Uint8Array {
+  const put: PutOperation = {
+    type: 'put',
+    key: new Uint8Array([107]),
+    value: new Uint8Array([version % 256]),
+    leaseId: 0,
+    ttlMs: 0,
+    ignoreValue: false,
+    ignoreLease: false,
+    wantsPrevious: false,
+  };
+  return encoded({type: 'transaction', compare: [], success: [put], failure: []});
+}
+
+test('a tick removes as much compacted history as its slice of time allows, and no more', () => {
+  const driven = new DrivenRaft(membershipOf(['node1', 'node2', 'node3'])).follow('node2');
+  const clock = new LifeClock(new VirtualTime());
+  const machine = new KvStateMachine(new FakeRows());
+  for (let index = 1; index <= updateCount; index++) {
+    machine.apply({index, proposedAtMs: index, data: update(index)});
+  }
+  const revision = machine.revision() - 1;
+  const compact = encoded({type: 'compact', revision});
+  machine.apply({index: updateCount + 1, proposedAtMs: updateCount + 1, data: compact});
+
+  let nowMs = 0;
+  let mayScrub = false;
+  const keeper = new HistoryKeeper({
+    raft: driven.raft,
+    machine,
+    proposer: new Proposer({
+      raft: driven.raft,
+      log: driven.log,
+      transport: new FakeTransport(),
+      clock,
+      firstRequestId: 1,
+      isStorageFull: () => false,
+      scheduleReady: () => undefined,
+    }),
+    // Each look at the clock costs half a millisecond.
+    clock: {
+      wallMs: () => clock.wallMs(),
+      monotonicMs: () => (nowMs += 0.5),
+      setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+      afterPoll: callback => clock.afterPoll(callback),
+    },
+    options: {
+      electionTimeoutMs: 150,
+      heartbeatMs: 50,
+      historyAgeMs: 0,
+      historySizeBytesMax: 0,
+      version: 'test',
+    },
+    mayScrub: () => mayScrub,
+  });
+  const before = nowMs;
+  keeper.tick();
+  assert.ok(nowMs - before <= 1, 'nothing is removed while it may not be');
+  mayScrub = true;
+  let tickCount = 0;
+  while (machine.scrub(2) && tickCount < updateCount) {
+    tickCount++;
+    const startedAtMs = nowMs;
+    keeper.tick();
+    assert.ok(nowMs - startedAtMs <= 3.5, `a slice of ${nowMs - startedAtMs} ms`);
+  }
+  // One pass of the former size a tick, 256 rows, took more than ten.
+  assert.ok(tickCount > 1 && tickCount <= 10, `${tickCount} ticks`);
+  assert.equal(machine.get(new Uint8Array([107]), revision)?.version, updateCount - 1);
+});
