@@ -83,3 +83,38 @@ test('a snapshot ends the wait of everything it covers, and of nothing else', ()
   assert.equal(covered.calls[0]?.error?.code, 'OUTCOME_UNKNOWN');
   assert.equal(later.calls.length, 0);
 });
+
+test('proposals are answered in any order, and the queue widens without losing one', () => {
+  const table = new ProposalTable();
+  const answered: number[] = [];
+  for (let i = 1; i <= 500; i++) {
+    const deadlineMs = i % 3 === 0 ? 10 : 1_000;
+    table.add(id(i, 1), 1, deadlineMs, error => answered.push(error === null ? i : -i));
+    if (i % 2 === 0) table.settle(id(i / 2, 1), result);
+  }
+  table.expire(10);
+  for (let i = 251; i <= 500; i++) table.settle(id(i, 1), result);
+  assert.equal(table.count, 0);
+  assert.equal(new Set(answered.map(Math.abs)).size, 500);
+  assert.deepEqual(
+    answered
+      .filter(i => i < 0)
+      .map(Math.abs)
+      .sort((a, b) => a - b),
+    Array.from({length: 84}, (_, i) => 252 + 3 * i).filter(i => i <= 500),
+  );
+});
+
+test('a proposal earlier in the log answers all that it replaced', () => {
+  const table = new ProposalTable();
+  const replaced = [recorder(), recorder(), recorder()];
+  for (const [i, {callback}] of replaced.entries()) table.add(id(5 + i, 2), 10, 1_000, callback);
+  const {calls, callback} = recorder();
+  table.add(id(6, 4), 10, 1_000, callback);
+  assert.equal(replaced[0]?.calls.length, 0);
+  assert.equal(replaced[1]?.calls[0]?.error?.code, 'OUTCOME_UNKNOWN');
+  assert.equal(replaced[2]?.calls[0]?.error?.code, 'OUTCOME_UNKNOWN');
+  table.settle(id(6, 4), result);
+  assert.equal(replaced[0]?.calls[0]?.error?.code, 'OUTCOME_UNKNOWN');
+  assert.equal(calls[0]?.error, null);
+});

@@ -1,6 +1,11 @@
 /**
  * Proposals that are in the log of this leader and wait for their entry to be applied. Keyed by
  * index; the term tells whether the entry that got applied there is the one that was proposed.
+ *
+ * A queue and not a Map: proposals come and go in the order of their indexes, and a Map through
+ * which entries only pass replaces its table every few dozen of them. Each dead table holds on to
+ * its successor, so once one is in the old generation all later ones follow it there, with every
+ * request they ever held: 4 KB promoted a write, and half of all collection work.
  */
 import {assert} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
@@ -10,6 +15,7 @@ import type {EntryId} from '../raft/entry.ts';
 import type {ProposeCallback} from './service.ts';
 
 interface PendingProposal {
+  readonly index: number;
   readonly term: number;
   readonly sizeBytes: number;
   /** Monotonic clock. */
@@ -17,67 +23,131 @@ interface PendingProposal {
   readonly callback: ProposeCallback;
 }
 
+/** A power of two: a place in the ring is a number of the queue, masked. */
+const placeCountMin = 64;
+
 export class ProposalTable {
-  readonly #byIndex = new Map<number, PendingProposal>();
+  /** A ring of the proposals [#front, #end), by index; undefined once one is answered. */
+  #ring = emptyRing(placeCountMin);
+  #front = 0;
+  #end = 0;
+  #count = 0;
   #sizeBytes = 0;
 
   get count(): number {
-    return this.#byIndex.size;
+    return this.#count;
   }
 
   hasRoom(sizeBytes: number): boolean {
     return (
-      this.#byIndex.size < limits.pendingProposalCountMax &&
+      this.#count < limits.pendingProposalCountMax &&
       this.#sizeBytes + sizeBytes <= limits.pendingProposalSizeBytesMax
     );
   }
 
   add(id: EntryId, sizeBytes: number, deadlineMs: number, callback: ProposeCallback): void {
-    // An older proposal at this index was overwritten: a new leader's log replaced it and this
-    // node became leader again before anything was applied there.
-    const previous = this.#byIndex.get(id.index);
-    if (previous !== undefined) {
-      assert(previous.term < id.term, `index ${id.index} proposed twice in term ${id.term}`);
-      this.#take(id.index, previous).callback(overwritten(id.index), null);
-    }
-    this.#byIndex.set(id.index, {term: id.term, sizeBytes, deadlineMs, callback});
+    this.#answerOverwritten(id);
+    const {index, term} = id;
+    if (this.#end - this.#front === this.#ring.length) this.#widen();
+    this.#ring[this.#end & (this.#ring.length - 1)] = {
+      index,
+      term,
+      sizeBytes,
+      deadlineMs,
+      callback,
+    };
+    this.#end += 1;
+    this.#count += 1;
     this.#sizeBytes += sizeBytes;
   }
 
   /** Answers the proposal at the applied entry, if this node made one there. */
   settle(id: EntryId, result: CommandResult | null): void {
-    const pending = this.#byIndex.get(id.index);
-    if (pending === undefined) return;
-    this.#take(id.index, pending);
+    this.settleUpTo(id.index - 1);
+    const pending = this.#at(this.#front);
+    if (pending?.index !== id.index) return;
+    this.#take(this.#front);
     if (pending.term === id.term && result !== null) pending.callback(null, result);
     else pending.callback(overwritten(id.index), null);
   }
 
   /** A snapshot replaced the log up to `index`: what happened to those proposals is not known. */
   settleUpTo(index: number): void {
-    for (const [at, pending] of this.#byIndex) {
-      if (at <= index) this.#take(at, pending).callback(overwritten(at), null);
+    for (;;) {
+      this.#skipAnswered();
+      const pending = this.#at(this.#front);
+      if (pending === undefined || pending.index > index) return;
+      this.#take(this.#front);
+      pending.callback(overwritten(pending.index), null);
     }
   }
 
   expire(nowMs: number): void {
-    for (const [index, pending] of this.#byIndex) {
-      if (pending.deadlineMs > nowMs) continue;
-      const detail = `entry ${index} was not known committed in time; it may still commit`;
-      this.#take(index, pending).callback(new RosettaError('OUTCOME_UNKNOWN', detail), null);
-    }
+    this.#answerAll(pending => {
+      if (pending.deadlineMs > nowMs) return null;
+      const detail = `entry ${pending.index} was not known committed in time; it may still commit`;
+      return new RosettaError('OUTCOME_UNKNOWN', detail);
+    });
   }
 
   failAll(error: RosettaError): void {
-    for (const [index, pending] of this.#byIndex) this.#take(index, pending).callback(error, null);
+    this.#answerAll(() => error);
   }
 
-  #take(index: number, pending: PendingProposal): PendingProposal {
-    this.#byIndex.delete(index);
+  /**
+   * Older proposals from this index on were overwritten: a new leader's log replaced them, and this
+   * node became leader again before anything was applied there.
+   */
+  #answerOverwritten({index, term}: EntryId): void {
+    for (let place = this.#end - 1; place >= this.#front; place--) {
+      const older = this.#at(place);
+      if (older === undefined) continue;
+      if (older.index < index) return;
+      assert(older.term < term, `index ${index} proposed twice in term ${term}`);
+      this.#take(place);
+      older.callback(overwritten(older.index), null);
+    }
+  }
+
+  #answerAll(errorFor: (pending: PendingProposal) => RosettaError | null): void {
+    for (let place = this.#front; place < this.#end; place++) {
+      const pending = this.#at(place);
+      const error = pending === undefined ? null : errorFor(pending);
+      if (pending === undefined || error === null) continue;
+      this.#take(place);
+      pending.callback(error, null);
+    }
+    this.#skipAnswered();
+  }
+
+  #at(place: number): PendingProposal | undefined {
+    return this.#ring[place & (this.#ring.length - 1)];
+  }
+
+  #take(place: number): void {
+    const pending = this.#at(place);
+    assert(pending !== undefined, 'a proposal is answered once');
+    this.#ring[place & (this.#ring.length - 1)] = undefined;
+    this.#count -= 1;
     this.#sizeBytes -= pending.sizeBytes;
     assert(this.#sizeBytes >= 0, 'pending proposals hold less than nothing');
-    return pending;
   }
+
+  #skipAnswered(): void {
+    while (this.#front < this.#end && this.#at(this.#front) === undefined) this.#front += 1;
+  }
+
+  #widen(): void {
+    const ring = emptyRing(this.#ring.length * 2);
+    for (let place = this.#front; place < this.#end; place++) {
+      ring[place & (ring.length - 1)] = this.#at(place);
+    }
+    this.#ring = ring;
+  }
+}
+
+function emptyRing(placeCount: number): (PendingProposal | undefined)[] {
+  return Array.from({length: placeCount}, () => undefined);
 }
 
 function overwritten(index: number): RosettaError {
