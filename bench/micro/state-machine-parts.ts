@@ -50,4 +50,12 @@ class OverlayRows implements RowStore {
   delete(rowKey: Uint8Array): void {
     this.#overlay.delete(rowKey);
   }
+
+  isReadyToScan(table: number): boolean {
+    return this.#overlay.isReadyToScan(table);
+  }
+
+  prepareScans(): void {
+    this.#overlay.prepareScans();
+  }
 }

@@ -46,13 +46,18 @@ export function keySuccessor(key: Uint8Array): Uint8Array {
   return successor;
 }
 
-/** Appends to a buffer that grows by doubling. `finish` hands out an exact copy. */
+/** From here on `finish` hands out the buffer itself when little of it would be wasted. */
+const handedOutSizeBytesMin = 64 * 1024;
+
+/** Appends to a buffer that grows by doubling. `finish` hands out bytes that are never reused. */
 export class ByteWriter {
+  readonly #capacity: number;
   #buffer: Buffer;
   #length = 0;
 
   constructor(capacity = 256) {
-    this.#buffer = Buffer.allocUnsafe(Math.max(16, capacity));
+    this.#capacity = Math.max(16, capacity);
+    this.#buffer = Buffer.allocUnsafe(this.#capacity);
   }
 
   get length(): number {
@@ -114,7 +119,15 @@ export class ByteWriter {
     return this.#buffer.subarray(0, this.#length);
   }
 
+  /** Ends the use of what was written: `reset` comes next. */
   finish(): Uint8Array {
+    const {buffer, byteOffset, length} = this.#buffer;
+    if (this.#length >= handedOutSizeBytesMin && this.#length >= length - length / 8) {
+      const bytes = new Uint8Array(buffer, byteOffset, this.#length);
+      this.#buffer = Buffer.allocUnsafe(this.#capacity);
+      this.#length = 0;
+      return bytes;
+    }
     const copy = new Uint8Array(this.#length);
     copy.set(this.contentView());
     return copy;

@@ -28,6 +28,8 @@ export const limits = {
   // Proposals and reads that wait on one node.
   pendingProposalCountMax: 16_384,
   pendingProposalSizeBytesMax: 64 * mib,
+  /** Of these, in the log of a leader at once. */
+  proposalWindowSizeBytesMax: 8 * mib,
   pendingReadCountMax: 65_536,
   forwardedRequestCountMax: 16_384,
 
@@ -44,6 +46,8 @@ export const limits = {
   frameSizeBytesMax: 256 * kib,
   messageSizeBytesMax: 16 * mib,
   peerBufferSizeBytesMax: 32 * mib,
+  /** Read from all peers in one turn of the event loop, and from all clients. */
+  peerTurnSizeBytesMax: 1 * mib,
   handshakeTimeoutMs: 5_000,
   handshakeHeaderSizeBytesMax: 8 * kib,
   peerControlBufferSizeBytesMax: 1 * mib,
@@ -63,7 +67,7 @@ export const limits = {
 
   // Storage.
   walSegmentSizeBytes: 64 * mib,
-  walBatchSizeBytesMax: 16 * mib,
+  walBatchSizeBytesMax: 4 * mib,
   walSyncMarkDelayMs: 100,
   logTailSizeBytesMax: 32 * mib,
   logRetentionSizeBytesMax: 256 * mib,
@@ -73,6 +77,18 @@ export const limits = {
   checkpointIntervalMs: 2_000,
   /** Between two checkpoints under load, when the overlay is large already. */
   checkpointIntervalMsMin: 500,
+  /** A smaller checkpoint file is not worth shrinking. */
+  shrinkSizeBytesMin: 64 * mib,
+  /** A start waits while so much is copied; a larger checkpoint is shrunk while the node runs. */
+  shrinkAtStartSizeBytesMax: 256 * mib,
+  /** What a copy leaves free on the disk: the log must not stand still for it. */
+  shrinkReserveSizeBytes: 256 * mib,
+  /** So long and so large a checkpoint may wait for a copy. After that the copy is given up. */
+  shrinkDurationMsMax: 5 * 60_000,
+  shrinkOverlaySizeBytesMax: 64 * mib,
+  /** Between two attempts; doubled with every attempt that came to nothing. */
+  shrinkIntervalMsMin: 60_000,
+  shrinkIntervalMsMax: 60 * 60_000,
 
   // The state machine. One command looks at and answers with so much at most.
   commandScanKeyCountMax: 100_000,
@@ -91,6 +107,8 @@ export const limits = {
   httpIdleTimeoutMs: 70_000,
   httpConnectionsCheckingIntervalMs: 1_000,
   httpConnectionCountMax: 10_000,
+  plainRequestSizeBytesMax: 64 * kib,
+  httpTurnSizeBytesMax: 1 * mib,
   httpResponseBufferSizeBytesMax: 16 * mib,
   httpBufferSizeBytesTotalMax: 512 * mib,
   httpLingerSizeBytesMax: 16 * mib,

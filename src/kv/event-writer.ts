@@ -3,6 +3,9 @@
  * key count and state hash in step. `begin` … `finish` brackets a command; the revision is taken
  * only when something changed. Also reads the latest row, since every change starts from it.
  *
+ * Between the two the meta stays as it was. The rows belong to the revision after the newest, which
+ * nobody can read yet, so a command may take many steps and readers in between see nothing of it.
+ *
  * A tombstone at or below compactedRevision counts as absent: scrubbing removes it at a different
  * moment on every replica, and nothing may depend on that moment.
  */
@@ -38,6 +41,11 @@ export class EventWriter {
   readonly #meta: StateMeta;
   /** Of the command being executed: the next event's position in its revision. */
   #sub = 0;
+  /** What `finish` adds to the meta. The hashes are sums modulo 2^32. */
+  #keyCountChange = 0;
+  #historySizeBytes = 0;
+  #hashLow = 0;
+  #hashHigh = 0;
 
   constructor(rows: RowStore, meta: StateMeta) {
     this.#rows = rows;
@@ -46,12 +54,27 @@ export class EventWriter {
 
   begin(): void {
     this.#sub = 0;
+    this.#keyCountChange = 0;
+    this.#historySizeBytes = 0;
+    this.#hashLow = 0;
+    this.#hashHigh = 0;
   }
 
-  /** Takes the revision if there were changes. */
+  /** Takes the revision if there were changes, and with it makes them readable. */
   finish(): void {
-    if (this.#sub > 0) this.#meta.revision++;
-    this.#sub = 0;
+    if (this.#sub === 0) return;
+    const meta = this.#meta;
+    meta.revision++;
+    meta.keyCount += this.#keyCountChange;
+    meta.historySizeBytes += this.#historySizeBytes;
+    meta.hashLow = (meta.hashLow + this.#hashLow) >>> 0;
+    meta.hashHigh = (meta.hashHigh + this.#hashHigh) >>> 0;
+    this.begin();
+  }
+
+  /** Keys that exist as the command has left them so far. */
+  keyCount(): number {
+    return this.#meta.keyCount + this.#keyCountChange;
   }
 
   changeCount(): number {
@@ -82,7 +105,7 @@ export class EventWriter {
     const version = isNew ? 1 : latest.version + 1;
     const {leaseId, value} = record;
     const hash = hashRow(key, {createRevision, modRevision: revision, version, leaseId, value});
-    if (isNew) this.#meta.keyCount++;
+    if (isNew) this.#keyCountChange++;
     this.#write(key, latest, {
       isTombstone: false,
       createRevision,
@@ -98,8 +121,8 @@ export class EventWriter {
   /** Only for a key that exists. */
   delete(key: Uint8Array, latest: RecordRow): void {
     assert(!latest.isTombstone, 'a deleted key is not deleted again');
-    assert(this.#meta.keyCount > 0, 'a key that exists is counted');
-    this.#meta.keyCount--;
+    assert(this.keyCount() > 0, 'a key that exists is counted');
+    this.#keyCountChange--;
     this.#write(key, latest, {
       isTombstone: true,
       createRevision: 0,
@@ -119,8 +142,7 @@ export class EventWriter {
       'isTombstone' | 'createRevision' | 'version' | 'leaseId' | 'hashLow' | 'hashHigh' | 'value'
     >,
   ): void {
-    const meta = this.#meta;
-    const modRevision = meta.revision + 1;
+    const modRevision = this.#meta.revision + 1;
     const sub = this.#sub++;
     assert(latest === null || latest.modRevision <= modRevision, 'revisions grow along a key');
     const links = latest === null ? firstLinks : this.#linksAfter(latest);
@@ -141,12 +163,12 @@ export class EventWriter {
       value: event.value,
     };
     const historyBytes = encodeEventRowView(key, row);
-    meta.historySizeBytes += historyBytes.length + historyKeySizeBytes;
+    this.#historySizeBytes += historyBytes.length + historyKeySizeBytes;
     this.#rows.put(historyKeyView(modRevision, sub), historyBytes);
     this.#rows.put(latestKeyView(key), encodeRecordRowView(row));
     // Absent rows and tombstones hash to zero.
-    meta.hashLow = (meta.hashLow - (latest?.hashLow ?? 0) + row.hashLow) >>> 0;
-    meta.hashHigh = (meta.hashHigh - (latest?.hashHigh ?? 0) + row.hashHigh) >>> 0;
+    this.#hashLow = (this.#hashLow - (latest?.hashLow ?? 0) + row.hashLow) >>> 0;
+    this.#hashHigh = (this.#hashHigh - (latest?.hashHigh ?? 0) + row.hashHigh) >>> 0;
   }
 
   /**
@@ -157,17 +179,20 @@ export class EventWriter {
   #linksAfter(latest: RecordRow): Links {
     const {jump, secondJump} = latest;
     const depth = (latest.depth + 1) >>> 0;
-    const parent = {revision: latest.modRevision, sub: latest.sub, depth: latest.depth};
     const isMerge =
       secondJump.revision !== 0 &&
       (latest.depth - jump.depth) >>> 0 === (jump.depth - secondJump.depth) >>> 0;
-    const links = {depth, previousRevision: parent.revision, previousSub: parent.sub};
-    if (!isMerge) return {...links, jump: parent, secondJump: jump};
+    const previousRevision = latest.modRevision;
+    const previousSub = latest.sub;
+    if (!isMerge) {
+      const parent = {revision: previousRevision, sub: previousSub, depth: latest.depth};
+      return {depth, previousRevision, previousSub, jump: parent, secondJump: jump};
+    }
     if (secondJump.revision <= this.#meta.compactedRevision || secondJump.depth === 0) {
-      return {...links, jump: secondJump, secondJump: noAnchor};
+      return {depth, previousRevision, previousSub, jump: secondJump, secondJump: noAnchor};
     }
     const bytes = this.#rows.get(historyKeyView(secondJump.revision, secondJump.sub));
     const event = decodeEventRow(must(bytes, `event ${secondJump.revision} is not compacted`));
-    return {...links, jump: secondJump, secondJump: event.jump};
+    return {depth, previousRevision, previousSub, jump: secondJump, secondJump: event.jump};
   }
 }

@@ -21,7 +21,7 @@ export interface EventLinks {
 
 /** `links`: of the key's newest event, which is newer than `revision`. */
 export function recordAt(
-  rows: RowReader,
+  rows: Pick<RowReader, 'get'>,
   key: Uint8Array,
   links: EventLinks,
   at: {
@@ -56,7 +56,7 @@ export function recordAt(
   }
 }
 
-function event(rows: RowReader, revision: number, sub: number): EventLinks {
+function event(rows: Pick<RowReader, 'get'>, revision: number, sub: number): EventLinks {
   const bytes = rows.get(historyKeyView(revision, sub));
   return decodeEventRow(must(bytes, `event ${revision} is missing`));
 }

@@ -15,11 +15,17 @@ import type {RangeSlice, RangeSliceRequest} from './state-reader.ts';
 import {latestBound} from './tables.ts';
 
 const scanRowCountMax = 256;
+/** A row's value is read and checked as a whole: each so many bytes count as another row. */
+const sizeBytesPerRow = 8 * 1024;
 
 /** What one scan found for a key: its record, or where to search for it, or that it is absent. */
-type Found =
-  | {readonly key: Uint8Array; readonly record: KeyRecord; readonly links: null}
-  | {readonly key: Uint8Array; readonly record: null; readonly links: EventLinks | null};
+interface Found {
+  readonly key: Uint8Array;
+  readonly record: KeyRecord | null;
+  readonly links: EventLinks | null;
+  /** What it counts for in rowCountMax. */
+  readonly rowCount: number;
+}
 
 interface Tally {
   readonly records: KeyRecord[];
@@ -67,7 +73,7 @@ function scanSome(
   request: RangeSliceRequest,
   tally: Tally,
 ): readonly Found[] {
-  const rowCountMax = Math.min(scanRowCountMax, request.rowCountMax - tally.rowCount);
+  let rowCountLeft = Math.min(scanRowCountMax, request.rowCountMax - tally.rowCount);
   let liveCountLeft = request.countMax - tally.count;
   let sizeBytesLeft = request.sizeBytesMax - tally.sizeBytes;
   const {isReverse, keysOnly, countOnly} = request;
@@ -76,17 +82,19 @@ function scanSome(
   rows.scan(rowRange, (rowKeyView, valueView) => {
     const row = decodeRecordRow(valueView);
     const key = new Uint8Array(rowKeyView.subarray(1));
+    const rowCount = 1 + Math.floor(valueView.length / sizeBytesPerRow);
+    rowCountLeft -= rowCount;
     if (row.modRevision > request.revision) {
-      found.push({key, record: null, links: row});
+      found.push({key, record: null, links: row, rowCount});
     } else if (row.isTombstone) {
-      found.push({key, record: null, links: null});
+      found.push({key, record: null, links: null, rowCount});
     } else {
       const record = toKeyRecord(key, row, {keysOnly: keysOnly || countOnly});
-      found.push({key, record, links: null});
+      found.push({key, record, links: null, rowCount});
       liveCountLeft--;
       sizeBytesLeft -= recordSizeBytes(record);
     }
-    return found.length < rowCountMax && liveCountLeft > 0 && sizeBytesLeft > 0;
+    return rowCountLeft > 0 && liveCountLeft > 0 && sizeBytesLeft > 0;
   });
   return found;
 }
@@ -98,12 +106,18 @@ function addFound(
   tally: Tally,
   item: Found,
 ): void {
-  tally.rowCount++;
+  tally.rowCount += item.rowCount;
   let record = item.record;
   if (record === null && item.links !== null) {
     const keysOnly = request.keysOnly || request.countOnly;
     const at = {revision: request.revision, compactedRevision, keysOnly};
-    record = recordAt(rows, item.key, item.links, at);
+    const counted = {
+      get: (rowKey: Uint8Array): Uint8Array | undefined => {
+        tally.rowCount++;
+        return rows.get(rowKey);
+      },
+    };
+    record = recordAt(counted, item.key, item.links, at);
   }
   if (record === null) return;
   tally.count++;

@@ -28,4 +28,11 @@ export interface RowStore extends RowReader {
   put(rowKey: Uint8Array, value: Uint8Array): void;
   /** Deleting an absent row is allowed. */
   delete(rowKey: Uint8Array): void;
+  /**
+   * Whether a scan in this table would be short. False: the order of many new rows has to be found
+   * first; `prepareScans` does that piece by piece, a scan would do it at one stretch.
+   */
+  isReadyToScan(table: number): boolean;
+  /** One short piece of work for tables that were not ready; nothing when there are none. */
+  prepareScans(): void;
 }

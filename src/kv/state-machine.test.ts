@@ -285,6 +285,8 @@ test('a read of an old revision takes a logarithmic number of rows', () => {
     ...counting,
     put: () => undefined,
     delete: () => undefined,
+    isReadyToScan: () => true,
+    prepareScans: () => undefined,
   });
   let worst = 0;
   for (let revision = 2; revision <= updateCount; revision += 13) {

@@ -3,11 +3,11 @@
  * the same results and the same state hash on every replica. Pure and synchronous; its only time
  * is the entries' proposedAtMs. This class composes; the parts are in the files around it.
  */
-import {AssertionError, assert} from '../base/assert.ts';
+import {AssertionError, assert, must} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
-import type {Command, CommandBody, CompactCommand} from './command.ts';
+import type {Command, CompactCommand} from './command.ts';
 import {EventWriter} from './event-writer.ts';
 import {recordAt} from './history.ts';
 import {IdempotencyTable} from './idempotency-table.ts';
@@ -19,7 +19,8 @@ import {Scrubber} from './scrubber.ts';
 import {formatStateHash, hashRow} from './state-hash.ts';
 import {StateMeta} from './state-meta.ts';
 import type {RangeSlice, RangeSliceRequest, StateReader} from './state-reader.ts';
-import {latestBound, latestKeyView} from './tables.ts';
+import type {Steps} from './steps.ts';
+import {latestBound, latestKeyView, tables} from './tables.ts';
 import {TimeIndex} from './time-index.ts';
 import {TransactionExecutor} from './transaction.ts';
 
@@ -31,6 +32,12 @@ interface AppliedEntry {
   readonly data: Uint8Array;
 }
 
+/** Between two steps of a command. */
+interface Suspended {
+  readonly steps: Steps<CommandResult>;
+  readonly proposedAtMs: number;
+}
+
 export class KvStateMachine implements StateReader {
   readonly #rows: RowStore;
   readonly #meta = new StateMeta();
@@ -39,8 +46,12 @@ export class KvStateMachine implements StateReader {
   readonly #idempotency: IdempotencyTable;
   readonly #timeIndex: TimeIndex;
   readonly #scrubber: Scrubber;
-  /** Of the newest entry applied since the last (re)load. */
+  /** Of the newest entry begun since the last (re)load. */
   #appliedIndex = 0;
+  /** The revision before the command that has begun, or will begin next. */
+  #revisionBefore = 0;
+  /** The command that has begun and not ended. */
+  #suspended: Suspended | null = null;
 
   constructor(rows: RowStore) {
     this.#rows = rows;
@@ -54,26 +65,66 @@ export class KvStateMachine implements StateReader {
   }
 
   /**
-   * Executes the command of one entry. Deterministic. Throws only AssertionError: an entry that
-   * cannot be decoded passed a door's checks and raft's checksum, so the program is wrong.
+   * Executes the command of one entry at one stretch. Deterministic. Throws only AssertionError: an
+   * entry that cannot be decoded passed a door's checks and raft's checksum, so the program is
+   * wrong.
    */
   apply(entry: AppliedEntry): CommandResult {
-    if (entry.index <= this.#appliedIndex) {
+    let result = this.begin(entry);
+    while (result === null) result = this.resume();
+    return result;
+  }
+
+  /**
+   * Executes the first step of the entry's command. Null: there are more, call `resume` until it
+   * returns the result; nothing else may be begun, saved or scrubbed meanwhile. Reads may go on:
+   * until the last step they see the state before the command. How the steps fall in time has no
+   * influence on rows or results.
+   */
+  begin(entry: AppliedEntry): CommandResult | null {
+    if (this.#suspended !== null || entry.index <= this.#appliedIndex) {
       assert(false, `entry ${entry.index} after ${this.#appliedIndex}`);
     }
+    const {data, proposedAtMs} = entry;
     this.#appliedIndex = entry.index;
-    this.#idempotency.dropExpired(entry.proposedAtMs);
-    const revisionBefore = this.#meta.revision;
-    const result = this.#execute(entry);
-    const {revision} = this.#meta;
-    assert(revision - revisionBefore <= 1, 'a command takes at most one revision');
-    assert(result.type === 'refused' || result.revision <= revision, 'an answer of the past');
-    if (revision !== revisionBefore) this.#timeIndex.maybeSample(entry.proposedAtMs);
-    return result;
+    this.#idempotency.dropExpired(proposedAtMs);
+    let command: Command;
+    try {
+      const plainPut = decodePlainPut(data);
+      if (plainPut !== null) {
+        return this.#applied(this.#transactions.put(plainPut.key, plainPut.value), proposedAtMs);
+      }
+      command = decodeCommand(data);
+    } catch (error) {
+      if (!(error instanceof MalformedBytesError)) throw error;
+      throw new AssertionError(`entry ${entry.index} holds no command: ${error.message}`);
+    }
+    this.#suspended = {steps: this.#execute(command, proposedAtMs), proposedAtMs};
+    return this.resume();
+  }
+
+  /** The next step of the command that has begun; null: there are more. */
+  resume(): CommandResult | null {
+    const {steps, proposedAtMs} = must(this.#suspended, 'no command has begun');
+    const step = steps.next();
+    if (step.done !== true) return null;
+    this.#suspended = null;
+    return this.#applied(step.value, proposedAtMs);
+  }
+
+  /** In the middle of a command: some of its rows are written, and must not become durable. */
+  isSuspended(): boolean {
+    return this.#suspended !== null;
+  }
+
+  /** One short piece of work for scans that could not begin; nothing when there are none. */
+  prepareScans(): void {
+    this.#rows.prepareScans();
   }
 
   /** Writes the meta row. Right before the rows are frozen for a checkpoint. */
   saveMeta(): void {
+    assert(this.#suspended === null, 'a checkpoint in the middle of a command');
     this.#meta.save(this.#rows);
   }
 
@@ -82,6 +133,10 @@ export class KvStateMachine implements StateReader {
     this.#meta.load(this.#rows);
     this.#idempotency.reload();
     this.#appliedIndex = 0;
+    this.#revisionBefore = this.#meta.revision;
+    // Rows that a suspended command has written are gone with all others.
+    this.#suspended = null;
+    this.#events.begin();
   }
 
   /** 16 hexadecimal digits, equal for equal logical state. */
@@ -92,10 +147,13 @@ export class KvStateMachine implements StateReader {
 
   /**
    * Removes rows made obsolete by compaction, looking at no more than `rowCountMax`; true when
-   * more remain. Any time between two applies.
+   * more remain. Any time between two commands.
    */
   scrub(rowCountMax: number): boolean {
-    return this.#scrubber.scrub(rowCountMax);
+    assert(this.#suspended === null, 'scrubbing in the middle of a command');
+    if (this.#rows.isReadyToScan(tables.history)) return this.#scrubber.scrub(rowCountMax);
+    this.#rows.prepareScans();
+    return true;
   }
 
   /** The revision that the leader should compact to, or 0. */
@@ -107,8 +165,9 @@ export class KvStateMachine implements StateReader {
     return this.#timeIndex.compactionTarget(retention);
   }
 
-  /** The state hash by a scan of all rows, in one go: for tests and verification. */
+  /** The state hash by a scan of all rows, in one go, between two commands: for tests. */
   recomputeStateHash(): string {
+    assert(this.#suspended === null, 'the rows in the middle of a command are no state');
     let low = 0;
     let high = 0;
     let keyCount = 0;
@@ -157,6 +216,9 @@ export class KvStateMachine implements StateReader {
     if (request.countOnly && isWhole && revision === this.#meta.revision) {
       return {records: [], count: this.#meta.keyCount, rest: null};
     }
+    if (!this.#rows.isReadyToScan(tables.latest)) {
+      return {records: [], count: 0, rest: request.range};
+    }
     return readRangeSlice(this.#rows, this.#meta.compactedRevision, {...request, revision});
   }
 
@@ -174,27 +236,28 @@ export class KvStateMachine implements StateReader {
     return revision;
   }
 
-  #execute(entry: AppliedEntry): CommandResult {
-    let command: Command;
-    try {
-      const plainPut = decodePlainPut(entry.data);
-      if (plainPut !== null) return this.#transactions.put(plainPut.key, plainPut.value);
-      command = decodeCommand(entry.data);
-    } catch (error) {
-      if (!(error instanceof MalformedBytesError)) throw error;
-      throw new AssertionError(`entry ${entry.index} holds no command: ${error.message}`);
+  /** The last step of every command, after which it can be read. */
+  #applied(result: CommandResult, proposedAtMs: number): CommandResult {
+    const {revision} = this.#meta;
+    assert(result.type === 'refused' || result.revision <= revision, 'an answer of the past');
+    if (revision !== this.#revisionBefore) {
+      assert(revision === this.#revisionBefore + 1, 'a command takes at most one revision');
+      this.#revisionBefore = revision;
+      this.#timeIndex.maybeSample(proposedAtMs);
     }
-    const {idempotency, body} = command;
-    if (idempotency === null) return this.#executeBody(body);
-    const kept = this.#idempotency.answerFor(command, idempotency);
-    if (kept !== null) return kept;
-    const result = this.#executeBody(body);
-    this.#idempotency.keep(idempotency, result, entry.proposedAtMs);
     return result;
   }
 
-  #executeBody(body: CommandBody): CommandResult {
-    return body.type === 'compact' ? this.#compact(body) : this.#transactions.execute(body);
+  *#execute(command: Command, proposedAtMs: number): Steps<CommandResult> {
+    const {idempotency, body} = command;
+    if (idempotency !== null) {
+      const kept = this.#idempotency.answerFor(command, idempotency);
+      if (kept !== null) return kept;
+    }
+    const result =
+      body.type === 'compact' ? this.#compact(body) : yield* this.#transactions.execute(body);
+    if (idempotency !== null) this.#idempotency.keep(idempotency, result, proposedAtMs);
+    return result;
   }
 
   #compact(command: CompactCommand): CommandResult {

@@ -16,7 +16,10 @@ export interface RangeSliceRequest {
   readonly countMax: number;
   /** Bytes of keys and values after which the slice ends; it holds at least one record. */
   readonly sizeBytesMax: number;
-  /** Rows looked at (also deleted or newer ones) after which the slice ends. */
+  /**
+   * Rows looked at (also deleted or newer ones, and those of the history) after which the slice
+   * ends. Every 8 KiB of a row's value count as another row.
+   */
   readonly rowCountMax: number;
 }
 
@@ -26,7 +29,7 @@ export interface RangeSlice {
   readonly count: number;
   /**
    * The range that has not been looked at yet, null when everything has been. It may turn out to
-   * hold no key.
+   * hold no key, and it may be all of it: the rows are not in order yet, ask again in another turn.
    */
   readonly rest: KeyRange | null;
 }

@@ -4,6 +4,8 @@
  * checked on that path. Last it runs, and cannot fail any more: a refusal changes nothing, without
  * undoing anything. Validation guarantees that no key is written twice, so the state before the
  * transaction is enough to check a write.
+ *
+ * Whatever walks over a range works in steps (kv/steps.ts); the rest of a command is one step.
  */
 import {assert, must, unreachable} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
@@ -19,13 +21,15 @@ import type {
   Transaction,
 } from './command.ts';
 import type {EventWriter} from './event-writer.ts';
-import {readRangeSlice} from './range-reader.ts';
+import {countKeys, forEachRecord} from './range-steps.ts';
+import type {RangeWalk} from './range-steps.ts';
 import type {RecordRow} from './record-row.ts';
 import {toKeyRecord} from './record-row.ts';
 import type {CommandResult, KeyRecord, OperationResult} from './result.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
-import type {RangeSliceRequest} from './state-reader.ts';
+import type {Steps} from './steps.ts';
+import {stepChangeCountMax, stepSizeBytesMax} from './steps.ts';
 import {isSingleOperation, validateTransaction} from './transaction-validation.ts';
 
 /** The side that was taken, with the same for the nested transactions among its operations. */
@@ -33,9 +37,6 @@ interface Path {
   readonly succeeded: boolean;
   readonly steps: readonly (Operation | Path)[];
 }
-
-const sliceRowCountMax = 100_000;
-const withoutValues = {isReverse: false, keysOnly: true, countOnly: false};
 
 export class TransactionExecutor {
   readonly #rows: RowStore;
@@ -55,12 +56,12 @@ export class TransactionExecutor {
     this.#events = parts.events;
   }
 
-  execute(transaction: Transaction): CommandResult {
+  *execute(transaction: Transaction): Steps<CommandResult> {
     this.#scanKeyCountLeft = limits.commandScanKeyCountMax;
     this.#resultSizeBytesLeft = limits.resultSizeBytesMax;
     let path: Path;
     try {
-      path = this.#preparedPath(transaction);
+      path = yield* this.#preparedPath(transaction);
     } catch (error) {
       if (!(error instanceof RosettaError)) throw error;
       assert(this.#events.changeCount() === 0, 'a refused transaction changed nothing');
@@ -68,7 +69,7 @@ export class TransactionExecutor {
       return {type: 'refused', revision: this.#meta.revision, code, detail: message};
     }
     this.#events.begin();
-    const results = this.#runSteps(path);
+    const results = yield* this.#runPath(path);
     this.#events.finish();
     const {revision} = this.#meta;
     return {type: 'transaction', revision, succeeded: path.succeeded, results};
@@ -88,37 +89,44 @@ export class TransactionExecutor {
     };
   }
 
-  #preparedPath(transaction: Transaction): Path {
+  *#preparedPath(transaction: Transaction): Steps<Path> {
     if (isSingleOperation(transaction)) {
       const path = {succeeded: true, steps: transaction.success};
-      this.#checkSteps(path, new Map());
+      yield* this.#checkPath(path, new Map());
       return path;
     }
     const invalid = validateTransaction(transaction);
     if (invalid !== null) throw invalid;
-    const path = this.#choosePath(transaction);
+    const path = yield* this.#choosePath(transaction);
     const putSizes = new Map<string, number>();
     collectPutSizes(path, putSizes);
-    this.#checkSteps(path, putSizes);
+    yield* this.#checkPath(path, putSizes);
     return path;
   }
 
-  #choosePath(transaction: Transaction): Path {
-    const succeeded = transaction.compare.every(compare => this.#compareHolds(compare));
-    const operations = succeeded ? transaction.success : transaction.failure;
-    const steps = operations.map(operation =>
-      operation.type === 'transaction' ? this.#choosePath(operation) : operation,
-    );
+  *#choosePath(transaction: Transaction): Steps<Path> {
+    let succeeded = true;
+    for (const compare of transaction.compare) {
+      const {keys} = compare;
+      succeeded =
+        'range' in keys
+          ? yield* this.#rangeHolds(keys.range, compare)
+          : compareHolds(compare, this.#live(keys.key));
+      if (!succeeded) break;
+    }
+    const steps: (Operation | Path)[] = [];
+    for (const operation of succeeded ? transaction.success : transaction.failure) {
+      const isNested = operation.type === 'transaction';
+      steps.push(isNested ? yield* this.#choosePath(operation) : operation);
+    }
     return {succeeded, steps};
   }
 
-  #compareHolds(compare: Compare): boolean {
-    const {keys} = compare;
-    if (!('range' in keys)) return compareHolds(compare, this.#live(keys.key));
+  *#rangeHolds(range: KeyRange, compare: Compare): Steps<boolean> {
     let keyCount = 0;
     let holds = true;
     const keysOnly = compare.target.type !== 'value';
-    this.#forEachRecord(keys.range, {...withoutValues, keysOnly}, record => {
+    yield* this.#forEachRecord({range, isReverse: false, keysOnly}, record => {
       keyCount++;
       this.#spendScan(1);
       holds = compareHolds(compare, record);
@@ -127,14 +135,19 @@ export class TransactionExecutor {
     return keyCount === 0 ? compareHolds(compare, null) : holds;
   }
 
-  #checkSteps(path: Path, putSizes: ReadonlyMap<string, number>): void {
+  *#checkPath(path: Path, putSizes: ReadonlyMap<string, number>): Steps<void> {
     for (const step of path.steps) {
-      if ('steps' in step) this.#checkSteps(step, putSizes);
+      if ('steps' in step) yield* this.#checkPath(step, putSizes);
+      else if (step.type === 'range') yield* this.#checkRange(step);
+      else if (step.type === 'delete-range') yield* this.#checkDeleteRange(step);
       else this.#check(step, putSizes);
     }
   }
 
-  #check(operation: Operation, putSizes: ReadonlyMap<string, number>): void {
+  #check(
+    operation: Exclude<Operation, RangeOperation | DeleteRangeOperation>,
+    putSizes: ReadonlyMap<string, number>,
+  ): void {
     switch (operation.type) {
       case 'put':
         this.#checkPut(operation);
@@ -144,18 +157,10 @@ export class TransactionExecutor {
         this.#spendResult(Math.max(size, putSizes.get(keyText(operation.key)) ?? 0));
         break;
       }
-      case 'range':
-        if (operation.countOnly && !isWholeSpace(operation.range)) {
-          this.#spendScan(this.#countKeys(operation.range, this.#scanKeyCountLeft + 1));
-        }
-        break;
       case 'delete':
         if (operation.wantsPrevious) {
           this.#spendResult(this.#live(operation.key)?.value.length ?? 0);
         }
-        break;
-      case 'delete-range':
-        this.#checkDeleteRange(operation);
         break;
       case 'transaction':
         assert(false, 'the path holds no unresolved transaction');
@@ -180,28 +185,43 @@ export class TransactionExecutor {
     if (put.wantsPrevious) this.#spendResult(live?.value.length ?? 0);
   }
 
-  #checkDeleteRange(operation: DeleteRangeOperation): void {
+  *#checkRange(operation: RangeOperation): Steps<void> {
+    if (!operation.countOnly || isWholeSpace(operation.range)) return;
+    this.#spendScan(yield* this.#countKeys(operation.range, this.#scanKeyCountLeft + 1));
+  }
+
+  *#checkDeleteRange(operation: DeleteRangeOperation): Steps<void> {
+    const {range} = operation;
     const max = limits.deleteRangeKeyCountMax;
-    if (isWholeSpace(operation.range) && this.#meta.keyCount > max) throw tooManyKeys(max);
-    const count = this.#countKeys(operation.range, max + 1);
+    if (isWholeSpace(range) && this.#events.keyCount() > max) throw tooManyKeys(max);
+    const count = yield* this.#countKeys(range, max + 1);
     if (count > max) throw tooManyKeys(max);
     this.#spendScan(count);
     if (!operation.wantsPrevious) return;
-    this.#forEachRecord(operation.range, {...withoutValues, keysOnly: false}, record => {
+    yield* this.#forEachRecord({range, isReverse: false, keysOnly: false}, record => {
       this.#spendResult(record.key.length + record.value.length);
       return true;
     });
   }
 
-  #runSteps(path: Path): readonly OperationResult[] {
-    return path.steps.map(step =>
-      'steps' in step
-        ? {type: 'transaction', succeeded: step.succeeded, results: this.#runSteps(step)}
-        : this.#run(step),
-    );
+  *#runPath(path: Path): Steps<readonly OperationResult[]> {
+    const results: OperationResult[] = [];
+    for (const step of path.steps) {
+      if ('steps' in step) {
+        const {succeeded} = step;
+        results.push({type: 'transaction', succeeded, results: yield* this.#runPath(step)});
+      } else if (step.type === 'range') {
+        results.push(yield* this.#runRange(step));
+      } else if (step.type === 'delete-range') {
+        results.push(yield* this.#runDeleteRange(step));
+      } else {
+        results.push(this.#run(step));
+      }
+    }
+    return results;
   }
 
-  #run(operation: Operation): OperationResult {
+  #run(operation: Exclude<Operation, RangeOperation | DeleteRangeOperation>): OperationResult {
     switch (operation.type) {
       case 'put':
         return this.#runPut(operation);
@@ -210,17 +230,10 @@ export class TransactionExecutor {
         const record = live && toKeyRecord(operation.key, live, {keysOnly: false});
         return {type: 'get', record};
       }
-      case 'range':
-        return this.#runRange(operation);
-      case 'delete':
-        return this.#runDelete([operation.key], operation);
-      case 'delete-range': {
-        const keys: Uint8Array[] = [];
-        this.#forEachRecord(operation.range, withoutValues, record => {
-          keys.push(record.key);
-          return true;
-        });
-        return this.#runDelete(keys, operation);
+      case 'delete': {
+        const previous: KeyRecord[] = [];
+        const isGone = this.#delete(operation.key, operation, previous) !== null;
+        return {type: 'delete', deletedCount: isGone ? 1 : 0, previous};
       }
       case 'transaction':
         assert(false, 'the path holds no unresolved transaction');
@@ -244,29 +257,49 @@ export class TransactionExecutor {
     return {type: 'put', version, previous};
   }
 
-  #runDelete(
-    keys: readonly Uint8Array[],
+  /** Bytes of the value that was there; null: there was none. */
+  #delete(
+    key: Uint8Array,
     options: {readonly wantsPrevious: boolean},
-  ): OperationResult {
+    previous: KeyRecord[],
+  ): number | null {
+    const live = this.#live(key);
+    if (live === null) return null;
+    if (options.wantsPrevious) previous.push(toKeyRecord(key, live, {keysOnly: false}));
+    const sizeBytes = live.value.length;
+    this.#events.delete(key, live);
+    return sizeBytes;
+  }
+
+  *#runDeleteRange(operation: DeleteRangeOperation): Steps<OperationResult> {
+    const keys: Uint8Array[] = [];
+    const walk = {range: operation.range, isReverse: false, keysOnly: true};
+    yield* this.#forEachRecord(walk, record => {
+      keys.push(record.key);
+      return true;
+    });
     const previous: KeyRecord[] = [];
-    let deletedCount = 0;
+    let changeCount = 0;
+    let sizeBytes = 0;
     for (const key of keys) {
-      const live = this.#live(key);
-      if (live === null) continue;
-      if (options.wantsPrevious) previous.push(toKeyRecord(key, live, {keysOnly: false}));
-      this.#events.delete(key, live);
-      deletedCount++;
+      if (changeCount >= stepChangeCountMax || sizeBytes >= stepSizeBytesMax) {
+        changeCount = 0;
+        sizeBytes = 0;
+        yield;
+      }
+      changeCount++;
+      sizeBytes += must(this.#delete(key, operation, previous), 'found: the key exists');
     }
-    return {type: 'delete', deletedCount, previous};
+    return {type: 'delete', deletedCount: keys.length, previous};
   }
 
   /** Ends early, with hasMore, where the budget of the command does. */
-  #runRange(operation: RangeOperation): OperationResult {
+  *#runRange(operation: RangeOperation): Steps<OperationResult> {
     const {range, isReverse, keysOnly, countOnly} = operation;
     if (countOnly) {
       const count = isWholeSpace(range)
-        ? this.#meta.keyCount
-        : this.#countKeys(range, Number.MAX_SAFE_INTEGER);
+        ? this.#events.keyCount()
+        : yield* this.#countKeys(range, Number.MAX_SAFE_INTEGER);
       return {type: 'range', records: [], count, hasMore: false};
     }
     const limitMax = limits.rangeLimitMax;
@@ -274,7 +307,7 @@ export class TransactionExecutor {
     const countMax = Math.min(limit, this.#scanKeyCountLeft);
     const records: KeyRecord[] = [];
     let hasMore = false;
-    this.#forEachRecord(range, {isReverse, keysOnly, countOnly: false}, record => {
+    yield* this.#forEachRecord({range, isReverse, keysOnly}, record => {
       const size = record.key.length + record.value.length;
       if (records.length >= countMax || size > this.#resultSizeBytesLeft) {
         hasMore = true;
@@ -294,35 +327,12 @@ export class TransactionExecutor {
     return latest === null || latest.isTombstone ? null : latest;
   }
 
-  /** Stops at `countMax`. */
-  #countKeys(range: KeyRange, countMax: number): number {
-    let count = 0;
-    let rest: KeyRange | null = range;
-    while (rest !== null && count < countMax) {
-      const request = {...withoutValues, countOnly: true, countMax: countMax - count};
-      const slice = readRangeSlice(this.#rows, this.#meta.compactedRevision, {
-        ...sliceOf(rest),
-        ...request,
-      });
-      count += slice.count;
-      rest = slice.rest;
-    }
-    return count;
+  #countKeys(range: KeyRange, countMax: number): Steps<number> {
+    return countKeys(this.#rows, this.#meta.compactedRevision, range, countMax);
   }
 
-  /** The records of the state as the transaction has left it so far, until `visit` says false. */
-  #forEachRecord(
-    range: KeyRange,
-    options: Pick<RangeSliceRequest, 'isReverse' | 'keysOnly' | 'countOnly'>,
-    visit: (record: KeyRecord) => boolean,
-  ): void {
-    let rest: KeyRange | null = range;
-    while (rest !== null) {
-      const request = {...sliceOf(rest), ...options, countMax: 256};
-      const slice = readRangeSlice(this.#rows, this.#meta.compactedRevision, request);
-      for (const record of slice.records) if (!visit(record)) return;
-      rest = slice.rest;
-    }
+  #forEachRecord(walk: RangeWalk, visit: (record: KeyRecord) => boolean): Steps<void> {
+    return forEachRecord(this.#rows, this.#meta.compactedRevision, walk, visit);
   }
 
   #spendScan(keyCount: number): void {
@@ -336,17 +346,6 @@ export class TransactionExecutor {
     const max = limits.resultSizeBytesMax;
     throw new RosettaError('TOO_MANY_KEYS', `The answer would have more than ${max} bytes.`);
   }
-}
-
-function sliceOf(
-  range: KeyRange,
-): Pick<RangeSliceRequest, 'range' | 'revision' | 'sizeBytesMax' | 'rowCountMax'> {
-  return {
-    range,
-    revision: Number.MAX_SAFE_INTEGER,
-    sizeBytesMax: limits.rangeSizeBytesMax,
-    rowCountMax: sliceRowCountMax,
-  };
 }
 
 function collectPutSizes(path: Path, sizes: Map<string, number>): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {encode, put, transaction} from '../../test/contract/commands.ts';
+import {deleteRange, encode, put, range, transaction} from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {membershipOf} from '../../test/node/driven-raft.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
@@ -30,19 +30,21 @@ function makeApplier(clock: Clock = new LifeClock(new VirtualTime())): {
   readonly applier: Applier;
   readonly applied: [number, string | null][];
   readonly room: {isFree: boolean};
+  readonly machine: KvStateMachine;
 } {
+  const machine = new KvStateMachine(new FakeRows());
   const applied: [number, string | null][] = [];
   const room = {isFree: true};
   const applier = new Applier(
     {
-      machine: new KvStateMachine(new FakeRows()),
+      machine,
       clock,
       hasRoom: () => room.isFree,
       onApplied: (one, result) => applied.push([one.index, result?.type ?? null]),
     },
     {index: noIndex, term: noTerm, membership: emptyMembership},
   );
-  return {applier, applied, room};
+  return {applier, applied, room, machine};
 }
 
 test('entries are applied in order, and only commands have a result', () => {
@@ -106,6 +108,73 @@ test('a snapshot replaces what waits, and the log goes on behind it', () => {
   applier.enqueue([entry(11)]);
   applier.run();
   assert.deepEqual(applied, [[11, 'transaction']]);
+});
+
+const keyCount = 4_000;
+
+/** Commands 1 to 40 write as many keys, and command 41 deletes them. */
+function longCommands(): Entry[] {
+  const commandOf = (i: number): Uint8Array => {
+    if (i === 40) return encode(transaction({success: [deleteRange(range('', null))]}));
+    const success = Array.from({length: keyCount / 40}, (_, j) => put(`key ${i} ${j}`, ''));
+    return encode(transaction({success}));
+  };
+  return Array.from({length: 41}, (_, i) => {
+    const fields = {term: term(1), index: logIndex(i + 1), type: 'command'} as const;
+    return makeEntry({...fields, proposedAtMs: 1, data: commandOf(i)});
+  });
+}
+
+test('a long command takes several slices, counts after the last, and needs no room on its way', () => {
+  const {applier, applied, room, machine} = makeApplier();
+  applier.enqueue(longCommands());
+  applier.enqueue([entry(42)]);
+  while (!machine.isSuspended()) assert.equal(applier.run(), true);
+  room.isFree = false;
+  let runCount = 0;
+  const calls: string[] = [];
+  applier.betweenCommands(() => calls.push('replaced'));
+  applier.betweenCommands(() => calls.push(`after ${applier.applied.index}`));
+  while (machine.isSuspended()) {
+    assert.equal(applier.applied.index, 40);
+    assert.equal(applier.appliedCount, 40);
+    assert.equal(applier.hasWork, true);
+    assert.deepEqual(calls, []);
+    assert.equal(machine.keyCount(), keyCount);
+    assert.equal(applier.run(), true);
+    runCount++;
+    assert.ok(runCount < 1_000, 'it goes on without room');
+  }
+  assert.ok(runCount > 3, `${runCount} slices`);
+  assert.deepEqual(calls, ['after 41']);
+  assert.equal(applier.applied.index, 41);
+  assert.equal(machine.keyCount(), 0);
+  // The next command waits for room.
+  assert.equal(applier.run(), false);
+  room.isFree = true;
+  applier.run();
+  assert.deepEqual(
+    applied.map(([index]) => index),
+    [...longCommands().map(({index}) => index), 42],
+  );
+  applier.betweenCommands(() => calls.push('at once'));
+  assert.deepEqual(calls, ['after 41', 'at once']);
+});
+
+test('a snapshot ends a command that is suspended', () => {
+  const {applier, applied, machine} = makeApplier();
+  applier.enqueue(longCommands());
+  while (!machine.isSuspended()) applier.run();
+  const calls: string[] = [];
+  applier.betweenCommands(() => calls.push('never'));
+  machine.reload();
+  applier.reset({index: logIndex(50), term: term(1), membership: membershipOf(['node1'])});
+  assert.equal(applier.hasWork, false);
+  applier.enqueue([entry(51)]);
+  applier.run();
+  assert.deepEqual(applied.at(-1), [51, 'transaction']);
+  assert.equal(applied.length, 41);
+  assert.deepEqual(calls, []);
 });
 
 test('a gap, and a snapshot of the past, are bugs', () => {

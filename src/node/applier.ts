@@ -1,8 +1,10 @@
 /**
  * Applies committed entries to the state machine, in order and in slices short enough that sockets
- * and heartbeats never wait long behind them. Everything applied is already durable on this disk.
+ * and heartbeats never wait long behind them. A command that walks over many keys may take several
+ * slices; it counts as applied, and is answered, after the last. Everything applied is already
+ * durable on this disk.
  */
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
 import type {CommandResult} from '../kv/result.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
@@ -15,6 +17,8 @@ import type {SnapshotMeta} from '../raft/snapshot.ts';
 const sliceMs = 2;
 const entriesPerLook = 16;
 const sizeBytesPerLook = 64 * 1024;
+/** Steps of one command in a slice, however fast they are. */
+const stepCountMax = 16;
 
 export interface ApplierParts {
   readonly machine: KvStateMachine;
@@ -31,6 +35,8 @@ export class Applier {
   #offset = 0;
   #applied: SnapshotMeta;
   #appliedCount = 0;
+  /** Waits for the end of the command that is suspended. */
+  #afterCommand: (() => void) | null = null;
 
   constructor(parts: ApplierParts, applied: SnapshotMeta) {
     this.#parts = parts;
@@ -55,10 +61,23 @@ export class Applier {
     if (entries.length > 0) this.#queue.push(entries.slice());
   }
 
-  /** Applies one slice; returns whether anything was applied. */
+  /**
+   * Calls back between two commands: at once, or when the suspended one is applied. Replaces a
+   * callback that still waits.
+   */
+  betweenCommands(callback: () => void): void {
+    if (this.#parts.machine.isSuspended()) this.#afterCommand = callback;
+    else callback();
+  }
+
+  /** Applies one slice; returns whether anything was done. */
   run(): boolean {
-    const {clock, hasRoom} = this.#parts;
+    const {machine, clock, hasRoom} = this.#parts;
     const startedAtMs = clock.monotonicMs();
+    machine.prepareScans();
+    // What has begun goes on without room too: only between two commands room can be made.
+    const wasSuspended = machine.isSuspended();
+    if (wasSuspended && !this.#resume(startedAtMs)) return true;
     let count = 0;
     // Full, so that the first entry looks too.
     let unseenCount = entriesPerLook;
@@ -78,34 +97,66 @@ export class Applier {
         if (!hasRoom()) break;
         if (count > 0 && clock.monotonicMs() - startedAtMs > sliceMs) break;
       }
-      this.#offset++;
       count++;
       unseenCount++;
       unseenSizeBytes += entry.data.length;
-      this.#apply(entry);
+      if (this.#apply(entry)) continue;
+      if (!this.#resume(startedAtMs)) break;
+      unseenCount = entriesPerLook;
     }
-    this.#appliedCount += count;
-    return count > 0;
+    return count > 0 || wasSuspended;
   }
 
   /** A snapshot replaced the state. */
   reset(meta: SnapshotMeta): void {
     assert(meta.index >= this.#applied.index, `snapshot ${meta.index} is older than the state`);
+    assert(!this.#parts.machine.isSuspended(), 'the state machine was reloaded before');
+    this.#afterCommand = null;
     this.#queue.length = 0;
     this.#offset = 0;
     this.#applied = meta;
   }
 
-  #apply(entry: Entry): void {
-    const {machine, onApplied} = this.#parts;
+  /** False: the entry's command has begun, and `#resume` ends it. */
+  #apply(entry: Entry): boolean {
     if (entry.index !== this.#applied.index + 1) {
       assert(false, `entry ${entry.index} cannot be applied after ${this.#applied.index}`);
     }
-    let membership: Membership = this.#applied.membership;
-    let result: CommandResult | null = null;
-    if (entry.type === 'command') result = machine.apply(entry);
-    else if (entry.type === 'membership') membership = decodeMembership(entry.data);
+    const {membership} = this.#applied;
+    if (entry.type === 'command') {
+      const result = this.#parts.machine.begin(entry);
+      if (result === null) return false;
+      this.#noteApplied(entry, membership, result);
+    } else {
+      const isMembership = entry.type === 'membership';
+      this.#noteApplied(entry, isMembership ? decodeMembership(entry.data) : membership, null);
+    }
+    return true;
+  }
+
+  /** Goes on with the suspended command as far as the slice allows; true when it is applied. */
+  #resume(startedAtMs: number): boolean {
+    const {machine, clock} = this.#parts;
+    for (let stepCount = 0; stepCount < stepCountMax; stepCount++) {
+      const result = machine.resume();
+      if (result !== null) {
+        const entry = must(this.#queue[0]?.[this.#offset], 'a suspended entry stays in the queue');
+        this.#noteApplied(entry, this.#applied.membership, result);
+        return true;
+      }
+      if (clock.monotonicMs() - startedAtMs > sliceMs) break;
+    }
+    return false;
+  }
+
+  #noteApplied(entry: Entry, membership: Membership, result: CommandResult | null): void {
+    this.#offset++;
+    this.#appliedCount++;
     this.#applied = {index: entry.index, term: entry.term, membership};
-    onApplied(entry, result);
+    this.#parts.onApplied(entry, result);
+    const callback = this.#afterCommand;
+    if (callback === null) return;
+    this.#afterCommand = null;
+    callback();
   }
 }

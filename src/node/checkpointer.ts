@@ -10,6 +10,7 @@ import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {StateStore} from '../storage/state-store.ts';
+import {CheckpointShrinker} from './checkpoint-shrinker.ts';
 
 export interface CheckpointerParts {
   readonly state: StateStore;
@@ -24,6 +25,7 @@ export interface CheckpointerParts {
 
 export class Checkpointer {
   readonly #parts: CheckpointerParts;
+  readonly #shrinker: CheckpointShrinker;
   #lastStartedAtMs: number;
   #isDiskFull = false;
   #isStopped = false;
@@ -31,6 +33,7 @@ export class Checkpointer {
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
+    this.#shrinker = new CheckpointShrinker(parts);
     this.#lastStartedAtMs = parts.clock.monotonicMs();
   }
 
@@ -52,10 +55,13 @@ export class Checkpointer {
     this.#isStopped = true;
   }
 
-  /** Starts a checkpoint when it is time for one. Cheap; called with every tick. */
+  /** Starts a checkpoint, or a shrink of it, when it is time. Cheap; called with every tick. */
   maybeStart(): void {
     const {state, clock, applied} = this.#parts;
     if (this.#isStopped || state.isCheckpointing()) return;
+    // Before the next checkpoint, which may be due at once under load.
+    this.#shrinker.maybeStart();
+    if (this.#shrinker.isHoldingBack()) return;
     if (applied().index === state.checkpointMeta().index && state.recordCount() === 0) return;
     const elapsedMs = clock.monotonicMs() - this.#lastStartedAtMs;
     const isLarge =
@@ -80,6 +86,7 @@ export class Checkpointer {
     state.checkpoint(meta, error => {
       if (error === null) {
         this.#isDiskFull = false;
+        this.#shrinker.noteCheckpoint();
         // A node that stops has closed its log already.
         if (!this.#isStopped) this.#parts.log.release(state.checkpointMeta().index);
         onCheckpoint(clock.monotonicMs() - startedAtMs);

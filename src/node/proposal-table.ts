@@ -26,6 +26,8 @@ interface PendingProposal {
 /** A power of two: a place in the ring is a number of the queue, masked. */
 const placeCountMin = 64;
 
+const nothing = {count: 0, sizeBytes: 0};
+
 export class ProposalTable {
   /** A ring of the proposals [#front, #end), by index; undefined once one is answered. */
   #ring = emptyRing(placeCountMin);
@@ -33,15 +35,29 @@ export class ProposalTable {
   #end = 0;
   #count = 0;
   #sizeBytes = 0;
+  readonly #onRoom: () => void;
+
+  /** `onRoom`: a proposal has left the table. Nothing may be added while it runs. */
+  constructor(onRoom: () => void = () => undefined) {
+    this.#onRoom = onRoom;
+  }
 
   get count(): number {
     return this.#count;
   }
 
-  hasRoom(sizeBytes: number): boolean {
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** `others`: what waits elsewhere and counts as well. */
+  hasRoom(
+    sizeBytes: number,
+    others: {readonly count: number; readonly sizeBytes: number} = nothing,
+  ): boolean {
     return (
-      this.#count < limits.pendingProposalCountMax &&
-      this.#sizeBytes + sizeBytes <= limits.pendingProposalSizeBytesMax
+      this.#count + others.count < limits.pendingProposalCountMax &&
+      this.#sizeBytes + others.sizeBytes + sizeBytes <= limits.pendingProposalSizeBytesMax
     );
   }
 
@@ -131,6 +147,7 @@ export class ProposalTable {
     this.#count -= 1;
     this.#sizeBytes -= pending.sizeBytes;
     assert(this.#sizeBytes >= 0, 'pending proposals hold less than nothing');
+    this.#onRoom();
   }
 
   #skipAnswered(): void {

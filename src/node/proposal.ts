@@ -6,4 +6,6 @@ export interface Proposal {
   /** Monotonic clock. */
   readonly deadlineMs: number;
   readonly callback: ProposeCallback;
+  /** From another node, which is told when this one does not lead: it is not handed on again. */
+  readonly isForwarded: boolean;
 }

@@ -2,6 +2,11 @@
  * The way of a write into the log: proposed here when this node leads, forwarded when another one
  * does, kept waiting (bounded) while nobody does. A proposal that was handed to nobody ends with a
  * definite error; one that was handed on and not answered ends with an unknown outcome.
+ *
+ * A leader has only a window of bytes in its log that are not applied; more waits in front of it,
+ * in order. So whatever clients send at once, one turn of the ready loop handles a bounded part of
+ * it, the entries under way are still in memory when they are sent and applied, and a leader that
+ * loses its place leaves few unknown outcomes: what waits in front of the log goes to the next one.
  */
 import type {Clock} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
@@ -12,6 +17,7 @@ import type {Raft} from '../raft/raft.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {ForwardMessage, ForwardResponseMessage, Transport} from '../transport/transport.ts';
 import {Forwarder} from './forwarder.ts';
+import {ProposalQueue} from './proposal-queue.ts';
 import {ProposalTable} from './proposal-table.ts';
 import type {Proposal} from './proposal.ts';
 import type {ProposeCallback} from './service.ts';
@@ -36,9 +42,12 @@ export interface ProposerParts {
 
 export class Proposer {
   readonly #parts: ProposerParts;
-  readonly #table = new ProposalTable();
+  readonly #table = new ProposalTable(() => this.#scheduleAdmission());
   readonly #forwarder: Forwarder;
   #waiting: Proposal[] = [];
+  /** Taken by this node as the leader, and waiting for room in the window. */
+  readonly #queue = new ProposalQueue();
+  #isAdmissionDue = false;
   /** Answers to forwards that could not be sent yet, oldest first. */
   #kept: KeptResponse[] = [];
   #proposedCount = 0;
@@ -58,18 +67,19 @@ export class Proposer {
   }
 
   hasPending(): boolean {
-    return this.#table.count + this.#forwarder.count + this.#waiting.length > 0;
+    const {count} = this.#table;
+    return count + this.#queue.count + this.#forwarder.count + this.#waiting.length > 0;
   }
 
   propose(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
     const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
-    this.#route({command, deadlineMs, callback});
+    this.#route({command, deadlineMs, callback, isForwarded: false});
   }
 
   /** A write from another node. It is never forwarded a second time. */
   handleForward(from: NodeId, message: ForwardMessage): void {
-    const {raft, clock, transport} = this.#parts;
-    const {requestId} = message;
+    const {clock, transport} = this.#parts;
+    const {requestId, command} = message;
     const callback: ProposeCallback = (error, result) => {
       const response: ForwardResponseMessage = {
         type: 'forward-response',
@@ -79,16 +89,9 @@ export class Proposer {
       };
       if (!transport.send(from, response)) this.#keepResponse(from, response, message.timeoutMs);
     };
-    if (raft.role !== 'leader' || raft.isTransferring()) {
-      callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
-      return;
-    }
     const timeoutMs = Math.min(message.timeoutMs, limits.requestTimeoutMsMax);
     const deadlineMs = clock.monotonicMs() + timeoutMs;
-    const proposal = {command: message.command, deadlineMs, callback};
-    if (!this.#proposeHere(proposal)) {
-      callback(new RosettaError('NO_LEADER', `${raft.id} does not lead any more`), null);
-    }
+    this.#route({command, deadlineMs, callback, isForwarded: true});
   }
 
   handleForwardResponse(from: NodeId, message: ForwardResponseMessage): void {
@@ -104,6 +107,8 @@ export class Proposer {
   /** Called when the leader changed, a peer came up, and with every sweep. */
   routeWaiting(): void {
     this.#sendKept();
+    if (this.#parts.raft.role === 'leader') this.#admit();
+    else for (const proposal of this.#queue.takeAll()) this.#route(proposal);
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -113,6 +118,8 @@ export class Proposer {
   expire(nowMs: number): void {
     this.#table.expire(nowMs);
     this.#forwarder.expire(nowMs);
+    const busy = new RosettaError('OVERLOADED', 'the log had no room in time; retry in a moment');
+    for (const proposal of this.#queue.takeExpired(nowMs)) proposal.callback(busy, null);
     const expired = this.#waiting.filter(proposal => proposal.deadlineMs <= nowMs);
     if (expired.length === 0) return;
     this.#waiting = this.#waiting.filter(proposal => proposal.deadlineMs > nowMs);
@@ -122,7 +129,7 @@ export class Proposer {
 
   /** The node stops: what was handed on is unknown, what waits was never sent. */
   failAll(): void {
-    const waiting = this.#waiting;
+    const waiting = [...this.#queue.takeAll(), ...this.#waiting];
     this.#waiting = [];
     const stopping = new RosettaError('STOPPING', 'the node is stopping; ask another one');
     for (const proposal of waiting) proposal.callback(stopping, null);
@@ -152,8 +159,9 @@ export class Proposer {
 
   #route(proposal: Proposal): void {
     const {raft, clock} = this.#parts;
-    if (raft.role === 'leader') {
-      if (raft.isTransferring() || !this.#proposeHere(proposal)) this.#wait(proposal);
+    if (raft.role === 'leader' && !raft.isTransferring() && this.#proposeHere(proposal)) return;
+    if (proposal.isForwarded) {
+      proposal.callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
       return;
     }
     const {leaderId} = raft;
@@ -166,25 +174,63 @@ export class Proposer {
 
   /** False when this node turns out not to lead; otherwise the proposal is taken or refused. */
   #proposeHere(proposal: Proposal): boolean {
-    const {raft, log, clock, isStorageFull, scheduleReady} = this.#parts;
-    const sizeBytes = proposal.command.length;
-    if (log.isFull() || isStorageFull()) {
-      this.#refuse(proposal, 'STORAGE_FULL', `the disk of ${raft.id} is full; free some space`);
-      return true;
-    }
-    if (!this.#table.hasRoom(sizeBytes)) {
+    if (this.#refuseWhenFull(proposal)) return true;
+    if (!this.#table.hasRoom(proposal.command.length, this.#queue)) {
       this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
       return true;
     }
+    if (this.#queue.count === 0 && this.#fitsWindow(proposal)) return this.#append(proposal);
+    this.#queue.push(proposal);
+    return true;
+  }
+
+  /** One alone always fits. */
+  #fitsWindow({command}: Proposal): boolean {
+    const {sizeBytes} = this.#table;
+    return sizeBytes === 0 || sizeBytes + command.length <= limits.proposalWindowSizeBytesMax;
+  }
+
+  #scheduleAdmission(): void {
+    if (this.#isAdmissionDue || this.#queue.count === 0) return;
+    this.#isAdmissionDue = true;
+    this.#parts.clock.afterPoll(() => {
+      this.#isAdmissionDue = false;
+      this.#admit();
+    });
+  }
+
+  /** Lets into the log what the window has room for, in the order of arrival. */
+  #admit(): void {
+    const {raft} = this.#parts;
+    while (raft.role === 'leader' && !raft.isTransferring()) {
+      const {first} = this.#queue;
+      if (first === undefined || !this.#fitsWindow(first)) return;
+      this.#queue.shift();
+      if (!this.#append(first)) this.#route(first);
+    }
+  }
+
+  /** As `#proposeHere`, past the window. */
+  #append(proposal: Proposal): boolean {
+    const {raft, clock, scheduleReady} = this.#parts;
+    if (this.#refuseWhenFull(proposal)) return true;
     const proposed = raft.propose(proposal.command, Math.max(0, Math.floor(clock.wallMs())));
     if (proposed.type === 'accepted') {
       this.#proposedCount++;
-      this.#table.add(proposed.id, sizeBytes, proposal.deadlineMs, proposal.callback);
+      const {command, deadlineMs, callback} = proposal;
+      this.#table.add(proposed.id, command.length, deadlineMs, callback);
       scheduleReady();
       return true;
     }
     if (proposed.reason !== 'overloaded') return false;
     this.#refuse(proposal, 'OVERLOADED', 'too much is waiting for a majority; retry in a moment');
+    return true;
+  }
+
+  #refuseWhenFull(proposal: Proposal): boolean {
+    const {raft, log, isStorageFull} = this.#parts;
+    if (!log.isFull() && !isStorageFull()) return false;
+    this.#refuse(proposal, 'STORAGE_FULL', `the disk of ${raft.id} is full; free some space`);
     return true;
   }
 

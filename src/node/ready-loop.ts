@@ -27,7 +27,7 @@ export interface ReadyLoopParts {
   readonly onCommitted: (entryCount: number) => void;
   /** A follower needs what the log no longer holds. */
   readonly onSnapshotNeeded: (to: NodeId) => void;
-  /** Replaces checkpoint and log by the received snapshot; synchronous and durable. */
+  /** Replaces the checkpoint, durably, and the log by the received snapshot; synchronous. */
   readonly installSnapshot: (meta: SnapshotMeta) => void;
   readonly fail: (error: Error) => void;
 }
@@ -166,18 +166,15 @@ export class ReadyLoop {
 
   /**
    * The log is reset with nothing in flight: a write that completed after the reset would bring
-   * back entries that the snapshot replaced.
+   * back entries that the snapshot replaced. The reset is durable when the write behind it is, with
+   * or without entries; until then raft does not count the snapshot as its own.
    */
   #maybeInstall(): void {
     const ready = this.#snapshotReady;
     if (ready === null || ready.snapshot === null || this.#writesInFlight > 0) return;
     this.#snapshotReady = null;
     this.#parts.installSnapshot(ready.snapshot);
-    if (ready.entries.length === 0) {
-      this.#durableSequence = ready.sequence;
-      this.#parts.raft.persisted(ready.sequence);
-    }
-    this.#perform({...ready, snapshot: null, mustPersist: ready.entries.length > 0});
+    this.#perform({...ready, snapshot: null});
     this.schedule();
   }
 }

@@ -18,6 +18,7 @@ import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {PeerMessage, Transport} from '../transport/transport.ts';
 import {Applier} from './applier.ts';
 import {Checkpointer} from './checkpointer.ts';
+import {firstIdOf} from './first-id.ts';
 import {HistoryKeeper} from './history-keeper.ts';
 import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
@@ -83,11 +84,13 @@ export class Replica {
     const firstId = firstIdOf(parts.startCount);
     this.raft = new Raft(raftOptions(parts, applied.index));
     this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
+    const mayWriteRows = (): boolean =>
+      this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling();
     this.#applier = new Applier(
       {
         machine,
         clock,
-        hasRoom: () => this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling(),
+        hasRoom: mayWriteRows,
         onApplied: (entry, result) => this.#onApplied(entry, result),
       },
       applied,
@@ -134,7 +137,7 @@ export class Replica {
       proposer: this.proposer,
       clock,
       options: parts.options,
-      mayScrub: () => this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling(),
+      mayScrub: () => mayWriteRows() && !machine.isSuspended(),
     });
     this.#hashes = new StateHashMonitor({
       selfId: id,
@@ -298,7 +301,10 @@ export class Replica {
     } else if (this.#divergence === null || this.raft.role === 'leader') {
       this.raft.tick();
     }
-    if (!this.snapshotter.isInstalling()) this.#checkpointer.maybeStart();
+    // A checkpoint holds whole commands.
+    this.#applier.betweenCommands(() => {
+      if (!this.snapshotter.isInstalling()) this.#checkpointer.maybeStart();
+    });
     this.#history.tick();
     if (this.#tickCount % sweepTicks === 0) this.#sweep();
     if (this.raft.hasReady() || this.#applier.hasWork) this.#loop.schedule();
@@ -388,12 +394,3 @@ export class Replica {
 
 /** A replica that is this close to the commit index counts as having caught up. */
 const lag = 1_000;
-
-/**
- * Ids of forwards and reads begin elsewhere in every life. The leader may still hold a request of
- * an earlier life, and its answer, sent to this one, must not pass for the answer to another: a
- * write would be acknowledged that nobody proposed.
- */
-function firstIdOf(startCount: number): number {
-  return (startCount % 2 ** 20) * 2 ** 32 + 1;
-}

@@ -25,6 +25,7 @@ const source: MetricsSource = {
   ],
   peers: () => [{id: 'node2', isConnected: true, bufferedSizeBytes: 20, droppedCount: 2}],
   walPendingSizeBytes: () => 77,
+  checkpointSpace: () => ({sizeBytes: 79, usedSizeBytes: 78}),
   refusedConnectionCount: () => 13,
 };
 
@@ -42,6 +43,8 @@ test('a scrape shows what the member knows at that moment', async () => {
     'rosetta_applied_entries_total 12',
     'rosetta_refused_connections_total 13',
     'rosetta_wal_pending_bytes 77',
+    'rosetta_checkpoint_file_bytes 79',
+    'rosetta_checkpoint_used_bytes 78',
     'rosetta_peer_connected{peer="node2"} 1',
     'rosetta_peer_lag_entries{peer="node2"} 4',
     'rosetta_peer_dropped_messages{peer="node2"} 2',

@@ -34,6 +34,7 @@ export interface MetricsSource {
   }[];
   /** Bytes handed to the write-ahead log and not yet durable. */
   walPendingSizeBytes(): number;
+  checkpointSpace(): {readonly sizeBytes: number; readonly usedSizeBytes: number};
   /** Connections on the Raft address that were not a welcome member. */
   refusedConnectionCount(): number;
 }
@@ -153,6 +154,12 @@ export class Metrics {
     this.#gauge('rosetta_wal_pending_bytes', 'Bytes waiting for the disk', source =>
       source.walPendingSizeBytes(),
     );
+    this.#gauge('rosetta_checkpoint_file_bytes', 'Size of the checkpoint file', source => {
+      return source.checkpointSpace().sizeBytes;
+    });
+    this.#gauge('rosetta_checkpoint_used_bytes', 'What of the file is in use', source => {
+      return source.checkpointSpace().usedSizeBytes;
+    });
     this.#total('rosetta_proposals_total', 'Commands proposed on this node', source => {
       return source.counts().proposed;
     });

@@ -2,8 +2,15 @@
  * What a leader does: takes proposals, counts acknowledgements, keeps heartbeats going and steps
  * down when a majority no longer answers (CheckQuorum, dissertation §6.2). Every message here is of
  * the leader's own term.
+ *
+ * CheckQuorum measures the silence of each member and waits as long as the most patient follower
+ * waits for its leader. No answer is wrong meanwhile: reads ask a quorum, writes need one. A member
+ * whose processor is busy for a while answers late, and to depose the leader for that would leave
+ * every write under way with an unknown outcome. Silence is counted in ticks, of which a turn of
+ * the event loop has at most one: a leader that stalled does not hold that against the others.
  */
 import {assert, unreachable} from '../base/assert.ts';
+import {isActive} from './contact.ts';
 import {answerVote} from './election.ts';
 import {entryOverheadSizeBytes} from './entry.ts';
 import type {EntryId} from './entry.ts';
@@ -71,26 +78,21 @@ export function proposeMembershipChange(
 }
 
 export function tickLeader(state: RaftState, leadership: Leadership): void {
-  const {electionTimeoutTicks, heartbeatIntervalTicks} = state.options;
   tickTransfer(state, leadership);
-  state.electionElapsed++;
-  if (state.electionElapsed >= electionTimeoutTicks) {
-    state.electionElapsed = 0;
-    if (!isHeardByQuorum(state, leadership)) {
-      becomeFollower(state, state.term, null);
-      return;
-    }
-    for (const progress of leadership.progress.values()) progress.isActive = false;
+  for (const progress of leadership.progress.values()) progress.silenceTicks++;
+  if (!isHeardByQuorum(state, leadership)) {
+    becomeFollower(state, state.term, null);
+    return;
   }
   leadership.heartbeatElapsed++;
-  if (leadership.heartbeatElapsed >= heartbeatIntervalTicks) {
+  if (leadership.heartbeatElapsed >= state.options.heartbeatIntervalTicks) {
     broadcastHeartbeats(state, leadership);
   }
 }
 
 export function stepLeader(state: RaftState, leadership: Leadership, message: Message): void {
   const progress = leadership.progress.get(message.from);
-  if (progress !== undefined) progress.isActive = true;
+  if (progress !== undefined) progress.silenceTicks = 0;
   switch (message.type) {
     case 'append-accepted':
       if (progress !== undefined) onAccepted(state, leadership, progress, message);
@@ -175,8 +177,9 @@ function onCommitted(state: RaftState, leadership: Leadership): void {
 }
 
 function isHeardByQuorum(state: RaftState, leadership: Leadership): boolean {
-  return hasQuorum(
-    currentMembership(state),
-    id => id === state.id || leadership.progress.get(id)?.isActive === true,
-  );
+  return hasQuorum(currentMembership(state), id => {
+    if (id === state.id) return true;
+    const progress = leadership.progress.get(id);
+    return progress !== undefined && isActive(state, progress);
+  });
 }

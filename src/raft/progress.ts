@@ -29,8 +29,8 @@ export class Progress {
   /** The next entry to send. */
   nextIndex: LogIndex;
   state: ProgressState = 'probe';
-  /** Heard from since the last CheckQuorum. */
-  isActive: boolean;
+  /** Ticks since anything came from the member; `contactTicksMax` and above: it counts as lost. */
+  silenceTicks: number;
   /** While probing: an append is out; another one would be wasted. */
   isProbeSent = false;
   /** While replicating: ask, with an empty append, whether the sent entries arrived. */
@@ -44,7 +44,7 @@ export class Progress {
     readonly id: NodeId;
     readonly incarnation: string;
     readonly nextIndex: LogIndex;
-    readonly isActive: boolean;
+    readonly silenceTicks: number;
     readonly inflightCountMax: number;
     readonly inflightSizeBytesMax: number;
   }) {
@@ -52,7 +52,7 @@ export class Progress {
     this.id = fields.id;
     this.incarnation = fields.incarnation;
     this.nextIndex = fields.nextIndex;
-    this.isActive = fields.isActive;
+    this.silenceTicks = fields.silenceTicks;
     this.inflights = new Inflights({
       countMax: fields.inflightCountMax,
       sizeBytesMax: fields.inflightSizeBytesMax,

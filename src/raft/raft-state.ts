@@ -69,7 +69,7 @@ export interface RaftState {
   memberships: MembershipRecord[];
   /** Largest proposedAtMs of the log as far as it was seen. */
   lastProposedAtMs: number;
-  /** Ticks since the leader was heard; for a leader, since the last CheckQuorum. */
+  /** Ticks since the leader was heard; 0 on the leader itself. */
   electionElapsed: number;
   /** Ticks since the leader said something that only a leader says. */
   leaderSilence: number;
@@ -135,7 +135,12 @@ export function makeState(options: RaftOptions): RaftState {
 /** Raft §5.2: a timeout from 1 to 2 times the minimum, drawn anew for every wait. */
 export function drawElectionTimeout(options: RaftOptions): number {
   const min = options.electionTimeoutTicks;
-  return options.prng.integer({min, max: 2 * min - 1});
+  return options.prng.integer({min, max: electionTimeoutTicksMax(options)});
+}
+
+/** The longest that a member waits for its leader. */
+export function electionTimeoutTicksMax(options: RaftOptions): number {
+  return 2 * options.electionTimeoutTicks - 1;
 }
 
 export function currentMembershipRecord(state: RaftState): MembershipRecord {

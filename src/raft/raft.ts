@@ -8,6 +8,7 @@
  */
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
+import {isActive} from './contact.ts';
 import {campaign, noteOwnVotePersisted, tickElection} from './election.ts';
 import type {HardState} from './hard-state.ts';
 import type {LogIndex, NodeId, Term} from './ids.ts';
@@ -37,7 +38,7 @@ export interface MemberProgress {
   readonly matchIndex: LogIndex;
   readonly nextIndex: LogIndex;
   readonly state: ProgressState;
-  /** Heard from since the last CheckQuorum. */
+  /** Heard from within the longest election timeout. */
   readonly isActive: boolean;
 }
 
@@ -148,7 +149,7 @@ export class Raft {
     const state = this.#state;
     if (state.leadership !== null) {
       const progress = state.leadership.progress.get(from);
-      if (progress !== undefined) progress.isActive = true;
+      if (progress !== undefined) progress.silenceTicks = 0;
     } else if (state.leaderId === from) {
       const silenceMax = contactOnlyTimeoutsMax * state.options.electionTimeoutTicks;
       if (state.leaderSilence > silenceMax) return;
@@ -232,8 +233,8 @@ export class Raft {
   progress(id: NodeId): MemberProgress | undefined {
     const progress = this.#state.leadership?.progress.get(id);
     if (progress === undefined) return undefined;
-    const {matchIndex, nextIndex, state, isActive} = progress;
-    return {matchIndex, nextIndex, state, isActive};
+    const {matchIndex, nextIndex, state} = progress;
+    return {matchIndex, nextIndex, state, isActive: isActive(this.#state, progress)};
   }
 
   /** For invariants.ts and tests: the live state, not a copy. */

@@ -5,6 +5,7 @@
  */
 import {assert} from '../base/assert.ts';
 import {emptyBytes} from '../base/bytes.ts';
+import {isActive} from './contact.ts';
 import type {Entry, EntryId, EntryType} from './entry.ts';
 import {entrySizeBytes, makeEntry} from './entry.ts';
 import type {LogIndex} from './ids.ts';
@@ -50,12 +51,12 @@ export function followMembership(state: RaftState, leadership: Leadership): void
   for (const {id, incarnation} of members) {
     if (id === state.id || leadership.progress.has(id)) continue;
     const {inflightCountMax, inflightSizeBytesMax} = state.options;
-    // Active until the next CheckQuorum: a member cannot have answered before it was asked.
+    // Not silent yet: a member cannot have answered before it was asked.
     const progress = new Progress({
       id,
       incarnation,
       nextIndex: indexAfter(state.log.lastIndex),
-      isActive: true,
+      silenceTicks: 0,
       inflightCountMax,
       inflightSizeBytesMax,
     });
@@ -190,7 +191,7 @@ function nextEntries(state: RaftState, progress: Progress): readonly Entry[] {
 }
 
 function sendSnapshot(state: RaftState, progress: Progress): void {
-  if (!progress.isActive) {
+  if (!isActive(state, progress)) {
     // No stream to a node that does not answer: look again when a heartbeat comes back.
     progress.becomeProbe(progress.nextIndex);
     progress.isProbeSent = true;

@@ -3,6 +3,7 @@
  * the state and nothing else; what follows from it (requests for votes, the no-op) is the caller's.
  */
 import {assert} from '../base/assert.ts';
+import {contactTicksMax} from './contact.ts';
 import type {NodeId, Term} from './ids.ts';
 import {indexAfter, termAfter} from './ids.ts';
 import type {Leadership, RaftState} from './raft-state.ts';
@@ -55,7 +56,8 @@ export function becomeLeader(state: RaftState): Leadership {
   };
   followMembership(state, leadership);
   for (const progress of leadership.progress.values()) {
-    progress.isActive = state.votes.get(progress.id) === true;
+    // Who did not vote for it was not heard in this term.
+    if (state.votes.get(progress.id) !== true) progress.silenceTicks = contactTicksMax(state);
   }
   state.role = 'leader';
   state.leaderId = state.id;

@@ -17,6 +17,7 @@ export function observedDisk(disk: Disk, clock: Clock, onSync: (durationMs: numb
     truncateSync: sizeBytes => file.truncateSync(sizeBytes),
     readSync: (target, position) => file.readSync(target, position),
     sizeBytes: () => file.sizeBytes(),
+    close: callback => file.close(callback),
     closeSync: () => file.closeSync(),
   });
   return {
@@ -24,6 +25,12 @@ export function observedDisk(disk: Disk, clock: Clock, onSync: (durationMs: numb
     existsSync: path => disk.existsSync(path),
     listSync: directory => disk.listSync(directory),
     makeDirectorySync: directory => disk.makeDirectorySync(directory),
+    create: (path, callback) => {
+      disk.create(path, result => callback(result instanceof Error ? result : observe(result)));
+    },
+    rename: (source, target, callback) => disk.rename(source, target, callback),
+    remove: (path, callback) => disk.remove(path, callback),
+    syncDirectory: (directory, callback) => disk.syncDirectory(directory, callback),
     renameSync: (source, target) => disk.renameSync(source, target),
     removeSync: path => disk.removeSync(path),
     syncDirectorySync: directory => disk.syncDirectorySync(directory),

@@ -26,6 +26,7 @@ import {HttpTransport} from '../transport/http-transport.ts';
 import {openIdentity, saveIdentity} from './identity-file.ts';
 import {observedDisk} from './observed-disk.ts';
 import type {RunningServer, ServerOptions} from './server-options.ts';
+import {shrinkAtStart} from './shrink-at-start.ts';
 import {openStartCounts} from './start-counts.ts';
 import {systemClock} from './system-clock.ts';
 
@@ -75,6 +76,7 @@ class Server implements RunningServer {
   readonly #options: ServerOptions;
   readonly #directory: DataDirectory;
   readonly #transport: HttpTransport;
+  readonly #checkpoint: LmdbCheckpointStore;
   readonly #node: Node;
   readonly #http: HttpApi;
   #isRunning = false;
@@ -106,6 +108,7 @@ class Server implements RunningServer {
       prng: new Prng(seed),
     });
     const checkpoint = openCheckpoint(options, directory);
+    this.#checkpoint = checkpoint;
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
     this.#node = new Node({
@@ -141,6 +144,7 @@ class Server implements RunningServer {
 
   async start(): Promise<void> {
     const {listen, http, logger, id} = this.#options;
+    await shrinkAtStart(this.#checkpoint, logger);
     await listening('-listen', listen, callback => this.#node.start(callback));
     await listening('-http', http, callback => this.#http.start(callback));
     this.#isRunning = true;
@@ -214,6 +218,7 @@ class Server implements RunningServer {
       members: () => this.#node.members(),
       peers: () => this.#node.peers(),
       walPendingSizeBytes: () => this.#node.walPendingSizeBytes(),
+      checkpointSpace: () => this.#checkpoint.space(),
       refusedConnectionCount: () => {
         return Object.values(this.#transport.counters()).reduce((sum, count) => sum + count, 0);
       },

@@ -1,7 +1,7 @@
 /**
  * The directory `checkpoint/`: which environment is in force, how one replaces another without a
- * moment in which neither is, and a count of starts that died while opening. Format:
- * docs/formats.md, "Checkpoint". Runs at start and when a snapshot is installed.
+ * moment in which neither is, and counts of what died while opening or copying one. Format:
+ * docs/formats.md, "Checkpoint". Runs at start and when an environment replaces another.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -15,6 +15,7 @@ export const dataFileName = 'data.mdb';
 const currentFileName = 'CURRENT';
 const openingFileName = 'OPENING';
 const damagedFileName = 'DAMAGED';
+const shrinkingFileName = 'SHRINKING';
 const generationPattern = /^[0-9]{6,12}$/;
 
 /**
@@ -22,6 +23,8 @@ const generationPattern = /^[0-9]{6,12}$/;
  * node may be killed at any moment. LMDB crashes at every start when the file is what kills it.
  */
 const failedOpenCountMax = 3;
+/** The same about copying: LMDB walks through all pages, and a damaged one may crash it. */
+const failedShrinkCountMax = 3;
 
 export class CheckpointDirectory {
   readonly root: string;
@@ -47,6 +50,15 @@ export class CheckpointDirectory {
       throw new CheckpointDamagedError(file, 'checksum');
     }
     return name;
+  }
+
+  /** Whether CURRENT names this environment and no other; false when it cannot be read. */
+  isCurrent(name: string): boolean {
+    try {
+      return this.readCurrent() === name;
+    } catch {
+      return false;
+    }
   }
 
   /** Durable when it returns. */
@@ -83,7 +95,11 @@ export class CheckpointDirectory {
 
   /** Removes every environment but `current`. */
   removeLeftovers(current: string): void {
-    for (const name of this.generations()) if (name !== current) this.remove(name);
+    const leftovers = this.generations().filter(name => name !== current);
+    // A crash may have come between the rename of CURRENT and its sync: what it named before goes
+    // only when it is sure not to be named again.
+    if (leftovers.length > 0) syncFile(this.root);
+    for (const name of leftovers) this.remove(name);
   }
 
   /** Opening is refused from here on. Best effort: the reader that met the damage stops anyway. */
@@ -106,8 +122,7 @@ export class CheckpointDirectory {
       throw new CheckpointDamagedError(this.root, `the last run found: ${problem}`);
     }
     const file = path.join(this.root, openingFileName);
-    let failedCount = 0;
-    if (fs.existsSync(file)) failedCount = Number(fs.readFileSync(file, 'latin1'));
+    const failedCount = readCount(file);
     if (failedCount >= failedOpenCountMax) {
       throw new CheckpointDamagedError(this.root, `${failedCount} starts died while opening it`);
     }
@@ -116,6 +131,20 @@ export class CheckpointDirectory {
 
   endOpening(): void {
     fs.rmSync(path.join(this.root, openingFileName), {force: true});
+  }
+
+  /** Call before LMDB copies the environment: throws when the last attempts all died in there. */
+  beginShrinking(name: string): void {
+    const file = path.join(this.root, name, shrinkingFileName);
+    const failedCount = readCount(file);
+    if (failedCount >= failedShrinkCountMax) {
+      throw new Error(`the process died in each of the last ${failedCount} attempts`);
+    }
+    fs.writeFileSync(file, String(failedCount + 1), {mode: 0o600});
+  }
+
+  endShrinking(name: string): void {
+    fs.rmSync(path.join(this.root, name, shrinkingFileName), {force: true});
   }
 }
 
@@ -153,6 +182,11 @@ function directorySizeBytes(directory: string): number {
     sizeBytes += item.isDirectory() ? directorySizeBytes(child) : fs.lstatSync(child).size;
   }
   return sizeBytes;
+}
+
+/** 0 when there is no such file. */
+function readCount(file: string): number {
+  return fs.existsSync(file) ? Number(fs.readFileSync(file, 'latin1')) : 0;
 }
 
 function currentText(name: string): string {

@@ -5,6 +5,7 @@
  */
 import type {RowReader} from '../kv/rows.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {FrozenOverlay} from './overlay.ts';
 
 /** The log position the rows stand for, and the membership in force there. */
@@ -42,5 +43,14 @@ export interface CheckpointStore extends RowReader {
   /** A consistent copy of the last durable checkpoint; the live store is not pinned meanwhile. */
   exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void;
   beginImport(meta: CheckpointMeta): SnapshotImport;
+  /** Cheap enough for every checkpoint. */
+  space(): CheckpointSpace;
+  /**
+   * Gives free space back: copies what is in use beside the file and switches to the copy, durably;
+   * rows and meta stay what they are. Reads and writes go on meanwhile, but a write or an installed
+   * snapshot makes the copy worthless: it is thrown away, and `hasShrunk` is false. So it is after
+   * an error, which leaves the store as it was. One at a time, and not during a write.
+   */
+  shrink(callback: (error: Error | null, hasShrunk: boolean) => void): void;
   close(callback: () => void): void;
 }

@@ -9,6 +9,10 @@ export type CheckpointRequest =
   | {readonly type: 'open'; readonly path: string; readonly remove: string | null}
   /** `meta` as encodeMeta returns it. */
   | {readonly type: 'write'; readonly records: SharedRecords; readonly meta: Uint8Array}
+  /** Copies what is in use to `path`, durably, in a new directory that an error removes again. */
+  | {readonly type: 'compact'; readonly path: string; readonly reserveSizeBytes: number}
+  /** Removes such a copy that nobody wants. */
+  | {readonly type: 'discard'; readonly directory: string}
   /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
   | {readonly type: 'export'; readonly streamId: number; readonly directory: string}
   /** Answered with the next block, null after the last. */

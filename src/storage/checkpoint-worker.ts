@@ -1,7 +1,7 @@
 /**
- * The thread that writes checkpoints, copies them for other members and builds received ones, so
- * that none of it stops the main thread. The only writer of the environment. It sorts what it
- * writes: neighbouring rows share pages.
+ * The thread that writes checkpoints, copies them for other members or without their free pages,
+ * and builds received ones, so that none of it stops the main thread. The only writer of the
+ * environment. It sorts what it writes: neighbouring rows share pages.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -32,6 +32,9 @@ import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 const rowKeysEnd = Uint8Array.of(0xff);
 /** Below this much free space an I/O error of LMDB, which hides the reason, is taken for ENOSPC. */
 const scarceSpaceBytes = 64 * 1024 * 1024;
+
+/** Of one read of a fresh copy. */
+const readThroughSizeBytes = 1024 * 1024;
 
 const errnoEio = 5;
 const errnoEnospc = 28;
@@ -142,6 +145,7 @@ class CheckpointWorker {
   readonly #imports = new Map<number, ImportStream>();
   /** Copies under way in LMDB's thread: an environment is not closed under them. */
   readonly #copies = new Set<Promise<void>>();
+  #isClosing = false;
 
   /** The answer, or a promise of it for what LMDB does in its own thread. */
   perform(request: CheckpointRequest): Answer | Promise<Answer> {
@@ -150,6 +154,11 @@ class CheckpointWorker {
         return this.#open(request.path, request.remove);
       case 'write':
         return this.#write(request.records, request.meta);
+      case 'compact':
+        return this.#compact(request.path, request.reserveSizeBytes);
+      case 'discard':
+        fs.rmSync(request.directory, {recursive: true, force: true});
+        return noAnswer;
       case 'export':
         return this.#export(request.streamId, request.directory);
       case 'readBlock':
@@ -219,7 +228,7 @@ class CheckpointWorker {
     makeDirectories(directory);
     const file = path.join(directory, dataFileName);
     try {
-      await this.#copy(environment, file);
+      await this.#awaited(environment.copyTo(file));
       const stream = new ExportStream(directory);
       this.#exports.set(streamId, stream);
       return {bytes: encodeMeta(stream.meta), sizeBytes: fs.statSync(file).size};
@@ -229,8 +238,41 @@ class CheckpointWorker {
     }
   }
 
-  async #copy(environment: LmdbEnvironment, file: string): Promise<void> {
-    const copy = environment.copyTo(file);
+  async #compact(file: string, reserveSizeBytes: number): Promise<Answer> {
+    const environment = must(this.#environment, 'no environment');
+    const directory = path.dirname(file);
+    fs.mkdirSync(directory, {mode: 0o700});
+    try {
+      requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
+      await this.#awaited(this.#copyDurably(environment, file));
+      return noAnswer;
+    } catch (error) {
+      fs.rmSync(directory, {recursive: true, force: true});
+      throw withSpaceVerdict(error, environment.path);
+    }
+  }
+
+  /** Checkpoints are written meanwhile: nothing here may hold up this thread. */
+  async #copyDurably(environment: LmdbEnvironment, file: string): Promise<void> {
+    await environment.copyTo(file);
+    beginFreeList(file);
+    const copy = await fs.promises.open(file, 'r');
+    try {
+      await copy.sync();
+      // LMDB wrote past the page cache. What the disk cannot give back is noticed now, while there
+      // is another copy of it, and reads after the switch do not stop the main thread for the disk.
+      const block = Buffer.allocUnsafe(readThroughSizeBytes);
+      while (!this.#isClosing) {
+        const {bytesRead} = await copy.read(block, 0, block.length, null);
+        if (bytesRead === 0) break;
+      }
+    } finally {
+      await copy.close();
+    }
+    syncFile(path.dirname(file));
+  }
+
+  async #awaited(copy: Promise<void>): Promise<void> {
     this.#copies.add(copy);
     try {
       await copy;
@@ -245,6 +287,7 @@ class CheckpointWorker {
   }
 
   async #close(): Promise<Answer> {
+    this.#isClosing = true;
     await this.#afterCopies(() => {
       for (const stream of this.#exports.values()) stream.close();
       for (const stream of this.#imports.values()) stream.close();
@@ -263,6 +306,22 @@ class CheckpointWorker {
   }
 }
 
+/**
+ * A compact copy has no list of free pages. LMDB aborts the process when the first commit to such a
+ * file frees so many pages that their list needs a page of its own: it looks for free pages in the
+ * tree it is just beginning. This first commit frees a handful.
+ */
+function beginFreeList(file: string): void {
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  try {
+    const meta = must(environment.readMeta(), 'a copy has a format row');
+    environment.transaction(() => environment.putMeta(meta));
+    environment.padFile();
+  } finally {
+    environment.close();
+  }
+}
+
 /** LMDB reports a full disk as an I/O error when a write came out short. */
 function withSpaceVerdict(error: unknown, file: string): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error;
@@ -274,6 +333,15 @@ function withSpaceVerdict(error: unknown, file: string): unknown {
     });
   }
   return error;
+}
+
+/** A copy that filled the disk would stop the log. */
+function requireSpace(file: string, sizeBytes: number): void {
+  const available = freeBytes(file);
+  if (available >= sizeBytes) return;
+  throw Object.assign(new Error(`${sizeBytes} bytes are wanted, ${available} are free`), {
+    code: 'ENOSPC',
+  });
 }
 
 function freeBytes(file: string): number {

@@ -1,14 +1,13 @@
 /**
- * The directory that holds everything a member keeps: its layout, its permissions, and the lock
- * that keeps a second process out. The lock is an abstract unix socket, which the kernel frees when
- * the process dies, however it dies; the LOCK file says who holds it.
+ * The directory that holds everything a member keeps: its layout and its permissions. It is opened
+ * by one process at a time, which `directory-lock.ts` sees to.
  */
 import fs from 'node:fs';
-import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
+import {lockDirectory} from './directory-lock.ts';
+import type {DirectoryLock} from './directory-lock.ts';
 import {makeDirectories} from './make-directories.ts';
-import {StorageError, systemErrorCode} from './storage-error.ts';
+import {StorageError} from './storage-error.ts';
 
 export interface DataDirectory {
   readonly path: string;
@@ -24,40 +23,32 @@ export interface DataDirectory {
   release(): void;
 }
 
-interface LockHolder {
-  readonly host: string;
-  readonly bootId: string;
-  readonly pid: number;
-  /** Of the process, in clock ticks since boot; tells a reused pid. */
-  readonly startTime: string;
-}
-
 type OpenCallback = (error: Error | null, directory: DataDirectory | null) => void;
 
 /** Creates the directory if need be, checks that it can be used, and locks it. */
 export function openDataDirectory(directory: string, callback: OpenCallback): void {
   const root = path.resolve(directory);
   const warnings: string[] = [];
-  let name: string;
   try {
     prepareRoot(root, warnings);
-    const {dev, ino} = fs.statSync(root, {bigint: true});
-    name = `\0rosetta-${dev}-${ino}`;
   } catch (error) {
     callback(toStorageError(root, error), null);
     return;
   }
-  lock(root, name, (error, server) => {
-    if (error !== null) {
-      callback(error, null);
+  lockDirectory(root, (error, lock) => {
+    if (lock === null) {
+      callback(toStorageError(root, error), null);
       return;
     }
+    let occupied: DataDirectory;
     try {
-      callback(null, occupy(root, warnings, server));
+      occupied = occupy(root, [...warnings, ...lock.warnings], lock);
     } catch (occupyError) {
-      server?.close();
+      lock.release();
       callback(toStorageError(root, occupyError), null);
+      return;
     }
+    callback(null, occupied);
   });
 }
 
@@ -72,12 +63,10 @@ function prepareRoot(root: string, warnings: string[]): void {
   }
 }
 
-function occupy(root: string, warnings: string[], server: net.Server | null): DataDirectory {
-  const lockFile = path.join(root, 'LOCK');
+function occupy(root: string, warnings: readonly string[], lock: DirectoryLock): DataDirectory {
   const temporaryDirectory = path.join(root, 'tmp');
   const walDirectory = path.join(root, 'wal');
   const checkpointDirectory = path.join(root, 'checkpoint');
-  fs.writeFileSync(lockFile, `${JSON.stringify(thisProcess())}\n`, {mode: 0o600});
   fs.rmSync(temporaryDirectory, {recursive: true, force: true});
   for (const child of [temporaryDirectory, walDirectory, checkpointDirectory]) {
     makeDirectories(child);
@@ -94,80 +83,9 @@ function occupy(root: string, warnings: string[], server: net.Server | null): Da
     temporaryDirectory,
     warnings,
     release: () => {
-      fs.rmSync(lockFile, {force: true});
-      server?.close();
+      lock.release();
     },
   };
-}
-
-/** The server holds the lock; null where there are no abstract sockets and the file must do. */
-function lock(
-  root: string,
-  name: string,
-  callback: (error: StorageError | null, server: net.Server | null) => void,
-): void {
-  if (process.platform !== 'linux') {
-    const holder = readHolder(root);
-    callback(holder !== null && isAlive(holder) ? inUse(root, holder) : null, null);
-    return;
-  }
-  // Nobody has business with this socket: whoever connects is sent away.
-  const server = net.createServer(socket => socket.destroy());
-  server.once('error', error => {
-    const isHeld = systemErrorCode(error) === 'EADDRINUSE';
-    callback(isHeld ? inUse(root, readHolder(root)) : toStorageError(root, error), null);
-  });
-  server.listen({path: name}, () => {
-    // The lock alone keeps no process alive.
-    server.unref();
-    callback(null, server);
-  });
-}
-
-function thisProcess(): LockHolder {
-  return {
-    host: os.hostname(),
-    bootId: readText('/proc/sys/kernel/random/boot_id'),
-    pid: process.pid,
-    startTime: processStartTime(process.pid),
-  };
-}
-
-function readHolder(root: string): LockHolder | null {
-  try {
-    const text = fs.readFileSync(path.join(root, 'LOCK'), 'utf8');
-    const parsed = JSON.parse(text) as Partial<LockHolder> | null;
-    if (typeof parsed?.pid !== 'number' || typeof parsed.host !== 'string') return null;
-    const {host, pid, bootId = '', startTime = ''} = parsed;
-    return {host, pid, bootId, startTime};
-  } catch {
-    // Who holds the lock is a courtesy of the message; that it is held does not depend on it.
-    return null;
-  }
-}
-
-function isAlive(holder: LockHolder): boolean {
-  if (holder.host !== os.hostname() || holder.pid === process.pid) return false;
-  try {
-    process.kill(holder.pid, 0);
-    return true;
-  } catch (error) {
-    return systemErrorCode(error) === 'EPERM';
-  }
-}
-
-/** Field 22 of /proc/<pid>/stat, counted behind the command's name, which may hold spaces. */
-function processStartTime(pid: number): string {
-  const text = readText(`/proc/${pid}/stat`);
-  return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-}
-
-function readText(file: string): string {
-  try {
-    return fs.readFileSync(file, 'utf8').trim();
-  } catch {
-    return '';
-  }
 }
 
 function syncDirectory(directory: string): void {
@@ -183,14 +101,6 @@ function syncDirectory(directory: string): void {
   } finally {
     fs.closeSync(descriptor);
   }
-}
-
-function inUse(root: string, holder: LockHolder | null): StorageError {
-  const who = holder === null ? 'another process' : `process ${holder.pid} on ${holder.host}`;
-  return new StorageError(`data directory ${root} is in use by ${who}`, {
-    path: root,
-    advice: 'stop it first, or choose another directory with -data',
-  });
 }
 
 function notUsable(root: string, problem: string, cause?: unknown): StorageError {

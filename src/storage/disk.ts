@@ -1,7 +1,8 @@
 /**
- * Files as storage sees them: the interface that the simulator replaces. Start-up is synchronous;
- * while the node runs, only `write` and `sync` of the WAL are used, with callbacks. Errors are
- * Node's, with `code` (ENOSPC, EIO, …).
+ * Files as storage sees them: the interface that the simulator replaces. What ends in `Sync` is for
+ * start-up: a busy disk answers an fsync after seconds, and a node that waits for it sends no
+ * heartbeats. While the node runs the log uses what takes a callback. Errors are Node's, with
+ * `code` (ENOSPC, EIO, …). No callback runs inside the call, that of a `write` excepted.
  */
 
 export interface DiskFile {
@@ -19,6 +20,8 @@ export interface DiskFile {
   /** Fills `target` from `position`; returns the bytes read, fewer only at the end of the file. */
   readSync(target: Uint8Array, position: number): number;
   sizeBytes(): number;
+  /** Frees the blocks of a file whose name was removed, which takes its time if it is large. */
+  close(callback: (error: Error | null) => void): void;
   closeSync(): void;
 }
 
@@ -30,6 +33,13 @@ export interface Disk {
   listSync(directory: string): readonly string[];
   /** Creates parents too. Mode 0700. */
   makeDirectorySync(directory: string): void;
+  /** As `openSync` with `create`. */
+  create(path: string, callback: (result: DiskFile | Error) => void): void;
+  rename(source: string, target: string, callback: (error: Error | null) => void): void;
+  /** One file; absent is fine. */
+  remove(path: string, callback: (error: Error | null) => void): void;
+  /** As `syncDirectorySync`, for what had ended when it was called. */
+  syncDirectory(directory: string, callback: (error: Error | null) => void): void;
   renameSync(source: string, target: string): void;
   /** Files and directories, recursively; absent is fine. */
   removeSync(path: string): void;

@@ -6,11 +6,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
+import {limits} from '../base/limits.ts';
 import type {RowRange} from '../kv/rows.ts';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
+import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {
   CheckpointMeta,
   CheckpointStore,
@@ -30,6 +32,8 @@ const exportPrefix = 'snapshot-';
 export interface LmdbCheckpointOptions {
   /** The data directory; `checkpoint/` and `tmp/` in it are used. */
   readonly directory: string;
+  /** What a shrink leaves free on the disk; for tests on small ones. */
+  readonly shrinkReserveSizeBytes?: number;
 }
 
 /**
@@ -54,7 +58,8 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
     directory.endOpening();
   }
   directory.removeLeftovers(current);
-  return new LmdbCheckpointStore({directory, current, temporary, ...opened});
+  const reserveSizeBytes = options.shrinkReserveSizeBytes ?? limits.shrinkReserveSizeBytes;
+  return new LmdbCheckpointStore({directory, current, temporary, reserveSizeBytes, ...opened});
 }
 
 /** What the store is made of, once its environment is open. */
@@ -62,6 +67,7 @@ interface OpenedCheckpoint {
   readonly directory: CheckpointDirectory;
   readonly current: string;
   readonly temporary: string;
+  readonly reserveSizeBytes: number;
   readonly environment: LmdbEnvironment;
   readonly meta: CheckpointMeta;
 }
@@ -69,11 +75,15 @@ interface OpenedCheckpoint {
 export class LmdbCheckpointStore implements CheckpointStore {
   readonly #directory: CheckpointDirectory;
   readonly #temporary: string;
+  readonly #reserveSizeBytes: number;
   readonly #thread = new CheckpointThread();
   #current: string;
   #environment: LmdbEnvironment;
   #meta: CheckpointMeta;
   #isWriting = false;
+  #isShrinking = false;
+  /** Writes begun and snapshots installed: what a copy that began before does not hold. */
+  #changeCount = 0;
   #isClosed = false;
   #nextStreamId = 1;
   /** Why nothing more is written. */
@@ -83,6 +93,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
   constructor(opened: OpenedCheckpoint) {
     this.#directory = opened.directory;
     this.#temporary = opened.temporary;
+    this.#reserveSizeBytes = opened.reserveSizeBytes;
     this.#current = opened.current;
     this.#environment = opened.environment;
     this.#meta = opened.meta;
@@ -127,6 +138,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       return;
     }
     this.#isWriting = true;
+    this.#changeCount += 1;
     const environment = this.#environment;
     const records = frozen.share();
     this.#thread.send({type: 'write', records, meta: encodeMeta(meta)}, error => {
@@ -161,6 +173,42 @@ export class LmdbCheckpointStore implements CheckpointStore {
       meta,
       path: this.#directory.dataFile(generation),
       install: () => this.#install(generation, meta),
+    });
+  }
+
+  space(): CheckpointSpace {
+    return {sizeBytes: this.sizeBytes(), usedSizeBytes: this.#environment.usedSizeBytes()};
+  }
+
+  shrink(callback: (error: Error | null, hasShrunk: boolean) => void): void {
+    assert(!this.#isShrinking, 'one shrink at a time');
+    assert(!this.#isWriting, 'no shrink during a write');
+    assert(!this.#isClosed, 'the checkpoint is closed');
+    const source = this.#current;
+    const changeCount = this.#changeCount;
+    try {
+      if (this.#failure !== null) throw this.#failure;
+      this.#directory.beginShrinking(source);
+    } catch (error) {
+      process.nextTick(() => callback(asError(error), false));
+      return;
+    }
+    this.#isShrinking = true;
+    const generation = this.#directory.nextGeneration();
+    const file = this.#directory.dataFile(generation);
+    const reserveSizeBytes = this.#reserveSizeBytes;
+    this.#thread.send({type: 'compact', path: file, reserveSizeBytes}, error => {
+      this.#isShrinking = false;
+      this.#directory.endShrinking(source);
+      if (error !== null) {
+        callback(error, false);
+      } else if (changeCount !== this.#changeCount || this.#isClosed) {
+        this.#discard(generation);
+        callback(null, false);
+      } else {
+        const failure = this.#shrinkTo(generation);
+        callback(failure, failure === null);
+      }
     });
   }
 
@@ -203,9 +251,39 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   #install(generation: string, meta: CheckpointMeta): void {
     assert(meta.index > this.#meta.index, `snapshot ${meta.index} over ${this.#meta.index}`);
-    const opened = openEnvironment(this.#directory.dataFile(generation));
-    assert(opened.meta.index === meta.index, `snapshot reads back ${opened.meta.index}`);
-    this.#directory.writeCurrent(generation);
+    this.#changeCount += 1;
+    this.#switchTo(generation, meta);
+  }
+
+  /** Null: the copy is in force. */
+  #shrinkTo(generation: string): Error | null {
+    const replaced = this.#current;
+    try {
+      this.#switchTo(generation, this.#meta);
+      return null;
+    } catch (error) {
+      // The copy may be in force after the next start or not: whatever was written to either of
+      // them could be lost. Both hold the same now, so both stay, and nothing more is written.
+      if (!this.#directory.isCurrent(replaced)) return this.#note(asError(error));
+      this.#discard(generation);
+      return asError(error);
+    }
+  }
+
+  /** Puts another environment in force, durably, and removes the one that was. */
+  #switchTo(generation: string, meta: CheckpointMeta): void {
+    const file = this.#directory.dataFile(generation);
+    const opened = openEnvironment(file);
+    try {
+      if (opened.meta.index !== meta.index) {
+        const problem = `index ${opened.meta.index} instead of ${meta.index}`;
+        throw new CheckpointDamagedError(file, problem);
+      }
+      this.#directory.writeCurrent(generation);
+    } catch (error) {
+      opened.environment.close();
+      throw error;
+    }
     const replaced = this.#current;
     this.#environment.close();
     this.#environment = opened.environment;
@@ -214,12 +292,23 @@ export class LmdbCheckpointStore implements CheckpointStore {
     this.#openInThread(path.join(this.#directory.root, replaced));
   }
 
+  #discard(generation: string): void {
+    // A store that is closed has no thread; the next start removes what is left over.
+    if (this.#isClosed) return;
+    const directory = path.dirname(this.#directory.dataFile(generation));
+    this.#thread.send({type: 'discard', directory}, () => undefined);
+  }
+
   #openInThread(remove: string | null): void {
     const file = this.#environment.path;
     this.#thread.send({type: 'open', path: file, remove}, error => {
       if (error !== null) this.#note(error);
     });
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** The first directory of a new store, holding an empty checkpoint. */

@@ -30,11 +30,21 @@ const metaTransactionOffset = 152;
 const metaSizeBytes = 168;
 const lmdbMagic = 0xbeefc0de;
 
+const metaPageCount = 2;
+
 /** LMDB's lock file with room for its usual 126 readers. */
 const lockSizeBytes = 16 * 1024;
 
 /** Pages that LMDB may number and never write: freed again in the transaction that took them. */
 const unwrittenPageCountMax = 1024;
+
+/** What LMDB says about one of its trees. */
+interface TreeStatistics {
+  readonly pageSize: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
 
 export interface EnvironmentOptions {
   readonly isReadOnly?: boolean;
@@ -148,6 +158,16 @@ export class LmdbEnvironment {
     this.put(formatRowKey, encodeMeta(meta));
   }
 
+  /** All pages of the file but those that are free. */
+  usedSizeBytes(): number {
+    // Beside the rows there is a tree of free pages, which takes pages of its own.
+    const {root, free} = this.#guard(() => this.#database.getStats()) as {
+      readonly root: TreeStatistics;
+      readonly free: TreeStatistics;
+    };
+    return (metaPageCount + pageCount(root) + pageCount(free)) * root.pageSize;
+  }
+
   /** A compact copy of the last commit. Runs in LMDB's own thread. */
   copyTo(path: string): Promise<void> {
     return this.#database.backup(path, true);
@@ -242,6 +262,10 @@ export function isSystemError(error: unknown): boolean {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+function pageCount(tree: TreeStatistics): number {
+  return tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages;
 }
 
 interface FileLength {

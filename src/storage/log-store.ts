@@ -29,7 +29,10 @@ export interface LogStore extends LogReader {
   noteCommit(commit: LogIndex): void;
   /** Entries up to `index` are in a durable checkpoint; old segments may be recycled. */
   release(index: LogIndex): void;
-  /** Drops the whole log: it continues after `meta.index`. Synchronous and durable. */
+  /**
+   * Drops the whole log: it continues after `meta.index`. Takes effect at once; durable together
+   * with `hardState` before any later append. The checkpoint at `meta` must be durable already.
+   */
   reset(meta: SnapshotMeta, hardState: HardState): void;
   /** Entries and bytes on disk, for /status. */
   size(): {readonly entryCount: number; readonly sizeBytes: number};

@@ -90,6 +90,12 @@ class NodeDiskFile implements DiskFile {
     return fs.fstatSync(this.#descriptor).size;
   }
 
+  close(callback: (error: Error | null) => void): void {
+    assert(this.#isOpen, 'a file is closed once');
+    this.#isOpen = false;
+    fs.close(this.#descriptor, error => callback(error ?? null));
+  }
+
   closeSync(): void {
     assert(this.#isOpen, 'a file is closed once');
     this.#isOpen = false;
@@ -113,6 +119,30 @@ class NodeDisk implements Disk {
   makeDirectorySync(directory: string): void {
     // Each new level is an entry of its parent, which must be durable too.
     for (const made of makeDirectories(directory)) this.syncDirectorySync(path.dirname(made));
+  }
+
+  create(file: string, callback: (result: DiskFile | Error) => void): void {
+    fs.open(file, 'wx+', 0o600, (error, descriptor) => {
+      callback(error ?? new NodeDiskFile(descriptor));
+    });
+  }
+
+  rename(source: string, target: string, callback: (error: Error | null) => void): void {
+    fs.rename(source, target, callback);
+  }
+
+  remove(file: string, callback: (error: Error | null) => void): void {
+    fs.unlink(file, error => callback(error?.code === 'ENOENT' ? null : error));
+  }
+
+  syncDirectory(directory: string, callback: (error: Error | null) => void): void {
+    fs.open(directory, 'r', (openError, descriptor) => {
+      if (openError !== null) {
+        callback(openError);
+        return;
+      }
+      fs.fsync(descriptor, error => fs.close(descriptor, () => callback(error)));
+    });
   }
 
   renameSync(source: string, target: string): void {

@@ -33,8 +33,6 @@ export interface OverlayCursor {
   compareTo(rowKey: Uint8Array): number;
 }
 
-/** While a table's order is kept, at most this many of its records wait to be sorted in. */
-const unsortedCountMax = 512;
 /** A table that was scanned is kept in order for so many overlays more. */
 const orderedOverlayCount = 16;
 
@@ -96,6 +94,28 @@ export class Overlay implements FrozenOverlay {
     return this.#records.share();
   }
 
+  /**
+   * Whether a cursor in this table would be had at once; whoever asks is expected to scan, and from
+   * now on the table is brought into order and kept in it.
+   */
+  isReadyToScan(table: number): boolean {
+    const found = this.#tables[table];
+    if (found === undefined) return true;
+    found.expectedCount = orderedOverlayCount;
+    return found.order.isNearlySorted();
+  }
+
+  /** Sorts for a moment where a scan is expected; false when nothing was left to do. */
+  prepareScans(): boolean {
+    for (const table of this.#tables) {
+      if (table === undefined || table.expectedCount === 0) continue;
+      if (table.order.isNearlySorted()) continue;
+      table.order.tend();
+      return true;
+    }
+    return false;
+  }
+
   /** Nothing may be written while the cursor is in use. */
   cursor(range: RowRange): OverlayCursor {
     const first = range.start[0] ?? 0;
@@ -138,10 +158,7 @@ export class Overlay implements FrozenOverlay {
     const added = this.#records.append(rowKey, value, hash);
     this.#insert(added, hash);
     const table = this.#tableOrder(rowKey[0] ?? 0);
-    table.order.add(added);
-    if (table.expectedCount > 0 && table.order.pendingCount >= unsortedCountMax) {
-      table.order.update();
-    }
+    if (table.order.add(added) && table.expectedCount > 0) table.order.tend();
   }
 
   #tableOrder(table: number): TableOrder {

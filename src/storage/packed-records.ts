@@ -25,9 +25,13 @@ const hashField = 5;
 const slabSizeBytes = 1024 * 1024;
 const firstSlabSizeBytes = 64 * 1024;
 const firstCapacity = 256;
+/** Beyond so many equal bytes the call out of JavaScript is the faster way to compare. */
+const comparedByteCountMax = 32;
 
 export class PackedRecords {
   readonly #slabs: Uint8Array[] = [];
+  /** The same memory, for comparing. */
+  readonly #slabBuffers: Buffer[] = [];
   #fields: Uint32Array;
   #recordCount = 0;
   /** Free bytes begin here in the last slab. */
@@ -46,7 +50,7 @@ export class PackedRecords {
   /** The records of another thread, to be read only. */
   static fromShared(shared: SharedRecords): PackedRecords {
     const records = new PackedRecords(new Uint32Array(shared.fields));
-    for (const slab of shared.slabs) records.#slabs.push(new Uint8Array(slab));
+    for (const slab of shared.slabs) records.#addSlab(slab);
     records.#recordCount = shared.recordCount;
     return records;
   }
@@ -72,6 +76,10 @@ export class PackedRecords {
 
   hash(id: number): number {
     return this.#field(id, hashField);
+  }
+
+  keySizeBytes(id: number): number {
+    return this.#field(id, keySizeField);
   }
 
   isDeleted(id: number): boolean {
@@ -109,12 +117,18 @@ export class PackedRecords {
     const sizeB = fields[atB + keySizeField] as number;
     let offsetA = fields[atA + offsetField] as number;
     let offsetB = fields[atB + offsetField] as number;
-    const end = offsetA + (sizeA < sizeB ? sizeA : sizeB);
+    const endA = offsetA + sizeA;
+    const endB = offsetB + sizeB;
+    const size = sizeA < sizeB ? sizeA : sizeB;
+    const end = offsetA + (size < comparedByteCountMax ? size : comparedByteCountMax);
     while (offsetA < end) {
       const difference = (slabA[offsetA++] as number) - (slabB[offsetB++] as number);
       if (difference !== 0) return difference;
     }
-    return sizeA - sizeB;
+    if (size <= comparedByteCountMax) return sizeA - sizeB;
+    const bufferA = this.#slabBuffers[fields[atA + slabField] as number] as Buffer;
+    const bufferB = this.#slabBuffers[fields[atB + slabField] as number] as Buffer;
+    return bufferA.compare(bufferB, offsetB, endB, offsetA, endA);
   }
 
   compareToKey(id: number, key: Uint8Array): number {
@@ -186,12 +200,17 @@ export class PackedRecords {
     if (last === undefined || this.#slabOffset + size > last.length) {
       const standardSize = last === undefined ? firstSlabSizeBytes : slabSizeBytes;
       this.#slabTotalBytes += this.#slabOffset;
-      this.#slabs.push(new Uint8Array(new SharedArrayBuffer(Math.max(size, standardSize))));
+      this.#addSlab(new SharedArrayBuffer(Math.max(size, standardSize)));
       this.#slabOffset = 0;
     }
     const offset = this.#slabOffset;
     this.#slabOffset += size;
     return offset;
+  }
+
+  #addSlab(memory: SharedArrayBuffer): void {
+    this.#slabs.push(new Uint8Array(memory));
+    this.#slabBuffers.push(Buffer.from(memory));
   }
 
   #growFields(): void {

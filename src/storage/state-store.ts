@@ -6,6 +6,7 @@
 import {assert} from '../base/assert.ts';
 import {compareBytes} from '../base/bytes.ts';
 import type {RowRange, RowStore} from '../kv/rows.ts';
+import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {CheckpointMeta, CheckpointStore} from './checkpoint-store.ts';
 import type {OverlayCursor} from './overlay.ts';
 import {Overlay} from './overlay.ts';
@@ -62,6 +63,16 @@ export class StateStore implements RowStore {
     }
   }
 
+  /** What waits in the checkpoint is in order anyway. */
+  isReadyToScan(table: number): boolean {
+    const isActiveReady = this.#active.isReadyToScan(table);
+    return (this.#frozen?.overlay.isReadyToScan(table) ?? true) && isActiveReady;
+  }
+
+  prepareScans(): void {
+    if (!this.#active.prepareScans()) this.#frozen?.overlay.prepareScans();
+  }
+
   /** Records in the active overlay. */
   recordCount(): number {
     return this.#active.recordCount;
@@ -110,6 +121,16 @@ export class StateStore implements RowStore {
   /** The last durable checkpoint. */
   checkpointMeta(): CheckpointMeta {
     return this.#checkpoint.meta();
+  }
+
+  checkpointSpace(): CheckpointSpace {
+    return this.#checkpoint.space();
+  }
+
+  /** As CheckpointStore.shrink; what is read stays the same. */
+  shrinkCheckpoint(callback: (error: Error | null, hasShrunk: boolean) => void): void {
+    assert(!this.#isWriting, 'no shrink during a checkpoint');
+    this.#checkpoint.shrink(callback);
   }
 
   /** After SnapshotImport.install(): forgets the overlays; reads come from the new checkpoint. */

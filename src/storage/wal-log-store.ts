@@ -17,7 +17,7 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
 import type {LogStore, LogWrite} from './log-store.ts';
 import {LogTail} from './log-tail.ts';
-import {StorageError, WalCorruptionError} from './storage-error.ts';
+import {StorageError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
 import {Wal} from './wal.ts';
 import type {WalDirectory} from './wal-directory.ts';
@@ -73,13 +73,6 @@ export function openLog(input: OpenLogInput): OpenedLog {
     const created = createLog(recovery, sequence);
     return start(input, options, created, {needsSnapshot: false, mustReset: false});
   }
-  const oldest = must(recovered.segments[0], 'a segment');
-  if (recovered.hasGap && recovered.start.index > checkpointIndex) {
-    throw new WalCorruptionError('the segment before it is missing', {
-      path: oldest.path,
-      offset: 0,
-    });
-  }
   const needsSnapshot = recovered.start.index > checkpointIndex;
   const checkpointTerm = input.checkpoint?.term ?? noTerm;
   const isJoined = recovered.terms.at(checkpointIndex) === checkpointTerm;
@@ -108,7 +101,6 @@ function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
     terms: new TermRuns(previous),
     index: new WalIndex(),
     warnings: [],
-    hasGap: false,
   };
 }
 

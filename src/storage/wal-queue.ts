@@ -160,10 +160,6 @@ export class WalQueue {
     assert(this.#pendingSizeBytes >= 0, 'fewer than no bytes are pending');
     for (const part of parts) part.callback?.(error);
   }
-
-  completeAll(error: Error | null): void {
-    this.complete([...this.takeInFlight(), ...this.takeWaiting()], error);
-  }
 }
 
 /** Upper bound of a batch's size. */

@@ -39,8 +39,6 @@ export interface RecoveredLog {
   readonly terms: TermRuns;
   readonly index: WalIndex;
   readonly warnings: readonly string[];
-  /** True: segments between these and older ones are missing. */
-  readonly hasGap: boolean;
 }
 
 /** Bytes at the start of a segment without a valid header that are searched for batches. */
@@ -75,6 +73,10 @@ class Recovery {
   #start: EntryId = nothing;
   #last: EntryId = nothing;
   #hardState: HardState = initialHardState;
+  /** There are segments before the first one, or there were, and others behind it. */
+  #mayStartLater = false;
+  /** A record met supersedes what is before the start. */
+  #isCutInside = false;
   /** Reused for one segment after the other. */
   #bytes = Buffer.alloc(0);
 
@@ -95,15 +97,17 @@ class Recovery {
       for (const {segment} of this.#candidates) segment.close();
       return null;
     }
-    const {oldest, hasGap} = this.#findOldest(newest);
-    const run = this.#candidates.slice(oldest, newest + 1);
-    const first = must(run[0], 'a segment');
-    const firstHeader = must(first.header, 'the first header');
-    this.#start = firstHeader.previous;
-    this.#last = firstHeader.previous;
-    this.#terms = new TermRuns(this.#start);
-    this.#memberships = [firstHeader.membership];
-    for (let i = 0; i < run.length; i++) this.#recoverSegment(run, i);
+    let {oldest, hasGap} = this.#findOldest(newest);
+    while (!this.#recoverRun(this.#candidates.slice(oldest, newest + 1))) {
+      // Dropped segments of which a crash left the newest ones: the log starts behind them.
+      oldest++;
+      hasGap = true;
+    }
+    if (hasGap && this.#start.index > this.#checkpointIndex) {
+      // Before anything is removed: the next start must find the gap too.
+      const {path} = must(this.#segments[0], 'a segment');
+      throw new WalCorruptionError('the segment before it is missing', {path, offset: 0});
+    }
     for (const {segment} of this.#candidates.slice(0, oldest)) this.#remove(segment);
     const prepared = this.#keepPrepared(newest);
     for (const segment of this.#segments) segment.syncSync();
@@ -119,7 +123,6 @@ class Recovery {
       terms: this.#terms,
       index: this.#index,
       warnings: this.#warnings,
-      hasGap,
     };
   }
 
@@ -155,7 +158,28 @@ class Recovery {
     }
   }
 
-  #recoverSegment(run: readonly SegmentCandidate[], position: number): void {
+  /**
+   * False when the log cannot start with the first of these segments: a later record supersedes
+   * what was before it, and that is gone.
+   */
+  #recoverRun(run: readonly SegmentCandidate[]): boolean {
+    const first = must(run[0], 'a segment');
+    const firstHeader = must(first.header, 'the first header');
+    this.#start = firstHeader.previous;
+    this.#last = firstHeader.previous;
+    this.#terms = new TermRuns(this.#start);
+    this.#memberships = [firstHeader.membership];
+    this.#segments = [];
+    this.#index.clear();
+    this.#mayStartLater = run.length > 1 && !firstHeader.isStart;
+    for (let i = 0; i < run.length; i++) {
+      if (!this.#recoverSegment(run, i)) return false;
+    }
+    return true;
+  }
+
+  /** False: see `recoverRun`. */
+  #recoverSegment(run: readonly SegmentCandidate[], position: number): boolean {
     const {segment, header, headerSizeBytes} = must(run[position], 'a segment');
     const next = run[position + 1];
     assert(header !== null, 'a segment in use has a header');
@@ -168,13 +192,18 @@ class Recovery {
     const isClosed = nextHeader !== null;
     const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
     segment.end = end;
+    if (this.#isCutInside) {
+      this.#isCutInside = false;
+      return false;
+    }
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
       if (end !== limit) throw damaged(segment, end);
       segment.limit = segment.filled;
-      return;
+    } else {
+      this.#recoverTail(segment, bytes);
     }
-    this.#recoverTail(segment, bytes);
+    return true;
   }
 
   /** The last segment: what follows its last good batch is nothing, a torn tail, or corruption. */
@@ -260,7 +289,11 @@ class Recovery {
   /** Whether the entries can stand in the log: no gap, terms that do not fall. */
   #follows(entries: readonly EntryId[]): boolean {
     const first = must(entries[0], 'an entry');
-    if (first.index <= this.#start.index || first.index > this.#last.index + 1) return false;
+    if (first.index <= this.#start.index) {
+      this.#isCutInside = this.#mayStartLater;
+      return false;
+    }
+    if (first.index > this.#last.index + 1) return false;
     let term = must(this.#terms.at(indexBefore(first.index)), 'a term');
     for (const entry of entries) {
       if (entry.term < term) return false;

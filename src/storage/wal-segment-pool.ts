@@ -1,26 +1,25 @@
 /**
  * Keeps room ahead of the log: fills the current segment with zeros some steps ahead of the writes
  * and holds the next one ready, so that an fdatasync never has to allocate blocks. Released
- * segments are renamed and used again. Works in the background, one step at a time; without space
- * it says so and tries again by itself.
+ * segments are renamed and used again. Works in the background; without space it says so and tries
+ * again by itself.
  */
 import {assert} from '../base/assert.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import type {Disk} from './disk.ts';
 import {isOutOfSpace} from './storage-error.ts';
 import type {WalOptions} from './wal-options.ts';
-import {WalSegment, segmentFileName} from './wal-segment.ts';
+import type {WalSegment} from './wal-segment.ts';
+import {WalSegmentFiles} from './wal-segment-files.ts';
 
 /** Prepared segments kept at most, recycled ones included. */
 const preparedCountMax = 2;
 const fillStepsAhead = 8;
 
 export class WalSegmentPool {
-  readonly #disk: Disk;
-  readonly #directory: string;
+  readonly #files: WalSegmentFiles;
   readonly #clock: Clock;
   readonly #options: WalOptions;
-  readonly #incarnation: string;
   readonly #onProgress: () => void;
   readonly #onFailure: (error: Error) => void;
   readonly #zeros: Uint8Array;
@@ -30,10 +29,10 @@ export class WalSegmentPool {
   #isFilling = false;
   #isFull = false;
   #isStopped = false;
+  #hasFailed = false;
   #mustPrepare = false;
-  /** The highest sequence number any file had. */
-  #lastSequence: number;
   #retryTimer: Timer | null = null;
+  #closeCallback: (() => void) | null = null;
 
   constructor(fields: {
     readonly disk: Disk;
@@ -47,17 +46,23 @@ export class WalSegmentPool {
     readonly onProgress: () => void;
     readonly onFailure: (error: Error) => void;
   }) {
-    this.#disk = fields.disk;
-    this.#directory = fields.directory;
     this.#clock = fields.clock;
     this.#options = fields.options;
-    this.#incarnation = fields.incarnation;
     this.#current = fields.current;
     this.#prepared = [...fields.prepared];
-    this.#lastSequence = (fields.prepared.at(-1) ?? fields.current).sequence;
     this.#onProgress = fields.onProgress;
     this.#onFailure = fields.onFailure;
     this.#zeros = new Uint8Array(fields.options.fillStepSizeBytes);
+    this.#files = new WalSegmentFiles({
+      disk: fields.disk,
+      directory: fields.directory,
+      incarnation: fields.incarnation,
+      segmentSizeBytes: fields.options.segmentSizeBytes,
+      lastSequence: (fields.prepared.at(-1) ?? fields.current).sequence,
+      onPrepared: segments => this.#onPrepared(segments),
+      onSpaceMissing: () => this.#onSpaceMissing(),
+      onFailure: fields.onFailure,
+    });
   }
 
   get isFull(): boolean {
@@ -83,22 +88,6 @@ export class WalSegmentPool {
     return this.#use(next);
   }
 
-  /** As `take`, but makes the segment here and now if none is ready. Throws without space. */
-  takeSync(headerSizeBytes: number): WalSegment {
-    for (;;) {
-      const next = this.#prepared[0];
-      if (next === undefined) {
-        this.#create();
-        continue;
-      }
-      if (next.filled >= headerSizeBytes || next.isIdle) return this.#use(next);
-      // Its first zeros are on their way; they end in a file without a name.
-      this.#prepared.shift();
-      next.close();
-      this.#disk.removeSync(next.path);
-    }
-  }
-
   #use(next: WalSegment): WalSegment {
     assert(this.#prepared[0] === next, `segment ${next.sequence} out of order`);
     assert(next.sequence > this.#current.sequence, 'sequence numbers rise');
@@ -108,63 +97,60 @@ export class WalSegmentPool {
     return next;
   }
 
-  /** Starts a step of work if there is any and none is running. */
+  /** Starts what work there is and is not under way. */
   maybeWork(): void {
-    if (this.#isFilling || this.#isStopped || this.#retryTimer !== null) return;
-    try {
-      if (this.#wantsPrepared() && this.#prepared.length === 0) {
-        this.#create();
-        this.#isFull = false;
-        // The caller may be in the middle of a write.
-        this.#clock.afterPoll(() => {
-          if (this.#isStopped) return;
-          this.#onProgress();
-          this.maybeWork();
-        });
-        return;
-      }
-    } catch (error) {
-      this.#onError(error instanceof Error ? error : new Error(String(error)));
-      return;
-    }
+    if (this.#isStopped || this.#retryTimer !== null) return;
+    const count = this.#prepared.length + this.#files.comingCount;
+    if (this.#wantsPrepared() && count === 0) this.#files.create();
+    if (this.#isFilling) return;
     const segment = this.#segmentToFill();
     if (segment !== null) this.#fillStep(segment);
   }
 
   /**
-   * Takes a closed segment that is not needed any more: renamed for later use, or removed. The
-   * caller syncs the directory before anything else is written.
+   * Takes a segment that is not needed any more, because what replaces it is durable: it gets
+   * another name and is used again, or is removed. Returns at once, see wal-segment-files.ts.
    */
   recycle(segment: WalSegment): void {
     const canReuse =
-      !this.#isStopped &&
-      segment.isIdle &&
-      this.#prepared.length < preparedCountMax &&
+      this.#prepared.length + this.#files.comingCount < preparedCountMax &&
       segment.filled === this.#options.segmentSizeBytes;
-    segment.close();
-    if (!canReuse) {
-      this.#disk.removeSync(segment.path);
-      return;
-    }
-    const sequence = this.#lastSequence + 1;
-    const target = `${this.#directory}/${segmentFileName(sequence)}`;
-    this.#disk.renameSync(segment.path, target);
-    this.#lastSequence = sequence;
-    this.#prepared.push(this.#open(target, sequence, 'open', segment.filled));
-    this.#isFull = false;
+    if (canReuse) this.#files.reuse(segment);
+    else this.#files.remove(segment);
   }
 
+  /** After an error: nothing more is begun. */
   stop(): void {
+    this.#hasFailed = true;
+    this.#beginStop();
+    this.#files.stop();
+    this.#maybeClosed();
+  }
+
+  /**
+   * Closes the prepared segments when what is under way has ended, after an error at once. The
+   * current segment belongs to the log.
+   */
+  close(callback: () => void): void {
+    this.#beginStop();
+    this.#files.finish(() => {
+      this.#closeCallback = callback;
+      this.#maybeClosed();
+    });
+  }
+
+  #beginStop(): void {
     this.#isStopped = true;
     this.#retryTimer?.cancel();
     this.#retryTimer = null;
   }
 
-  /** Stops, and closes the prepared segments. The current one belongs to the log. */
-  close(): void {
-    this.stop();
-    for (const segment of this.#prepared) segment.close();
-    this.#prepared.length = 0;
+  #maybeClosed(): void {
+    const callback = this.#closeCallback;
+    if (callback === null || (this.#isFilling && !this.#hasFailed)) return;
+    this.#closeCallback = null;
+    for (const segment of this.#prepared.splice(0)) segment.close();
+    callback();
   }
 
   #wantsPrepared(): boolean {
@@ -180,22 +166,12 @@ export class WalSegmentPool {
     return next !== undefined && next.filled < next.limit ? next : null;
   }
 
-  #create(): void {
-    const sequence = this.#lastSequence + 1;
-    const file = `${this.#directory}/${segmentFileName(sequence)}`;
-    const segment = this.#open(file, sequence, 'create', 0);
-    this.#lastSequence = sequence;
-    this.#disk.syncDirectorySync(this.#directory);
-    this.#prepared.push(segment);
-  }
-
-  #open(file: string, sequence: number, mode: 'create' | 'open', filled: number): WalSegment {
-    return new WalSegment(this.#directory, sequence, {
-      file: this.#disk.openSync(file, mode),
-      incarnation: this.#incarnation,
-      filled,
-      limit: this.#options.segmentSizeBytes,
-    });
+  #onPrepared(segments: readonly WalSegment[]): void {
+    this.#prepared.push(...segments);
+    if (this.#isStopped) return;
+    this.#isFull = false;
+    this.#onProgress();
+    this.maybeWork();
   }
 
   #fillStep(segment: WalSegment): void {
@@ -209,14 +185,18 @@ export class WalSegmentPool {
         this.#isFilling = false;
         if (writeError !== null) this.#onError(writeError);
         else this.maybeWork();
+        this.#maybeClosed();
         return;
       }
       segment.sync(syncError => {
         this.#isFilling = false;
-        if (this.#isStopped) return;
-        if (syncError !== null) {
+        if (syncError !== null && !this.#hasFailed) {
           // It may have been the log's own bytes that did not reach the disk.
           this.#onFailure(syncError);
+          return;
+        }
+        if (this.#isStopped) {
+          this.#maybeClosed();
           return;
         }
         segment.filled = from + size;
@@ -233,12 +213,17 @@ export class WalSegmentPool {
       this.#onFailure(error);
       return;
     }
+    this.#onSpaceMissing();
+  }
+
+  #onSpaceMissing(): void {
+    if (this.#isStopped) return;
     this.#isFull = true;
     // Who closes must learn that there is no space.
     this.#clock.afterPoll(() => {
       if (!this.#isStopped) this.#onProgress();
     });
-    this.#retryTimer = this.#clock.setTimer(this.#options.retryDelayMs, () => {
+    this.#retryTimer ??= this.#clock.setTimer(this.#options.retryDelayMs, () => {
       this.#retryTimer = null;
       this.maybeWork();
     });

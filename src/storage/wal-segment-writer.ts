@@ -7,9 +7,6 @@ import type {Clock, Timer} from '../base/clock.ts';
 import {isOutOfSpace} from './storage-error.ts';
 import type {WalSegment} from './wal-segment.ts';
 
-/** `dropped`: a reset gave the segment up meanwhile, and with it what was to be written. */
-type Outcome = 'durable' | 'dropped';
-
 export class WalSegmentWriter {
   readonly #clock: Clock;
   readonly #retryDelayMs: number;
@@ -43,22 +40,10 @@ export class WalSegmentWriter {
     this.#timer = null;
   }
 
-  write(
-    segment: WalSegment,
-    bytes: Uint8Array,
-    offset: number,
-    callback: (outcome: Outcome) => void,
-  ): void {
-    if (segment.isClosing) {
-      callback('dropped');
-      return;
-    }
+  /** Calls back when the bytes are durable. */
+  write(segment: WalSegment, bytes: Uint8Array, offset: number, callback: () => void): void {
     segment.write(bytes, offset, writeError => {
       if (this.#isStopped) return;
-      if (segment.isClosing) {
-        callback('dropped');
-        return;
-      }
       if (writeError !== null && isOutOfSpace(writeError)) {
         this.#waitForSpace(() => this.write(segment, bytes, offset, callback));
         return;
@@ -69,7 +54,7 @@ export class WalSegmentWriter {
       }
       segment.sync(syncError => {
         if (this.#isStopped) return;
-        if (syncError === null) callback(segment.isClosing ? 'dropped' : 'durable');
+        if (syncError === null) callback();
         else this.#onFailure(syncError);
       });
     });

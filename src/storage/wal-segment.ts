@@ -167,6 +167,8 @@ export class WalSegment {
   readonly #file: DiskFile;
   #operationCount = 0;
   #isClosing = false;
+  /** What becomes of the file when its last operation has ended. */
+  #onIdle: (() => void) | null = null;
   /** The entry before this segment's first; set when the header is written. */
   previous: EntryId | null = null;
   /** Bytes of the header; batches begin here. */
@@ -201,10 +203,6 @@ export class WalSegment {
     this.#file = fields.file;
     this.filled = fields.filled;
     this.limit = fields.limit;
-  }
-
-  get isIdle(): boolean {
-    return this.#operationCount === 0;
   }
 
   get isClosing(): boolean {
@@ -246,15 +244,27 @@ export class WalSegment {
 
   /** Closes the file, at once or when its last operation has ended. */
   close(): void {
+    this.#endWith(() => this.#file.closeSync());
+  }
+
+  /** Hands over the file, at once or when its last operation has ended; the segment is closed. */
+  detach(callback: (file: DiskFile) => void): void {
+    this.#endWith(() => callback(this.#file));
+  }
+
+  #endWith(onIdle: () => void): void {
     assert(!this.#isClosing, `${this.path} is closed once`);
     this.#isClosing = true;
-    if (this.isIdle) this.#file.closeSync();
+    if (this.#operationCount === 0) onIdle();
+    else this.#onIdle = onIdle;
   }
 
   #onDone(error: Error | null, callback: (error: Error | null) => void): void {
     this.#operationCount--;
     assert(this.#operationCount >= 0, 'operations end once');
-    if (this.#isClosing && this.isIdle) this.#file.closeSync();
+    const onIdle = this.#operationCount === 0 ? this.#onIdle : null;
+    this.#onIdle = null;
+    onIdle?.();
     callback(error);
   }
 }

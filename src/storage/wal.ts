@@ -11,7 +11,7 @@ import type {HardState} from '../raft/hard-state.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import {logIndex, maxIndex} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
-import type {WriteCallback} from './wal-queue.ts';
+import type {QueuedPart, WriteCallback} from './wal-queue.ts';
 import {WalQueue} from './wal-queue.ts';
 import type {WalPosition} from './wal-record.ts';
 import {batchSizeBytes, encodeBatch} from './wal-record.ts';
@@ -22,6 +22,13 @@ import {encodeSegmentHeader, noteSuperseded, segmentHeaderSizeBytesMax} from './
 import type {WalStart} from './wal-start.ts';
 import {WalSyncMark} from './wal-sync-mark.ts';
 import {WrittenMemberships} from './written-memberships.ts';
+
+/** The log is to begin anew after `header.previous`. */
+interface PendingReset {
+  readonly header: HeaderFields;
+  /** Writes that waited when it came, completed with it: their hard state must be durable by then. */
+  readonly superseded: QueuedPart[];
+}
 
 type HeaderFields = Omit<SegmentHeader, 'sequence' | 'identity'>;
 
@@ -41,6 +48,8 @@ export class Wal {
   #isBusy = false;
   /** Its header is being written; not yet one of the segments. */
   #rotatingTo: WalSegment | null = null;
+  /** Until its segment's header is durable. Comes before everything that waits. */
+  #reset: PendingReset | null = null;
   #error: Error | null = null;
   #closeCallback: (() => void) | null = null;
   #isClosed = false;
@@ -86,16 +95,16 @@ export class Wal {
     this.#mark = new WalSyncMark({
       clock: start.clock,
       delayMs: start.options.syncMarkDelayMs,
-      isIdle: () => this.#queue.isEmpty && !this.#isBusy,
+      isIdle: () => this.#queue.isEmpty && !this.#isBusy && this.#reset === null,
       onDue: () => this.#pump(),
     });
     this.#pool.maybeWork();
     this.#mark.arm();
   }
 
-  /** Oldest first, the current one last. */
+  /** Oldest first, the current one last. None while a reset is on its way to the disk. */
   get segments(): readonly WalSegment[] {
-    return this.#segments;
+    return this.#reset === null ? this.#segments : [];
   }
 
   get isFull(): boolean {
@@ -133,45 +142,40 @@ export class Wal {
     this.#mark.noteCommit();
   }
 
-  /** Removes the `count` oldest segments; the log begins at the next one's start. */
+  /**
+   * Gives up the `count` oldest segments; the log begins at the next one's start. Their entries are
+   * in a durable checkpoint, so nothing waits for the names to change: a crash that brings some of
+   * the segments back brings back more of the log, and recovery drops what does not belong to it.
+   */
   dropSegments(count: number): void {
+    assert(this.#reset === null, 'a log being reset has no segments');
     assert(count < this.#segments.length, `${count} of ${this.#segments.length} segments dropped`);
     for (const segment of this.#segments.splice(0, count)) this.#pool.recycle(segment);
-    if (count === 0) return;
     const oldest = must(this.#segments[0], 'a segment stays');
     this.#writtenMemberships.dropBefore(must(oldest.previous, 'a header').index);
-    this.#start.disk.syncDirectorySync(this.#start.directory);
   }
 
   /**
    * Continues after `meta` in a new segment and forgets what was before. Writes that wait are
-   * superseded by it: their callbacks run without error.
+   * superseded by it: their callbacks run without error when the new segment's header is durable.
+   * Every later write is behind that header.
    */
   reset(meta: SnapshotMeta, hardState: HardState): void {
     if (this.#error !== null) throw this.#error;
     assert(!this.#isClosed, 'reset of a closed log');
     const previous: EntryId = {index: meta.index, term: meta.term};
     const membership = {index: meta.index, membership: meta.membership};
-    const header = {isStart: true, previous, previousEnd: 0, hardState, membership};
-    const {segment, bytes} = this.#takeForReset(header);
-    const old = this.#segments.splice(0);
-    if (this.#rotatingTo !== null) old.push(this.#rotatingTo);
-    this.#rotatingTo = null;
-    this.#beginSegment(segment, previous, bytes.length);
-    for (const dropped of old) {
-      dropped.close();
-      this.#start.disk.removeSync(dropped.path);
-    }
-    this.#start.disk.syncDirectorySync(this.#start.directory);
+    const superseded = [...(this.#reset?.superseded ?? []), ...this.#queue.takeWaiting()];
+    this.#reset = {
+      header: {isStart: true, previous, previousEnd: 0, hardState, membership},
+      superseded,
+    };
+    // Nothing else is written before the new segment's header.
     this.#writtenLast = previous;
     this.#writtenHardState = hardState;
     this.#writtenMemberships.reset(membership);
     this.#commit = maxIndex(hardState.commit, meta.index);
-    this.#synced = {sequence: segment.sequence, offset: segment.end};
-    const superseded = this.#queue.takeWaiting();
-    if (superseded.length > 0) this.#clock.afterPoll(() => this.#queue.complete(superseded, null));
-    this.#mark.arm();
-    this.#pool.maybeWork();
+    this.#pump();
   }
 
   /** The identity of later segment headers, once the cluster has an id. */
@@ -192,6 +196,11 @@ export class Wal {
   /** Starts the next operation if none is running and there is something to do. */
   #pump(): void {
     if (this.#isBusy || this.#error !== null || this.#isClosed) return;
+    if (this.#reset !== null) {
+      this.#advance(this.#reset.header);
+      this.#maybeAbandonClose();
+      return;
+    }
     if (this.#queue.isEmpty && !this.#mark.isDue) {
       if (this.#closeCallback !== null) this.#finishClose();
       return;
@@ -254,16 +263,14 @@ export class Wal {
     segment.end = offset + sizeBytes;
     this.#mark.noteBatch(count === 0);
     this.#isBusy = true;
-    this.#writer.write(segment, target.subarray(0, sizeBytes), offset, outcome => {
-      const {sequence, end} = segment;
-      this.#onDurable(outcome === 'durable' ? {sequence, offset: end} : null);
+    this.#writer.write(segment, target.subarray(0, sizeBytes), offset, () => {
+      this.#onDurable({sequence: segment.sequence, offset: segment.end});
     });
     return true;
   }
 
-  /** `synced` null: the segment was dropped by a reset while the batch was on its way. */
-  #onDurable(synced: WalPosition | null): void {
-    if (synced !== null) this.#synced = synced;
+  #onDurable(synced: WalPosition): void {
+    this.#synced = synced;
     const done = this.#queue.takeInFlight();
     this.#isBusy = false;
     if (this.#closeCallback !== null) {
@@ -279,30 +286,43 @@ export class Wal {
   }
 
   #rotate(): void {
-    const segment = this.#pool.take(segmentHeaderSizeBytesMax);
-    if (segment === null) return;
-    this.#isBusy = true;
-    this.#rotatingTo = segment;
-    const previous = this.#writtenLast;
-    const bytes = this.#encodeHeader(segment, {
+    this.#advance({
       isStart: false,
-      previous,
+      previous: this.#writtenLast,
       previousEnd: this.#current.end,
       hardState: this.#writtenHardState,
       membership: this.#writtenMemberships.last,
     });
-    this.#writer.write(segment, bytes, 0, outcome => {
-      if (outcome === 'dropped') {
-        this.#onDurable(null);
-        return;
-      }
+  }
+
+  /** The log goes on in a new segment once there is one and its header is durable. */
+  #advance(header: HeaderFields): void {
+    const segment = this.#pool.take(segmentHeaderSizeBytesMax);
+    if (segment === null) return;
+    this.#isBusy = true;
+    this.#rotatingTo = segment;
+    const bytes = this.#encodeHeader(segment, header);
+    this.#writer.write(segment, bytes, 0, () => {
       this.#isBusy = false;
       this.#rotatingTo = null;
-      this.#beginSegment(segment, previous, bytes.length);
+      const superseded = header.isStart ? this.#endReset(header) : [];
+      this.#beginSegment(segment, header.previous, bytes.length);
       this.#synced = {sequence: segment.sequence, offset: segment.end};
       this.#pump();
       this.#pool.maybeWork();
+      this.#queue.complete(superseded, null);
+      if (header.isStart) this.#mark.arm();
     });
+  }
+
+  /** Nothing before the segment that begins is needed: a crash may bring all of it back. */
+  #endReset(header: HeaderFields): readonly QueuedPart[] {
+    for (const dropped of this.#segments.splice(0)) this.#pool.recycle(dropped);
+    const reset = must(this.#reset, 'a reset under way');
+    // Another one may have come meanwhile; what this one superseded belongs to that one too.
+    if (reset.header !== header) return [];
+    this.#reset = null;
+    return reset.superseded;
   }
 
   #beginSegment(segment: WalSegment, previous: EntryId, headerSizeBytes: number): void {
@@ -324,20 +344,6 @@ export class Wal {
     return bytes;
   }
 
-  #takeForReset(header: HeaderFields): {segment: WalSegment; bytes: Uint8Array} {
-    try {
-      const segment = this.#pool.takeSync(segmentHeaderSizeBytesMax);
-      const bytes = this.#encodeHeader(segment, header);
-      // A header alone: a crash before the sync leaves the old log as it is.
-      segment.writeSync(bytes, 0);
-      segment.syncSync();
-      return {segment, bytes};
-    } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
-      throw error;
-    }
-  }
-
   #bufferFor(sizeBytes: number): Buffer {
     if (sizeBytes <= this.#buffer.length) return this.#buffer;
     if (sizeBytes > keptBufferSizeBytesMax) return Buffer.allocUnsafe(sizeBytes);
@@ -351,7 +357,7 @@ export class Wal {
     this.#pool.stop();
     this.#mark.stop();
     this.#writer.stop();
-    this.#queue.completeAll(error);
+    this.#completeAll(error);
     if (this.#closeCallback !== null) this.#finishClose();
   }
 
@@ -364,19 +370,25 @@ export class Wal {
   #abandonClose(): void {
     this.#mark.stop();
     this.#writer.stop();
-    const error = Object.assign(new Error('no space left for the log'), {code: 'ENOSPC'});
-    this.#queue.completeAll(error);
+    this.#completeAll(Object.assign(new Error('no space left for the log'), {code: 'ENOSPC'}));
     this.#finishClose();
+  }
+
+  #completeAll(error: Error): void {
+    const superseded = this.#reset?.superseded.splice(0) ?? [];
+    const parts = [...this.#queue.takeInFlight(), ...superseded, ...this.#queue.takeWaiting()];
+    this.#queue.complete(parts, error);
   }
 
   #finishClose(): void {
     const callback = must(this.#closeCallback, 'somebody closes');
     this.#closeCallback = null;
     this.#isClosed = true;
-    this.#pool.close();
-    for (const segment of this.#segments) segment.close();
-    this.#rotatingTo?.close();
-    this.#rotatingTo = null;
-    this.#clock.afterPoll(callback);
+    this.#pool.close(() => {
+      for (const segment of this.#segments) segment.close();
+      this.#rotatingTo?.close();
+      this.#rotatingTo = null;
+      this.#clock.afterPoll(callback);
+    });
   }
 }

@@ -1,14 +1,16 @@
 /**
  * Gathers the messages of one turn into frames, written in place into slabs that the socket then
  * owns. A slab is never written again where it has been handed out, so nothing is copied on the
- * way to the kernel.
+ * way to the kernel. Of a message too large for a frame only the headers are written: its data go
+ * to the socket as they are.
  */
 import {assert} from '../base/assert.ts';
+import {asBuffer} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {FrameKind} from './frame.ts';
-import {frameHeaderSizeBytes, framePayloadSizeBytesMax, sealFrame} from './frame.ts';
+import {frameHeader, frameHeaderSizeBytes, framePayloadSizeBytesMax, sealFrame} from './frame.ts';
 import type {EncodableMessage} from './message-codec.ts';
-import {encodeMessage, messageSizeBytes, writeMessage} from './message-codec.ts';
+import {messagePieces, messageSizeBytes, writeMessage} from './message-codec.ts';
 
 const slabSizeBytes = 64 * 1024;
 const messagePrefixSizeBytes = 4;
@@ -33,7 +35,7 @@ export class FrameWriter {
     assert(size > 0 && size <= limits.messageSizeBytesMax, `message of ${size} bytes`);
     const needed = messagePrefixSizeBytes + size;
     if (needed > framePayloadSizeBytesMax) {
-      this.#fragments(encodeMessage(message));
+      this.#fragments(messagePieces(message), size);
       return;
     }
     if (!this.#fitsOpenFrame(needed)) {
@@ -73,12 +75,32 @@ export class FrameWriter {
     return this.#end + needed <= this.#slab.length;
   }
 
-  #fragments(message: Buffer): void {
-    for (let at = 0; at < message.length; at += framePayloadSizeBytesMax) {
-      const piece = message.subarray(at, at + framePayloadSizeBytesMax);
-      const isLast = at + piece.length === message.length;
-      this.frame(isLast ? 'last-fragment' : 'fragment', piece);
+  #fragments(pieces: readonly Uint8Array[], sizeBytes: number): void {
+    this.#seal();
+    this.#closeSlab();
+    let left = sizeBytes;
+    let payload: Uint8Array[] = [];
+    let room = Math.min(left, framePayloadSizeBytesMax);
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length;) {
+        const part = piece.subarray(at, at + room);
+        payload.push(part);
+        at += part.length;
+        room -= part.length;
+        left -= part.length;
+        if (room > 0) continue;
+        this.#push(frameHeader(left === 0 ? 'last-fragment' : 'fragment', payload));
+        for (const each of payload) this.#push(asBuffer(each));
+        payload = [];
+        room = Math.min(left, framePayloadSizeBytesMax);
+      }
     }
+    assert(left === 0 && payload.length === 0, 'a message has the announced size');
+  }
+
+  #push(bytes: Buffer): void {
+    this.#full.push(bytes);
+    this.#fullSizeBytes += bytes.length;
   }
 
   #seal(): void {
@@ -98,8 +120,7 @@ export class FrameWriter {
 
   #closeSlab(): void {
     if (this.#end === this.#takenEnd) return;
-    this.#full.push(this.#slab.subarray(this.#takenEnd, this.#end));
-    this.#fullSizeBytes += this.#end - this.#takenEnd;
+    this.#push(this.#slab.subarray(this.#takenEnd, this.#end));
     this.#takenEnd = this.#end;
   }
 }

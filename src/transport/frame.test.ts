@@ -3,7 +3,8 @@ import {test} from 'node:test';
 import {limits} from '../base/limits.ts';
 import {Prng} from '../base/prng.ts';
 import {oneOfEach, plain} from '../../test/contract/transport-contract.ts';
-import {nodeId} from '../raft/ids.ts';
+import {makeEntry} from '../raft/entry.ts';
+import {logIndex, nodeId, term} from '../raft/ids.ts';
 import {FrameParser, encodeFrame, framePayloadSizeBytesMax} from './frame.ts';
 import {FrameWriter} from './frame-writer.ts';
 import type {EncodableMessage} from './message-codec.ts';
@@ -114,6 +115,45 @@ test('the messages of a turn share a frame, and large ones get frames of their o
     messages.map(each => each.type),
     ['state-hash', 'forward', 'state-hash'],
   );
+});
+
+test('the data of large messages go out as they are, whatever their size', () => {
+  const sizes = [1, 3, 4].flatMap(count => {
+    return [-70, -40, -20, -1, 0, 1, 20].map(more => count * framePayloadSizeBytesMax + more);
+  });
+  for (const size of sizes) {
+    const data = new Uint8Array(size).map((_, i) => i % 251);
+    const entries = [1, 2, 3].map(index =>
+      makeEntry({
+        term: term(1),
+        index: logIndex(index),
+        type: 'command',
+        proposedAtMs: 5,
+        data: index === 2 ? data : data.subarray(0, 100),
+      }),
+    );
+    const previous = {term: term(0), index: logIndex(0)};
+    const append = {type: 'append', ...route, term: term(1), commit: logIndex(0)} as const;
+    const sent: EncodableMessage[] = [
+      {...append, previous, entries},
+      {type: 'forward', requestId: 1, timeoutMs: 2, command: data},
+      {type: 'forward-response', requestId: 1, result: data, error: null},
+    ];
+    const writer = new FrameWriter();
+    for (const message of sent) writer.message(message);
+    const announcedSizeBytes = writer.sizeBytes;
+    const chunks = writer.take();
+    const stream = Buffer.concat(chunks);
+    assert.ok(stream.length >= announcedSizeBytes);
+    if (size > framePayloadSizeBytesMax) {
+      const shared = chunks.filter(chunk => chunk.buffer === data.buffer);
+      const sharedSizeBytes = shared.reduce((sum, chunk) => sum + chunk.length, 0);
+      assert.ok(sharedSizeBytes >= 2 * size, 'entry and command are not copied');
+    }
+    const {messages, problem} = read([stream]);
+    assert.equal(problem, null);
+    assert.deepEqual(messages.map(plain), sent.map(plain), `${size} bytes`);
+  }
 });
 
 test('fragments that never end are cut off at the largest message', () => {

@@ -52,6 +52,20 @@ export function sealFrame(
   buffer.writeUInt32LE(sum, at + 4);
 }
 
+/** The 8 bytes before a payload that is in pieces. */
+export function frameHeader(kind: FrameKind, payload: readonly Uint8Array[]): Buffer {
+  let payloadSizeBytes = 0;
+  for (const piece of payload) payloadSizeBytes += piece.length;
+  assert(payloadSizeBytes <= framePayloadSizeBytesMax, 'a frame payload within its bound');
+  const header = Buffer.allocUnsafe(frameHeaderSizeBytes);
+  const word = (kinds.indexOf(kind) * 0x100_0000 + payloadSizeBytes) >>> 0;
+  let sum = word;
+  for (const piece of payload) sum = checksum(piece, sum);
+  header.writeUInt32LE(word, 0);
+  header.writeUInt32LE(sum, 4);
+  return header;
+}
+
 /** A whole frame around a copy of `payload`. */
 export function encodeFrame(kind: FrameKind, payload: Uint8Array = emptyBytes): Buffer {
   const frame = Buffer.allocUnsafe(frameHeaderSizeBytes + payload.length);

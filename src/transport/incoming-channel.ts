@@ -3,6 +3,7 @@
  * as announced, and when the peer, which pings four times a second, has been silent for seconds.
  */
 import type {Duplex} from 'node:stream';
+import type {TurnBudget} from '../base/turn-budget.ts';
 import {limits} from '../base/limits.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {encodeFrame} from './frame.ts';
@@ -12,6 +13,8 @@ import type {StreamProblem} from './message-reader.ts';
 import {MessageReader} from './message-reader.ts';
 
 const ackFrame = encodeFrame('ack');
+/** Smaller chunks are no bulk, and what control channels carry never waits. */
+const pacedSizeBytesMin = 16 * 1024;
 const silentTickCountMax = Math.ceil(limits.peerIdleTimeoutMs / limits.peerPingIntervalMs);
 
 export interface IncomingChannelListener {
@@ -25,15 +28,22 @@ export class IncomingChannel {
   readonly introduction: Introduction;
   readonly #socket: Duplex;
   readonly #listener: IncomingChannelListener;
+  /** Shared by all channels of this node. */
+  readonly #budget: TurnBudget;
   readonly #reader: MessageReader;
   #isAckDue = true;
   #silentTickCount = 0;
   #isClosed = false;
 
-  constructor(introduction: Introduction, socket: Duplex, listener: IncomingChannelListener) {
+  constructor(
+    introduction: Introduction,
+    socket: Duplex,
+    parts: {readonly listener: IncomingChannelListener; readonly budget: TurnBudget},
+  ) {
     this.introduction = introduction;
     this.#socket = socket;
-    this.#listener = listener;
+    this.#listener = parts.listener;
+    this.#budget = parts.budget;
     const {from, to} = introduction.handshake;
     this.#reader = new MessageReader(
       {from, to},
@@ -77,10 +87,20 @@ export class IncomingChannel {
       this.#close(problem);
       return;
     }
+    this.#pace(chunk.length);
     // A dialer that does not read its acks gets no second one.
     if (!this.#isAckDue || this.#socket.writableLength > 0) return;
     this.#isAckDue = false;
     this.#socket.write(ackFrame);
+  }
+
+  /** Much that arrives at once is read over several turns; what waits stays with the sender. */
+  #pace(sizeBytes: number): void {
+    if (sizeBytes < pacedSizeBytesMin || !this.#budget.spend(sizeBytes)) return;
+    this.#socket.pause();
+    this.#budget.defer(sizeBytes, () => {
+      if (!this.#isClosed) this.#socket.resume();
+    });
   }
 
   /** A handler may have closed the channel while it took a message. */

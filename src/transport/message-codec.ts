@@ -4,7 +4,7 @@
  * that raft takes for granted: ranges, consecutive entries, terms that never decrease.
  */
 import {assert, unreachable} from '../base/assert.ts';
-import {ByteReader, MalformedBytesError, asBuffer} from '../base/bytes.ts';
+import {ByteReader, MalformedBytesError, asBuffer, emptyBytes} from '../base/bytes.ts';
 import {isErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
@@ -133,6 +133,31 @@ export function encodeMessage(message: EncodableMessage): Buffer {
 }
 
 /**
+ * The bytes of a message in pieces: entry data and commands are not copied but handed out as they
+ * are, which pays when they are large.
+ */
+export function messagePieces(message: EncodableMessage): readonly Uint8Array[] {
+  switch (message.type) {
+    case 'append': {
+      const head = Buffer.allocUnsafe(appendHeaderSizeBytes);
+      head[0] = typeCodes.append;
+      writeAppendHeader(head, 1, message);
+      const pieces: Uint8Array[] = [head];
+      for (const entry of message.entries) {
+        const header = Buffer.allocUnsafe(entryHeaderSizeBytes);
+        writeEntryHeader(header, 0, entry);
+        pieces.push(header, entry.data);
+      }
+      return pieces;
+    }
+    case 'forward':
+      return [encodeMessage({...message, command: emptyBytes}), message.command];
+    default:
+      return [encodeMessage(message)];
+  }
+}
+
+/**
  * Throws MalformedBytesError. Data of entries and commands are views of `bytes`, which must
  * therefore never be written again.
  */
@@ -195,24 +220,34 @@ function readMessage(reader: ByteReader, route: MessageRoute): EncodableMessage 
 }
 
 function writeAppend(buffer: Buffer, at: number, message: AppendMessage): number {
-  const {term, previous, commit, entries} = message;
-  at = putU64(buffer, term, at);
-  at = putEntryId(buffer, previous, at);
-  at = putU64(buffer, commit, at);
-  at = buffer.writeUInt32LE(entries.length, at);
-  let index: number = previous.index;
-  for (const entry of entries) {
-    index += 1;
-    assert(entry.index === index, 'entries of an append are consecutive');
-    at = putU64(buffer, entry.term, at);
-    at = putU64(buffer, entry.proposedAtMs, at);
-    buffer[at] = entryTypeCode(entry.type);
-    at = buffer.writeUInt32LE(entry.checksum, at + 1);
-    at = buffer.writeUInt32LE(entry.data.length, at);
+  at = writeAppendHeader(buffer, at, message);
+  for (const entry of message.entries) {
+    at = writeEntryHeader(buffer, at, entry);
     buffer.set(entry.data, at);
     at += entry.data.length;
   }
   return at;
+}
+
+function writeAppendHeader(buffer: Buffer, at: number, message: AppendMessage): number {
+  const {term, previous, commit, entries} = message;
+  let index: number = previous.index;
+  for (const entry of entries) {
+    index += 1;
+    assert(entry.index === index, 'entries of an append are consecutive');
+  }
+  at = putU64(buffer, term, at);
+  at = putEntryId(buffer, previous, at);
+  at = putU64(buffer, commit, at);
+  return buffer.writeUInt32LE(entries.length, at);
+}
+
+function writeEntryHeader(buffer: Buffer, at: number, entry: Entry): number {
+  at = putU64(buffer, entry.term, at);
+  at = putU64(buffer, entry.proposedAtMs, at);
+  buffer[at] = entryTypeCode(entry.type);
+  at = buffer.writeUInt32LE(entry.checksum, at + 1);
+  return buffer.writeUInt32LE(entry.data.length, at);
 }
 
 function readAppend(reader: ByteReader, route: MessageRoute): AppendMessage {

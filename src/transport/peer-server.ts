@@ -9,6 +9,7 @@ import type {Server, Socket} from 'node:net';
 import type {Duplex} from 'node:stream';
 import type {Address} from '../base/address.ts';
 import type {Clock} from '../base/clock.ts';
+import {TurnBudget} from '../base/turn-budget.ts';
 import {limits} from '../base/limits.ts';
 import {openListeners} from '../base/listeners.ts';
 import type {NodeId} from '../raft/ids.ts';
@@ -42,12 +43,14 @@ export class PeerServer {
   readonly #sockets = new Set<Duplex>();
   /** By sender and channel; a newer connection replaces the older one. */
   readonly #channels = new Map<string, IncomingChannel>();
+  readonly #budget: TurnBudget;
   readonly #receivers = new Map<NodeId, SnapshotReceiver>();
   #servers: readonly Server[] = [];
   #isStopped = false;
 
   constructor(options: PeerServerOptions) {
     this.#options = options;
+    this.#budget = new TurnBudget(options.clock, limits.peerTurnSizeBytesMax);
   }
 
   start(address: Address, callback: (error: Error | null, port: number) => void): void {
@@ -169,7 +172,10 @@ export class PeerServer {
         this.#reject(problem.reason, detail, remoteOf(socket));
       },
     };
-    const channel = new IncomingChannel(introduction, socket, listener);
+    const channel = new IncomingChannel(introduction, socket, {
+      listener,
+      budget: this.#budget,
+    });
     this.#channels.set(key, channel);
     channel.start(head);
   }

@@ -59,10 +59,12 @@ const timeoutMsDefault = 15_000;
 
 export class Client {
   readonly port: number;
+  readonly #host: string;
   readonly #agent = new Agent({keepAlive: true, maxSockets: 64});
 
-  constructor(port: number) {
+  constructor(port: number, host = '127.0.0.1') {
     this.port = port;
+    this.#host = host;
   }
 
   /** Rejects with the system's error when there is no answer. */
@@ -70,7 +72,7 @@ export class Client {
     return new Promise((resolve, reject) => {
       const call = request(
         {
-          host: '127.0.0.1',
+          host: this.#host,
           port: this.port,
           agent: this.#agent,
           method,

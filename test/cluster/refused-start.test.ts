@@ -10,13 +10,18 @@ import {atEnd} from './at-end.ts';
 import {Cluster, endWith, nodeFlags, temporaryDirectory} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
 import {NodeProcess} from './node-process.ts';
+import {otherNamespaces} from '../storage/other-namespaces.ts';
 
-async function single(t: TestContext, directory = temporaryDirectory(t)): Promise<NodeProcess> {
+async function single(
+  t: TestContext,
+  directory = temporaryDirectory(t),
+  wrapper: readonly string[] = [],
+): Promise<NodeProcess> {
   const [raftPort = 0, httpPort = 0] = await freePorts(2);
   const name = `node1-${raftPort}`;
   const node = new NodeProcess(
     {id: 'node1', raftPort, httpPort},
-    {data: join(directory, 'node1'), logPath: join(directory, `${name}.log`)},
+    {data: join(directory, 'node1'), logPath: join(directory, `${name}.log`), wrapper},
   );
   endWith(t, [node]);
   return node;
@@ -94,6 +99,30 @@ test('a second process on one directory leaves, the first goes on', {timeout: 30
   const outcome = await second.client.get('k');
   assert.equal(outcome.type === 'ok' && outcome.reply.body.toString(), 'v');
 });
+
+test(
+  'a second process in another container, which shares the directory alone, leaves as well',
+  {timeout: 30_000},
+  async t => {
+    const directory = temporaryDirectory(t);
+    const wrapper = otherNamespaces(['net', 'pid']);
+    if (wrapper.length === 0) t.diagnostic('no namespaces here: both processes are in one');
+    const first = await single(t, directory);
+    const second = await single(t, directory, wrapper);
+    first.start(nodeFlags(first));
+    await first.waitReady();
+    const line = await refusal(second, nodeFlags(second));
+    assert.ok(line.includes(`${first.data} is in use by process ${first.pid} `), line);
+    assert.equal((await first.client.put('k', 'v')).type, 'ok');
+    // What a killed holder leaves in the directory keeps nobody out.
+    await first.kill9();
+    first.start(nodeFlags(first));
+    await first.waitReady();
+    const outcome = await first.client.get('k');
+    assert.equal(outcome.type === 'ok' && outcome.reply.body.toString(), 'v');
+    assert.doesNotMatch(first.output(), /not kept out/);
+  },
+);
 
 for (const flag of ['-listen', '-http'] as const) {
   test(`a taken port of ${flag} is one line that names it`, {timeout: 30_000}, async t => {

@@ -19,12 +19,22 @@ export interface SmallDisk {
   readonly wrapper: readonly string[];
 }
 
-/** Null: this system allows no mounts to this user. */
+/** Null: this system allows no mounts to this user. Ends with the test. */
 export async function smallDisk(
   context: TestContext,
   directory: string,
   sizeMiB: number,
 ): Promise<SmallDisk | null> {
+  const mounted = await mountSmallDisk(directory, sizeMiB);
+  if (mounted !== null) atEnd(context, mounted.unmount);
+  return mounted?.disk ?? null;
+}
+
+/** As `smallDisk`, for callers that end it themselves. */
+export async function mountSmallDisk(
+  directory: string,
+  sizeMiB: number,
+): Promise<{readonly disk: SmallDisk; readonly unmount: () => void} | null> {
   const asUser = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
   const probe = spawnSync('unshare', [
     ...asUser,
@@ -42,9 +52,9 @@ export async function smallDisk(
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   killAtExit(holder);
-  atEnd(context, () => {
+  const unmount = (): void => {
     holder.stdin.end();
-  });
+  };
   const {pid} = holder;
   if (pid === undefined) return null;
   let said = '';
@@ -52,5 +62,6 @@ export async function smallDisk(
   await eventually('the small disk', 5_000, () => (said.includes('mounted') ? true : null));
   const enter = ['nsenter', `--target=${pid}`, '--mount'];
   if (asUser.length > 0) enter.push('--user', '--preserve-credentials');
-  return {directory, outside: `/proc/${pid}/root${directory}`, wrapper: enter};
+  const outside = `/proc/${pid}/root${directory}`;
+  return {disk: {directory, outside, wrapper: enter}, unmount};
 }

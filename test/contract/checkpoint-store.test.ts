@@ -2,21 +2,28 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {openLmdbCheckpointStore} from '../../src/storage/lmdb-checkpoint-store.ts';
+import {checkpointShrinkContract} from './checkpoint-shrink-contract.ts';
+import type {CheckpointStoreHome} from './checkpoint-store-contract.ts';
 import {checkpointStoreContract} from './checkpoint-store-contract.ts';
 import {FakeCheckpointDisk, FakeCheckpointStore} from './fake-checkpoint-store.ts';
 
-checkpointStoreContract('LMDB', () => {
+const lmdbHome = (): CheckpointStoreHome => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-'));
   return {
-    open: () => openLmdbCheckpointStore({directory}),
+    open: () => openLmdbCheckpointStore({directory, shrinkReserveSizeBytes: 0}),
     remove: () => fs.rmSync(directory, {recursive: true, force: true}),
   };
-});
+};
 
-checkpointStoreContract('the fake', () => {
+const fakeHome = (): CheckpointStoreHome => {
   const disk = new FakeCheckpointDisk();
   return {
     open: () => new FakeCheckpointStore(disk, callback => process.nextTick(callback)),
     remove: () => undefined,
   };
-});
+};
+
+checkpointStoreContract('LMDB', lmdbHome);
+checkpointStoreContract('the fake', fakeHome);
+checkpointShrinkContract('LMDB', lmdbHome);
+checkpointShrinkContract('the fake', fakeHome);

@@ -12,14 +12,22 @@ export interface DiskUnderTest {
 }
 
 function written(file: DiskFile, bytes: Uint8Array, position: number): Promise<void> {
+  return done(callback => file.write(bytes, position, callback));
+}
+
+function done(begin: (callback: (error: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    file.write(bytes, position, error => (error === null ? resolve() : reject(error)));
+    begin(error => (error === null ? resolve() : reject(error)));
   });
 }
 
 function synced(file: DiskFile): Promise<void> {
+  return done(callback => file.sync(callback));
+}
+
+function created(disk: Disk, file: string): Promise<DiskFile> {
   return new Promise((resolve, reject) => {
-    file.sync(error => (error === null ? resolve() : reject(error)));
+    disk.create(file, result => (result instanceof Error ? reject(result) : resolve(result)));
   });
 }
 
@@ -88,6 +96,36 @@ export function diskContract(name: string, open: () => DiskUnderTest): void {
     disk.removeSync(at('absent'));
     assert.deepEqual(disk.listSync(directory), ['c']);
     await Promise.resolve();
+  });
+
+  withDisk('names change without anybody waiting for them', async (disk, directory) => {
+    const at = (name: string): string => path.join(directory, name);
+    const opened = created(disk, at('a'));
+    assert.deepEqual(disk.listSync(directory), [], 'nothing happens inside the call');
+    const file = await opened;
+    await written(file, Buffer.from('text'), 0);
+    await done(callback => disk.rename(at('a'), at('b'), callback));
+    await done(callback => disk.syncDirectory(directory, callback));
+    assert.deepEqual(disk.listSync(directory), ['b']);
+    // An open file keeps its bytes under another name, and without any.
+    await done(callback => disk.remove(at('b'), callback));
+    const target = Buffer.alloc(4);
+    assert.equal(file.readSync(target, 0), 4);
+    assert.equal(target.toString(), 'text');
+    await done(callback => file.close(callback));
+    await done(callback => disk.remove(at('b'), callback));
+    assert.deepEqual(disk.listSync(directory), []);
+  });
+
+  withDisk('a name that cannot change says so', async (disk, directory) => {
+    const at = (name: string): string => path.join(directory, name);
+    disk.openSync(at('a'), 'create').closeSync();
+    await assert.rejects(created(disk, at('a')), {code: 'EEXIST'});
+    await assert.rejects(
+      done(callback => disk.rename(at('absent'), at('b'), callback)),
+      {code: 'ENOENT'},
+    );
+    assert.deepEqual(disk.listSync(directory), ['a']);
   });
 
   withDisk('directories are made with their parents', async (disk, directory) => {

@@ -7,6 +7,7 @@ import {assert} from '../../src/base/assert.ts';
 import type {RowRange} from '../../src/kv/rows.ts';
 import {noIndex, noTerm} from '../../src/raft/ids.ts';
 import {emptyMembership} from '../../src/raft/membership.ts';
+import type {CheckpointSpace} from '../../src/storage/checkpoint-space.ts';
 import type {
   CheckpointMeta,
   CheckpointStore,
@@ -31,10 +32,14 @@ export class FakeCheckpointDisk {
     {index: noIndex, term: noTerm, membership: emptyMembership},
     new Map(),
   );
-  /** The error code of the next write or import: `ENOSPC` leaves the store usable. */
+  /** The error code of the next write, import or shrink: `ENOSPC` leaves the store usable. */
   nextFailure: string | null = null;
   /** A commit is visible to reads some time before it is durable, as in LMDB. */
   isVisibleEarly = true;
+  /** Size of the file: it grows with what is written, and nothing but a shrink makes it smaller. */
+  sizeBytes = 0;
+  /** Times a shrink has succeeded. */
+  shrinkCount = 0;
 
   takeFailure(): Error | null {
     const code = this.nextFailure;
@@ -54,6 +59,9 @@ export class FakeCheckpointStore implements CheckpointStore {
   #isCrashed = false;
   #failure: Error | null = null;
   #installCount = 0;
+  #isShrinking = false;
+  /** Writes begun and snapshots installed. */
+  #changeCount = 0;
 
   constructor(disk: FakeCheckpointDisk, schedule: Schedule) {
     this.#disk = disk;
@@ -92,6 +100,7 @@ export class FakeCheckpointStore implements CheckpointStore {
   ): void {
     assert(!this.#isWriting, 'one write at a time');
     this.#isWriting = true;
+    this.#changeCount += 1;
     const failure = this.#failure ?? this.#disk.takeFailure();
     const installCount = this.#installCount;
     const rows = new Map(this.#visible.rows);
@@ -127,8 +136,34 @@ export class FakeCheckpointStore implements CheckpointStore {
       install: rows => {
         assert(meta.index > this.#meta.index, 'an older snapshot');
         this.#installCount += 1;
+        this.#changeCount += 1;
+        this.#disk.sizeBytes = 0;
         this.#adopt(checkpointOf(meta, rows));
       },
+    });
+  }
+
+  space(): CheckpointSpace {
+    return {sizeBytes: this.#disk.sizeBytes, usedSizeBytes: usedSizeBytes(this.#disk.durable)};
+  }
+
+  shrink(callback: (error: Error | null, hasShrunk: boolean) => void): void {
+    assert(!this.#isShrinking, 'one shrink at a time');
+    assert(!this.#isWriting, 'no shrink during a write');
+    this.#isShrinking = true;
+    const changeCount = this.#changeCount;
+    const copy = this.#disk.durable;
+    const failure = this.#failure ?? this.#disk.takeFailure();
+    this.#later(() => {
+      this.#isShrinking = false;
+      const hasShrunk = failure === null && changeCount === this.#changeCount;
+      if (hasShrunk) {
+        // What the copy does not hold is gone, as it would be with the file.
+        this.#adopt(copy);
+        this.#disk.sizeBytes = usedSizeBytes(copy);
+        this.#disk.shrinkCount += 1;
+      }
+      callback(failure, hasShrunk);
     });
   }
 
@@ -137,7 +172,10 @@ export class FakeCheckpointStore implements CheckpointStore {
   }
 
   #adopt(next: Checkpoint): void {
-    if (!this.#isCrashed) this.#disk.durable = next;
+    if (!this.#isCrashed) {
+      this.#disk.durable = next;
+      this.#disk.sizeBytes = Math.max(this.#disk.sizeBytes, usedSizeBytes(next));
+    }
     this.#visible = next;
     this.#meta = next.meta;
   }
@@ -232,8 +270,22 @@ class FakeSnapshotImport implements SnapshotImport {
   }
 }
 
+function usedSizeBytes({rows}: Checkpoint): number {
+  let sizeBytes = 0;
+  for (const [key, value] of rows) sizeBytes += key.length + value.length;
+  return sizeBytes;
+}
+
 function checkpointOf(meta: CheckpointMeta, rows: Rows): Checkpoint {
-  return {meta, rows, keys: [...rows.keys()].sort()};
+  let sorted: readonly string[] | null = null;
+  return {
+    meta,
+    rows,
+    // Few checkpoints are ever scanned.
+    get keys() {
+      return (sorted ??= [...rows.keys()].sort());
+    },
+  };
 }
 
 function keyText(rowKey: Uint8Array): string {

@@ -66,6 +66,14 @@ export class FakeRows implements RowStore {
     if (this.#rows.delete(key)) this.#order = null;
   }
 
+  isReadyToScan(): boolean {
+    return true;
+  }
+
+  prepareScans(): void {
+    // Always ready.
+  }
+
   #sorted(): readonly string[] {
     this.#order ??= [...this.#rows.keys()].sort();
     return this.#order;

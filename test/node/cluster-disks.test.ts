@@ -119,6 +119,7 @@ test('no space for a checkpoint ends in 507 when memory is full, and passes', ()
     cluster.until(() => isFull() || attempts.every(attempt => attempt.isDone), 'answers');
   }
   cluster.advance(limits.checkpointIntervalMs);
+  const early = new Set(attempts.filter(attempt => attempt.isDone && attempt.error === null));
   assert.ok(
     attempts.some(attempt => !attempt.isDone),
     'some are in the log and wait for room',
@@ -130,7 +131,11 @@ test('no space for a checkpoint ends in 507 when memory is full, and passes', ()
   cluster.advance(1_000);
   assert.ok(cluster.time.afterPollCount - before < 500, 'waiting takes no turns');
   checkpointDisk.isFull = false;
-  for (const attempt of attempts) cluster.done(attempt);
+  // What is in the log goes on when there is room; what waited in front of it was refused.
+  cluster.until(() => attempts.every(attempt => attempt.isDone), 'all are answered', 70_000);
+  const refusals = attempts.flatMap(attempt => attempt.error ?? []);
+  assert.ok(refusals.every(error => error.code === 'STORAGE_FULL' && error.outcome === 'definite'));
+  assert.ok(refusals.length < attempts.filter(attempt => !early.has(attempt)).length);
   cluster.until(() => only.state.totalSizeBytes() < limits.overlaySizeBytesMax, 'room again');
   cluster.write(only, 'key', 'after');
   assert.equal(cluster.read(only, 'key'), 'after');

@@ -18,16 +18,32 @@ import type {NodeId} from '../../src/raft/ids.ts';
 import {StateStore} from '../../src/storage/state-store.ts';
 import type {WalOptions} from '../../src/storage/wal-options.ts';
 import {openLog} from '../../src/storage/wal-log-store.ts';
-import type {MemoryNetwork, MemoryTransport} from '../../src/transport/memory-transport.ts';
+import type {OpenedLog} from '../../src/storage/wal-log-store.ts';
+import type {Transport} from '../../src/transport/transport.ts';
 import {FakeCheckpointDisk, FakeCheckpointStore} from '../contract/fake-checkpoint-store.ts';
 import {FakeDisk} from '../sim/fake-disk.ts';
-import type {VirtualTime} from './virtual-time.ts';
+import type {Scheduler} from './virtual-time.ts';
 import {LifeClock} from './virtual-time.ts';
 
 export interface Surroundings {
-  readonly time: VirtualTime;
-  readonly network: MemoryNetwork;
+  readonly time: Scheduler;
+  readonly network: {transport(address: string): Transport};
   readonly prng: Prng;
+}
+
+/** When the disk does something, when the process hears of it, and a step of a checkpoint. */
+export interface DiskPace {
+  perform(operation: () => void): void;
+  report(callback: () => void): void;
+  checkpoint(callback: () => void): void;
+}
+
+/** For those who look inside. Nothing of it changes what the member does. */
+export interface MemberWatcher {
+  onLife(life: Life): void;
+  onLogOpened(log: OpenedLog): void;
+  /** The process exits by itself; called before it does. */
+  onFatal(error: Error): void;
 }
 
 export interface MemberOptions {
@@ -35,14 +51,17 @@ export interface MemberOptions {
   readonly node?: Partial<NodeOptions>;
   readonly wallSkewMs?: number;
   readonly logger?: Logger;
+  readonly watcher?: MemberWatcher;
+  readonly observer?: NodeObserver;
+  readonly diskPace?: DiskPace;
 }
 
-interface Life {
+export interface Life {
   readonly clock: LifeClock;
   readonly node: Node;
   readonly state: StateStore;
   readonly machine: KvStateMachine;
-  readonly transport: MemoryTransport;
+  readonly transport: Transport;
   readonly checkpoint: FakeCheckpointStore;
 }
 
@@ -115,7 +134,9 @@ export class TestMember {
     const clock = new LifeClock(time, this.#options.wallSkewMs);
     const transport = network.transport(this.address);
     const checkpoint = new FakeCheckpointStore(this.checkpointDisk, operation => {
-      time.setTimer(this.diskDelayMs, operation);
+      const {diskPace} = this.#options;
+      if (diskPace === undefined) time.setTimer(this.diskDelayMs, operation);
+      else diskPace.checkpoint(operation);
     });
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
@@ -132,7 +153,9 @@ export class TestMember {
       checkpoint,
       openLog: record => {
         assert(this.#life?.node === node, 'a dead node opens its log');
-        return this.#openLog(record, clock, checkpoint);
+        const opened = this.#openLog(record, clock, checkpoint);
+        this.#options.watcher?.onLogOpened(opened);
+        return opened;
       },
       saveIdentity: record => {
         if (this.#life?.node === node) this.#record = record;
@@ -144,28 +167,33 @@ export class TestMember {
       clock,
       logger: this.#options.logger ?? silentLogger,
       options: {...defaults, ...this.#options.node},
-      observer: countingObserver(this.counts),
+      observer: this.#options.observer ?? countingObserver(this.counts),
       drawClusterId: () => hex(prng, 32),
       seed: prng.uint32(),
       onFatal: error => {
         // The process would exit: the rest of this life never happens.
         this.fatal = error;
-        if (this.#life?.node === node) this.crash();
+        if (this.#life?.node !== node) return;
+        this.#options.watcher?.onFatal(error);
+        if (this.isRunning) this.crash();
       },
     });
     this.fatal = null;
     this.#life = {clock, node, state, machine, transport, checkpoint};
+    this.#options.watcher?.onLife(this.#life);
     node.start(error => assert(error === null, `${address} is taken`));
   }
 
   /** kill -9 and a power cut in one: what was not synced is kept, torn or lost, by chance. */
   crash(): void {
-    const life = this.#running();
-    this.#life = null;
-    life.clock.end();
-    life.checkpoint.crash();
-    life.transport.stop(() => undefined);
+    this.#endLife();
     this.disk.crash(this.#surroundings.prng);
+  }
+
+  /** kill -9 alone: what was written stays readable, synced or not. */
+  kill(): void {
+    this.#endLife();
+    this.disk.kill();
   }
 
   /** As SIGTERM does it: hands over, waits until nobody waits, stops. `isQuiet` is polled. */
@@ -213,6 +241,26 @@ export class TestMember {
     this.checkpointDisk = new FakeCheckpointDisk();
   }
 
+  #endLife(): void {
+    const life = this.#running();
+    this.#life = null;
+    life.clock.end();
+    life.checkpoint.crash();
+    life.transport.stop(() => undefined);
+  }
+
+  #perform(operation: () => void): void {
+    const {diskPace} = this.#options;
+    if (diskPace === undefined) this.#surroundings.time.setTimer(this.diskDelayMs, operation);
+    else diskPace.perform(operation);
+  }
+
+  #report(callback: () => void): void {
+    const {diskPace} = this.#options;
+    if (diskPace === undefined) this.#surroundings.time.setTimer(this.diskDelayMs, callback);
+    else diskPace.report(callback);
+  }
+
   #openLog(
     record: IdentityRecord,
     clock: LifeClock,
@@ -234,10 +282,10 @@ export class TestMember {
   }
 
   #newDisk(): FakeDisk {
-    const disk: FakeDisk = new FakeDisk(operation => {
-      this.#surroundings.time.setTimer(this.diskDelayMs, operation);
-    });
-    return disk;
+    return new FakeDisk(
+      operation => this.#perform(operation),
+      callback => this.#report(callback),
+    );
   }
 
   #newRecord(): IdentityRecord {

@@ -5,13 +5,23 @@
 import {must} from '../../src/base/assert.ts';
 import type {Clock, Timer} from '../../src/base/clock.ts';
 
+/** Virtual time, of a whole cluster or of one machine. */
+export interface Scheduler {
+  readonly nowMs: number;
+  /** Of the wall clock against `nowMs`, beside the fixed start of the epoch. */
+  readonly wallSkewMs: number;
+  setTimer(delayMs: number, callback: () => void): Timer;
+  afterPoll(callback: () => void): void;
+}
+
 interface Alarm {
   readonly atMs: number;
   readonly callback: () => void;
   isCancelled: boolean;
 }
 
-export class VirtualTime {
+export class VirtualTime implements Scheduler {
+  readonly wallSkewMs = 0;
   #nowMs = 0;
   /** By time, and by age within the same time. */
   readonly #alarms: Alarm[] = [];
@@ -59,11 +69,11 @@ export class VirtualTime {
 
 /** The clock of one life of a member: after a crash nothing it was asked for happens any more. */
 export class LifeClock implements Clock {
-  readonly #time: VirtualTime;
+  readonly #time: Scheduler;
   readonly #wallSkewMs: number;
   #isDead = false;
 
-  constructor(time: VirtualTime, wallSkewMs = 0) {
+  constructor(time: Scheduler, wallSkewMs = 0) {
     this.#time = time;
     this.#wallSkewMs = wallSkewMs;
   }
@@ -73,7 +83,8 @@ export class LifeClock implements Clock {
   }
 
   wallMs(): number {
-    return 1_700_000_000_000 + this.#wallSkewMs + this.#time.nowMs;
+    const skewMs = this.#wallSkewMs + this.#time.wallSkewMs;
+    return Math.floor(1_700_000_000_000 + skewMs + this.#time.nowMs);
   }
 
   monotonicMs(): number {

@@ -27,7 +27,13 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex):
   }
 }
 
+/** node:http has let go of the socket by now, its error listener included. */
 export function refuseTunnel(socket: Duplex): void {
+  socket.on('error', () => socket.destroy());
+  if (!socket.writable || hasForeignAnswer(socket)) {
+    socket.destroy();
+    return;
+  }
   writeProblem(
     socket,
     'METHOD_NOT_ALLOWED',

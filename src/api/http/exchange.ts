@@ -1,20 +1,20 @@
 /**
  * One request and its answer. Handlers read the request from here and answer exactly once; each
- * answer is one writeHead with a Content-Length. Answering a client that has gone is allowed and
- * does nothing.
+ * answer has a Content-Length. Answering a client that has gone is allowed and does nothing.
  */
-import type {IncomingMessage, OutgoingHttpHeader, ServerResponse} from 'node:http';
+import type {OutgoingHttpHeader} from 'node:http';
 import {assert, AssertionError} from '../../base/assert.ts';
 import type {Clock} from '../../base/clock.ts';
 import {errorTable, RosettaError, type ErrorCode} from '../../base/errors.ts';
-import {limits} from '../../base/limits.ts';
 import type {Logger} from '../../base/logger.ts';
+import type {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {corsHeaders} from './origin-check.ts';
 import {problemJson, problemType, retryAfterSeconds} from './problem.ts';
 import {parseQuery, type QueryParameters} from './query-parameters.ts';
 import type {RequestHeaders} from './request-headers.ts';
+import type {AnswerBody, Ending, Wire} from './wire.ts';
 
 /** What all exchanges of one HttpApi share. */
 export interface ApiContext {
@@ -22,6 +22,8 @@ export interface ApiContext {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly budget: BufferBudget;
+  /** Bytes of bodies worked on in one turn of the event loop. */
+  readonly turnBudget: TurnBudget;
   /** Origins, as browsers write them, whose pages may use the API. */
   readonly corsOrigins: ReadonlySet<string>;
   /** Host names of this server, lower case, that a browser may know it by. */
@@ -32,13 +34,11 @@ export interface ApiContext {
   isStopping: boolean;
 }
 
-export type AnswerBody = string | Uint8Array | readonly Uint8Array[] | null;
-
 const noHeaders: readonly OutgoingHttpHeader[] = [];
 
 export class Exchange {
   readonly context: ApiContext;
-  readonly request: IncomingMessage;
+  readonly wire: Wire;
   readonly headers: RequestHeaders;
   readonly method: string;
   /** The raw query. */
@@ -47,7 +47,6 @@ export class Exchange {
   readonly route: string;
   /** The raw path behind the prefix of a route with a parameter. */
   readonly rest: string;
-  readonly #response: ServerResponse;
   readonly #startedAtMs: number;
   /** The client waits for `100 Continue` before it sends the body. */
   #isHeldBack: boolean;
@@ -55,27 +54,23 @@ export class Exchange {
 
   constructor(
     context: ApiContext,
-    message: {
-      readonly request: IncomingMessage;
-      readonly response: ServerResponse;
-      readonly isHeldBack: boolean;
-    },
+    wire: Wire,
     parsed: {
       readonly headers: RequestHeaders;
       readonly query: string;
       readonly route: string;
       readonly rest: string;
+      readonly isHeldBack: boolean;
     },
   ) {
     this.context = context;
-    this.request = message.request;
+    this.wire = wire;
     this.headers = parsed.headers;
-    this.method = message.request.method ?? '';
+    this.method = wire.method;
     this.query = parsed.query;
     this.route = parsed.route;
     this.rest = parsed.rest;
-    this.#response = message.response;
-    this.#isHeldBack = message.isHeldBack;
+    this.#isHeldBack = parsed.isHeldBack;
     this.#startedAtMs = context.clock.monotonicMs();
   }
 
@@ -89,7 +84,7 @@ export class Exchange {
 
   /** The client has gone: work for it may stop. */
   get isGone(): boolean {
-    return this.#response.destroyed || this.request.socket.destroyed;
+    return this.wire.isGone;
   }
 
   get startedAtMs(): number {
@@ -104,7 +99,7 @@ export class Exchange {
   invite(): void {
     if (!this.#isHeldBack) return;
     this.#isHeldBack = false;
-    this.#response.writeContinue();
+    this.wire.invite();
   }
 
   /** `revision` 0: the answer says nothing about the store. */
@@ -167,12 +162,12 @@ export class Exchange {
    * exchange is over.
    */
   hold(sizeBytes: number): boolean {
-    switch (this.context.budget.hold(this.request.socket, sizeBytes)) {
+    switch (this.context.budget.hold(this.wire.socket, sizeBytes)) {
       case 'held':
         return true;
       case 'connection-full':
         this.#isAnswered = true;
-        this.request.socket.destroy();
+        this.wire.socket.destroy();
         return false;
       case 'server-full':
         this.sendProblem('OVERLOADED', 'too much is being sent and received at once');
@@ -181,7 +176,7 @@ export class Exchange {
   }
 
   release(sizeBytes: number): void {
-    this.context.budget.release(this.request.socket, sizeBytes);
+    this.context.budget.release(this.wire.socket, sizeBytes);
   }
 
   #headers(
@@ -210,96 +205,41 @@ export class Exchange {
   #send(status: number, headers: OutgoingHttpHeader[], body: AnswerBody, length: number): void {
     assert(!this.#isAnswered, `${this.method} ${this.route} is answered twice`);
     this.#isAnswered = true;
-    const {context, request} = this;
+    const {context, wire} = this;
     const durationMs = context.clock.monotonicMs() - this.#startedAtMs;
     context.observe(this.route, this.method, status, durationMs);
-    const response = this.#response;
-    if (this.isGone) return;
+    if (wire.isGone) return;
     if (length > uncountedSizeBytesMax && !this.#holdUntilSent(length)) return;
-    const isLeftover = this.#hasLargeBodyUnread();
-    if (isLeftover || this.#isHeldBack || context.isStopping) headers.push('Connection', 'close');
-    response.writeHead(status, headers);
     const content = this.method === 'HEAD' ? null : body;
-    if (isLeftover && !this.#isHeldBack) {
-      if (content !== null) writeAll(response, content);
-      new LingeringClose(request, response, context.clock).start();
-    } else if (content === null) {
-      response.end();
-    } else if (typeof content === 'string' || content instanceof Uint8Array) {
-      response.end(content);
-    } else {
-      response.cork();
-      writeAll(response, content);
-      response.end();
-    }
+    wire.send({status, headers, body: content, sizeBytes: length, ending: this.#ending()});
+  }
+
+  #ending(): Ending {
+    if (this.#hasLargeBodyUnread()) return this.#isHeldBack ? 'close' : 'linger';
+    return this.#isHeldBack || this.context.isStopping ? 'close' : 'keep';
   }
 
   #holdUntilSent(sizeBytes: number): boolean {
     const {budget} = this.context;
-    const {socket} = this.request;
+    const {socket} = this.wire;
     // The answer exists already: only a connection that hoards answers is refused here.
     if (budget.hold(socket, sizeBytes) === 'connection-full') {
       socket.destroy();
       return false;
     }
-    this.#response.once('close', () => budget.release(socket, sizeBytes));
+    this.wire.onceSent(() => budget.release(socket, sizeBytes));
     return true;
   }
 
   /** A small rest is read and dropped by the server; a large one would only cost time. */
   #hasLargeBodyUnread(): boolean {
     const {isChunked, contentLength} = this.headers;
-    if (this.request.complete) return false;
+    if (this.wire.isComplete) return false;
     return isChunked || (contentLength ?? 0) > lingerThresholdSizeBytes;
   }
 }
 
 const lingerThresholdSizeBytes = 64 * 1024;
-
-/**
- * Closes a connection whose client is still sending a body nobody wants. Closing at once would
- * send a reset, and the client would lose the answer that explains why; so what arrives is read
- * and dropped for a moment, bounded in bytes and in time.
- */
-class LingeringClose {
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
-  readonly #clock: Clock;
-  #droppedSizeBytes = 0;
-
-  constructor(request: IncomingMessage, response: ServerResponse, clock: Clock) {
-    this.#request = request;
-    this.#response = response;
-    this.#clock = clock;
-  }
-
-  start(): void {
-    const end = (): void => {
-      timer.cancel();
-      if (!this.#response.writableEnded && !this.#response.destroyed) this.#response.end();
-    };
-    const timer = this.#clock.setTimer(limits.httpLingerTimeoutMs, end);
-    this.#request.removeAllListeners('data');
-    this.#request.on('data', (chunk: Buffer) => {
-      this.#droppedSizeBytes += chunk.length;
-      if (this.#droppedSizeBytes > limits.httpLingerSizeBytesMax) end();
-    });
-    this.#request.once('end', end);
-    this.#response.once('close', end);
-    this.#request.resume();
-  }
-}
-
-function writeAll(
-  response: ServerResponse,
-  content: string | Uint8Array | readonly Uint8Array[],
-): void {
-  if (typeof content === 'string' || content instanceof Uint8Array) {
-    response.write(content);
-    return;
-  }
-  for (const chunk of content) response.write(chunk);
-}
 
 /** For answers to what is no exchange yet: a target or a header list that was refused. */
 export function mustBeOperating(error: unknown): RosettaError {

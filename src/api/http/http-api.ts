@@ -14,18 +14,21 @@ import {Server as NetServer, type Socket} from 'node:net';
 import type {Address} from '../../base/address.ts';
 import {must} from '../../base/assert.ts';
 import type {Clock, Timer} from '../../base/clock.ts';
-import type {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import {openListeners} from '../../base/listeners.ts';
 import type {Logger} from '../../base/logger.ts';
+import {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
-import {readRequestHeaders, type RequestHeaders} from './request-headers.ts';
+import {NodeWire} from './node-wire.ts';
+import {PlainLane} from './plain-lane.ts';
+import {readBodyHeaders, readRequestHeaders, type RequestHeaders} from './request-headers.ts';
 import {parseTarget, type RequestTarget} from './request-target.ts';
 import {findHandler, findRoute, type RouteMatch} from './router.ts';
+import type {Wire} from './wire.ts';
 
 /** Milliseconds; the defaults are those of base/limits.ts. Tests shorten them. */
 export interface HttpTimeouts {
@@ -62,6 +65,7 @@ export class HttpApi {
   readonly #timeouts: HttpTimeouts;
   /** Connections that have not sent a request yet: a stop does not wait for them. */
   readonly #fresh = new Set<Socket>();
+  readonly #lanes: PlainLane[] = [];
   #servers: readonly Server[] = [];
   #port = 0;
 
@@ -75,6 +79,7 @@ export class HttpApi {
       metricsText,
       observe,
       budget: new BufferBudget(),
+      turnBudget: new TurnBudget(clock, limits.httpTurnSizeBytesMax),
       corsOrigins: new Set(options.corsOrigins),
       hostNames: new Set(names.map(name => name.toLowerCase())),
       isStopping: false,
@@ -128,10 +133,12 @@ export class HttpApi {
     let idleTimer: Timer | null = null;
     const closeIdle = (): void => {
       for (const server of this.#servers) server.closeIdleConnections();
+      for (const lane of this.#lanes) lane.closeIdle();
       idleTimer = clock.setTimer(stopCheckIntervalMs, closeIdle);
     };
     const cutTimer = clock.setTimer(timeoutMs, () => {
       for (const server of this.#servers) server.closeAllConnections();
+      for (const lane of this.#lanes) lane.closeAll();
     });
     for (const server of this.#servers) {
       // Not the close of http.Server, which cuts idle connections off at once: a request that is on
@@ -148,6 +155,7 @@ export class HttpApi {
     idleTimer = clock.setTimer(Math.min(stopGraceMs, timeoutMs / 2), () => {
       closeIdle();
       for (const socket of this.#fresh) socket.destroy();
+      for (const lane of this.#lanes) lane.closeSilent();
     });
   }
 
@@ -158,10 +166,7 @@ export class HttpApi {
     // One more than allowed, so that a request above the maximum can be told and refused.
     server.maxHeadersCount = limits.httpHeaderCountMax + 1;
     server.maxConnections = limits.httpConnectionCountMax;
-    server.on('connection', socket => {
-      this.#fresh.add(socket);
-      socket.once('close', () => this.#fresh.delete(socket));
-    });
+    this.#beginPlain(server);
     server.on('request', (request, response) => this.#inTurn(request, response, false));
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#inTurn(request, response, true),
@@ -176,8 +181,35 @@ export class HttpApi {
     return server;
   }
 
+  /**
+   * Every connection begins as a plain one. The first that is not plain takes its connection to
+   * node:http, as if it had just been accepted.
+   */
+  #beginPlain(server: Server): void {
+    const toNodeHttp = server.listeners('connection');
+    server.removeAllListeners('connection');
+    const lane = new PlainLane({
+      clock: this.#context.clock,
+      timeouts: this.#timeouts,
+      onRequest: (wire, {target, rawHeaders}) => {
+        this.#onRequest(wire, {target, rawHeaders, mustHaveHost: true, isHeldBack: false});
+      },
+      handOver: (socket, bytes) => {
+        this.#fresh.add(socket);
+        socket.once('close', () => this.#fresh.delete(socket));
+        socket.pause();
+        if (bytes.length > 0) socket.unshift(bytes);
+        for (const listener of toNodeHttp) listener.call(server, socket);
+        socket.resume();
+      },
+    });
+    this.#lanes.push(lane);
+    server.on('connection', socket => lane.accept(socket));
+  }
+
   #onExpectation(request: IncomingMessage, response: ServerResponse): void {
-    const exchange = this.#bareExchange(request, response, true);
+    const wire = new NodeWire(request, response, this.#context.clock);
+    const exchange = this.#bareExchange(wire, request.rawHeaders, true);
     exchange.sendProblem('EXPECTATION_FAILED', 'the Expect header is not 100-continue');
   }
 
@@ -188,34 +220,37 @@ export class HttpApi {
    */
   #inTurn(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): void {
     if (this.#fresh.size > 0) this.#fresh.delete(request.socket);
-    if (response.socket !== null) this.#onRequest(request, response, isHeldBack);
-    else response.once('socket', () => this.#onRequest(request, response, isHeldBack));
+    const wire = new NodeWire(request, response, this.#context.clock);
+    const message = {
+      target: request.url ?? '',
+      rawHeaders: request.rawHeaders,
+      mustHaveHost: request.httpVersion !== '1.0',
+      isHeldBack,
+    };
+    if (response.socket !== null) this.#onRequest(wire, message);
+    else response.once('socket', () => this.#onRequest(wire, message));
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): void {
+  #onRequest(wire: Wire, message: Message): void {
+    const {rawHeaders, mustHaveHost, isHeldBack} = message;
     let target: RequestTarget;
     let headers: RequestHeaders;
     try {
-      const url = request.url ?? '';
-      target = url === '*' && request.method === 'OPTIONS' ? anyTarget : parseTarget(url);
-      headers = readRequestHeaders(request.rawHeaders, {
-        mustHaveHost: request.httpVersion !== '1.0',
-      });
+      const isAny = message.target === '*' && wire.method === 'OPTIONS';
+      target = isAny ? anyTarget : parseTarget(message.target);
+      headers = readRequestHeaders(rawHeaders, {mustHaveHost});
     } catch (error) {
-      this.#refuse(request, response, isHeldBack, mustBeOperating(error));
+      this.#bareExchange(wire, rawHeaders, isHeldBack).fail(mustBeOperating(error));
       return;
     }
     const found = target === anyTarget ? serverMatch : findRoute(target.path);
-    const exchange = new Exchange(
-      this.#context,
-      {request, response, isHeldBack},
-      {
-        headers,
-        query: target.query,
-        route: found?.route.name ?? unknownRoute,
-        rest: found?.rest ?? '',
-      },
-    );
+    const exchange = new Exchange(this.#context, wire, {
+      headers,
+      query: target.query,
+      route: found?.route.name ?? unknownRoute,
+      rest: found?.rest ?? '',
+      isHeldBack,
+    });
     try {
       this.#dispatch(exchange, found);
     } catch (error) {
@@ -254,26 +289,22 @@ export class HttpApi {
     handler(exchange);
   }
 
-  #refuse(
-    request: IncomingMessage,
-    response: ServerResponse,
-    isHeldBack: boolean,
-    error: RosettaError,
-  ): void {
-    this.#bareExchange(request, response, isHeldBack).fail(error);
-  }
-
   /** An exchange whose target or headers could not be read. */
-  #bareExchange(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): Exchange {
-    const isChunked = request.headers['transfer-encoding'] !== undefined;
-    const contentLength = Number(request.headers['content-length'] ?? 0);
-    const headers = {...noHeaders, isChunked, contentLength};
-    return new Exchange(
-      this.#context,
-      {request, response, isHeldBack},
-      {headers, query: '', route: unknownRoute, rest: ''},
-    );
+  #bareExchange(wire: Wire, rawHeaders: readonly string[], isHeldBack: boolean): Exchange {
+    const headers = {...noHeaders, ...readBodyHeaders(rawHeaders)};
+    const rest = {query: '', route: unknownRoute, rest: ''};
+    return new Exchange(this.#context, wire, {headers, ...rest, isHeldBack});
   }
+}
+
+/** What was asked, as both kinds of connection tell it. */
+interface Message {
+  readonly target: string;
+  /** Name, value, … */
+  readonly rawHeaders: readonly string[];
+  readonly mustHaveHost: boolean;
+  /** The client waits for `100 Continue` before it sends the body. */
+  readonly isHeldBack: boolean;
 }
 
 const unknownRoute = 'unknown';

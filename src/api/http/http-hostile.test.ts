@@ -156,12 +156,19 @@ test('pipelined requests are answered in order on one connection', async t => {
 test('garbage behind a running write is never taken for its answer', async t => {
   const http = await startHttp(t);
   http.service.hold();
-  const received = await http.raw(
-    'PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nvgarbage\r\n\r\n',
-  );
-  assert.equal(received, '');
+  const request = (more: string): string =>
+    `PUT /kv/k HTTP/1.1\r\nHost: a\r\n${more}Content-Length: 1\r\n\r\nvgarbage\r\n\r\n`;
+  // node:http reads on while it answers; the connection can only be cut.
+  assert.equal(await http.raw(request('TE: trailers\r\n')), '');
+  const {heldCount} = http.service;
+  // A plain connection reads on when it has answered.
+  const received = http.raw(request(''));
+  while (http.service.heldCount === heldCount) await new Promise(resolve => setImmediate(resolve));
   http.service.letGo();
-  assert.equal(http.service.proposed.length, 1);
+  const [, first, second] = (await received).split('HTTP/1.1 ');
+  assert.match(first ?? '', /^200 OK\r\n/);
+  assert.match(second ?? '', /^400 /);
+  assert.equal(http.service.proposed.length, heldCount + 1);
 });
 
 test('headers and bodies that are sent too slowly are 408', async t => {
@@ -175,7 +182,8 @@ test('headers and bodies that are sent too slowly are 408', async t => {
 });
 
 test('a silent connection is closed', async t => {
-  const http = await startHttp(t, {timeouts: {idleTimeoutMs: 50, keepAliveTimeoutMs: 50}});
+  const timeouts = {idleTimeoutMs: 50, keepAliveTimeoutMs: 50, checkingIntervalMs: 20};
+  const http = await startHttp(t, {timeouts});
   assert.equal(await http.raw(''), '');
 });
 
@@ -269,4 +277,26 @@ test('a port in use is an error of start', async t => {
   const error = await new Promise<Error | null>(resolve => second.api.start(resolve));
   assert.equal((error as NodeJS.ErrnoException).code, 'EADDRINUSE');
   await second.stop();
+});
+
+test('a CONNECT whose client resets the connection, or that no answer can reach, harms nobody', async t => {
+  const http = await startHttp(t);
+  const connect = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n';
+  for (let i = 0; i < 20; i++) {
+    const socket = http.socket();
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    socket.write(connect, () => socket.resetAndDestroy());
+    await once(socket, 'close');
+  }
+  // Answered at once with a close, so that the CONNECT behind it finds its socket ended.
+  const refused =
+    'PUT /status HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  assert.match(await http.raw(refused + connect), /^HTTP\/1\.1 405 /);
+  // Behind a write that is not answered yet: a 405 would be taken for the write's answer.
+  http.service.hold();
+  const write = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\nx';
+  assert.equal(await http.raw(write + connect), '');
+  http.service.letGo();
+  assert.equal((await http.request('GET', '/livez')).status, 200);
 });

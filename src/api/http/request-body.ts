@@ -1,11 +1,18 @@
 /**
  * Reads a request body into one buffer, bounded: by Content-Length before the first byte is kept,
  * and by count while the bytes arrive. A client that goes away simply never calls back.
+ *
+ * Large bodies share a budget of bytes a turn, for reading them and again for what is done with a
+ * whole one: many clients that send megabytes at once would otherwise stop the event loop, and
+ * heartbeats with it, for as long as all of them take together.
  */
 import {RosettaError, type ErrorCode} from '../../base/errors.ts';
 import {emptyBytes, asBuffer} from '../../base/bytes.ts';
 import {uncountedSizeBytesMax} from './buffer-budget.ts';
 import type {Exchange} from './exchange.ts';
+
+/** Smaller bodies are no bulk: they neither wait nor make others wait. */
+const pacedSizeBytesMin = 16 * 1024;
 
 export interface BodyLimit {
   readonly sizeBytesMax: number;
@@ -37,8 +44,10 @@ class BodyReader {
   readonly #exchange: Exchange;
   readonly #limit: BodyLimit;
   readonly #onBody: (body: Buffer) => void;
-  #first: Buffer | null = null;
-  #later: Buffer[] | null = null;
+  /** Of a body without announced length, or of one that came in one piece. */
+  #chunks: Buffer[] = [];
+  /** Of a body of announced length, when it comes in several pieces. */
+  #target: Buffer | null = null;
   #sizeBytes = 0;
   #heldSizeBytes = 0;
 
@@ -57,9 +66,10 @@ class BodyReader {
   }
 
   start(): void {
-    const {request} = this.#exchange;
-    request.on('data', (chunk: Buffer) => this.#onData(chunk));
-    request.on('end', () => this.#onEnd());
+    this.#exchange.wire.readBody(
+      chunk => this.#onData(chunk),
+      () => this.#onEnd(),
+    );
   }
 
   #onData(chunk: Buffer): void {
@@ -74,15 +84,43 @@ class BodyReader {
       this.#drop();
       return;
     }
-    if (this.#first === null) this.#first = chunk;
-    else if (this.#later === null) this.#later = [this.#first, chunk];
-    else this.#later.push(chunk);
+    this.#keep(chunk);
+    if (this.#sizeBytes >= pacedSizeBytesMin) this.#pace(chunk.length);
+  }
+
+  /** The memory of an announced body was held before; it is taken once there is more than a bit. */
+  #keep(chunk: Buffer): void {
+    const {contentLength} = this.#exchange.headers;
+    if (contentLength === undefined || chunk.length === contentLength) {
+      this.#chunks.push(chunk);
+      return;
+    }
+    this.#target ??= Buffer.allocUnsafeSlow(contentLength);
+    chunk.copy(this.#target, this.#sizeBytes - chunk.length);
+  }
+
+  /** What the kernel does not take any more waits with the client. */
+  #pace(sizeBytes: number): void {
+    const {wire, context} = this.#exchange;
+    if (!context.turnBudget.spend(sizeBytes) || wire.isComplete) return;
+    wire.pauseBody();
+    context.turnBudget.defer(sizeBytes, () => wire.resumeBody());
   }
 
   #onEnd(): void {
+    const {turnBudget} = this.#exchange.context;
+    const size = this.#sizeBytes;
+    if (size < pacedSizeBytesMin || !turnBudget.isSpent) {
+      if (size >= pacedSizeBytesMin) turnBudget.spend(size);
+      this.#finish();
+    } else {
+      turnBudget.defer(size, () => this.#finish());
+    }
+  }
+
+  #finish(): void {
     if (this.#exchange.isAnswered) return;
-    const body =
-      this.#later === null ? (this.#first ?? asBuffer(emptyBytes)) : Buffer.concat(this.#later);
+    const body = this.#body();
     this.#drop();
     try {
       this.#onBody(body);
@@ -91,9 +129,15 @@ class BodyReader {
     }
   }
 
+  #body(): Buffer {
+    if (this.#target !== null) return this.#target.subarray(0, this.#sizeBytes);
+    const [first = asBuffer(emptyBytes)] = this.#chunks;
+    return this.#chunks.length <= 1 ? first : Buffer.concat(this.#chunks);
+  }
+
   #drop(): void {
-    this.#first = null;
-    this.#later = null;
+    this.#chunks = [];
+    this.#target = null;
     if (this.#heldSizeBytes > 0) this.#exchange.release(this.#heldSizeBytes);
     this.#heldSizeBytes = 0;
   }

@@ -53,6 +53,20 @@ export function readRequestHeaders(
   return headers;
 }
 
+/** Of headers that are refused: how much of a body may follow. Throws nothing. */
+export function readBodyHeaders(
+  rawHeaders: readonly string[],
+): Pick<RequestHeaders, 'contentLength' | 'isChunked'> {
+  let contentLength = 0;
+  let isChunked = false;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (isNamed(name, 'content-length')) contentLength = Number(rawHeaders[i + 1]);
+    else if (isNamed(name, 'transfer-encoding')) isChunked = true;
+  }
+  return {contentLength, isChunked};
+}
+
 /** Names are told apart by length first, so that most headers cost one comparison. */
 function keepHeader(headers: RequestHeaders, name: string, value: string): void {
   switch (name.length) {

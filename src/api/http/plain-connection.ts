@@ -1,0 +1,303 @@
+/**
+ * A client connection whose requests are all plain (plain-request.ts), read and answered on the
+ * socket itself: a request costs 6 µs here where node:http takes 15. It is also the Wire of the
+ * request being answered; there is one at a time, so pipelined requests are answered in order.
+ *
+ * With the first byte that is not plain the connection goes to node:http and stays there: between
+ * two requests, with every byte that no request has taken.
+ */
+import {STATUS_CODES} from 'node:http';
+import type {Socket} from 'node:net';
+import {assert} from '../../base/assert.ts';
+import {asBuffer, emptyBytes} from '../../base/bytes.ts';
+import {limits} from '../../base/limits.ts';
+import {answerClientError} from './connection-errors.ts';
+import {readPlainRequest, type PlainRequest} from './plain-request.ts';
+import type {Answer, Wire} from './wire.ts';
+
+/** What all plain connections of a server share. */
+export interface PlainHost {
+  /** Monotonic clock. */
+  readonly nowMs: () => number;
+  /** The header lines that end every head: Date, then Connection and what goes with it. */
+  readonly closingLines: (isKept: boolean) => string;
+  readonly onRequest: (wire: Wire, request: PlainRequest) => void;
+  /** Takes the socket over; `bytes` were received and not used. */
+  readonly handOver: (socket: Socket, bytes: Buffer) => void;
+  /** Times after which a connection is given up, by what it is doing. */
+  readonly timeouts: {
+    readonly headersTimeoutMs: number;
+    readonly requestTimeoutMs: number;
+    readonly keepAliveTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+  };
+}
+
+/** A request in more pieces than this comes too slowly to be worth the copies. */
+const pieceCountMax = 32;
+/** An answer up to this size is copied behind its head and leaves in one write. */
+const copiedSizeBytesMax = 16 * 1024;
+const nothing = asBuffer(emptyBytes);
+
+type Doing = 'waiting' | 'receiving-head' | 'receiving-body' | 'answering' | 'ended';
+
+export class PlainConnection implements Wire {
+  readonly socket: Socket;
+  readonly #host: PlainHost;
+  readonly #onLeft: () => void;
+  #doing: Doing = 'receiving-head';
+  /** Received and not yet taken by a request. */
+  #unread = nothing;
+  /** Pieces that #unread was put together from. */
+  #pieceCount = 0;
+  /** Guards #readOn against itself: an answer may be given before its request was left. */
+  #isReadingOn = false;
+  #request: PlainRequest | null = null;
+  #body = nothing;
+  #onceSent: (() => void) | null = null;
+  /** The client sends no more. */
+  #isHalfClosed = false;
+  /** When the present request, or the wait for the first one, began. */
+  #startedAtMs: number;
+  /** Bytes moved in both directions and when that was last seen to grow. */
+  #movedSizeBytes = 0;
+  #movedAtMs: number;
+
+  /** `onLeft` is called once, when the socket is closed or node:http's. */
+  constructor(socket: Socket, host: PlainHost, onLeft: () => void) {
+    this.socket = socket;
+    this.#host = host;
+    this.#onLeft = onLeft;
+    this.#startedAtMs = host.nowMs();
+    this.#movedAtMs = this.#startedAtMs;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onClose);
+  }
+
+  get method(): string {
+    return this.#request?.method ?? '';
+  }
+
+  get isGone(): boolean {
+    return this.socket.destroyed;
+  }
+
+  get isComplete(): boolean {
+    return true;
+  }
+
+  /** No request is being received or answered. */
+  get isIdle(): boolean {
+    return this.#doing === 'waiting';
+  }
+
+  /** Nothing was ever received. */
+  get isSilent(): boolean {
+    return this.#doing === 'receiving-head' && this.#unread.length === 0;
+  }
+
+  /** A request with an expectation is not plain. */
+  invite(): void {
+    assert(false, 'a plain request awaits no invitation');
+  }
+
+  readBody(onChunk: (chunk: Buffer) => void, onEnd: () => void): void {
+    if (this.#body.length > 0) onChunk(this.#body);
+    onEnd();
+  }
+
+  /** A plain request has its body whole. */
+  pauseBody(): void {
+    assert(false, 'nothing is still to come');
+  }
+
+  resumeBody(): void {
+    assert(false, 'nothing was made to wait');
+  }
+
+  onceSent(callback: () => void): void {
+    this.#onceSent = callback;
+  }
+
+  send(answer: Answer): void {
+    assert(this.#doing === 'answering', 'an answer has its request');
+    const isLast = this.#request?.wantsClose === true || this.#hasNoMore();
+    const isKept = answer.ending === 'keep' && !isLast;
+    this.#write(answer, headText(answer) + this.#host.closingLines(isKept));
+    this.#request = null;
+    this.#body = nothing;
+    if (!isKept) {
+      this.#end();
+      return;
+    }
+    // A client that does not read its answers gets no further ones made.
+    if (this.socket.writableNeedDrain) this.socket.once('drain', this.#onSent);
+    else this.#onSent();
+  }
+
+  /** Gives the connection up if it has been doing the same for too long. */
+  checkTime(nowMs: number): void {
+    const {timeouts} = this.#host;
+    const movedSizeBytes = this.socket.bytesRead + this.socket.bytesWritten;
+    if (movedSizeBytes !== this.#movedSizeBytes) {
+      this.#movedSizeBytes = movedSizeBytes;
+      this.#movedAtMs = nowMs;
+    } else if (nowMs - this.#movedAtMs >= timeouts.idleTimeoutMs) {
+      this.socket.destroy();
+      return;
+    }
+    switch (this.#doing) {
+      case 'receiving-head':
+        if (nowMs - this.#startedAtMs >= timeouts.headersTimeoutMs) this.#refuseAsSlow();
+        return;
+      case 'receiving-body':
+        if (nowMs - this.#startedAtMs >= timeouts.requestTimeoutMs) this.#refuseAsSlow();
+        return;
+      case 'waiting':
+        if (nowMs - this.#movedAtMs >= timeouts.keepAliveTimeoutMs) this.socket.destroy();
+        return;
+      case 'answering':
+      case 'ended':
+    }
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#doing === 'ended') return;
+    this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
+    this.#pieceCount += 1;
+    if (this.#doing !== 'answering') this.#readOn();
+    else if (this.#unread.length > limits.plainRequestSizeBytesMax) this.socket.pause();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#isHalfClosed = true;
+    if (this.#doing === 'answering') return;
+    if (this.#unread.length > 0) this.#readOn();
+    else this.#end();
+  };
+
+  readonly #onError = (): void => {
+    this.socket.destroy();
+  };
+
+  readonly #onClose = (): void => {
+    this.#doing = 'ended';
+    this.#onLeft();
+    this.#sent();
+  };
+
+  readonly #onSent = (): void => {
+    if (this.#doing !== 'answering') return;
+    this.#sent();
+    this.#doing = 'waiting';
+    if (this.socket.isPaused()) this.socket.resume();
+    if (this.#unread.length > 0) this.#readOn();
+  };
+
+  /** Takes request after request from what has been received. */
+  #readOn(): void {
+    if (this.#isReadingOn) return;
+    this.#isReadingOn = true;
+    while (this.#unread.length > 0 && this.#doing !== 'answering' && this.#doing !== 'ended') {
+      const request = readPlainRequest(this.#unread);
+      if (typeof request === 'object') this.#take(request);
+      else if (this.#isHalfClosed) this.#refuse('HPE_INVALID_EOF_STATE');
+      else if (request === 'other' || this.#pieceCount > pieceCountMax) this.#handOver();
+      else {
+        this.#waitForMore(request === 'part-of-head' ? 'receiving-head' : 'receiving-body');
+        break;
+      }
+    }
+    this.#isReadingOn = false;
+  }
+
+  #take(request: PlainRequest): void {
+    this.#doing = 'answering';
+    this.#request = request;
+    this.#body = this.#unread.subarray(request.bodyStart, request.end);
+    this.#unread =
+      request.end === this.#unread.length ? nothing : this.#unread.subarray(request.end);
+    this.#pieceCount = 0;
+    this.#host.onRequest(this, request);
+  }
+
+  #waitForMore(doing: 'receiving-head' | 'receiving-body'): void {
+    if (this.#doing === 'waiting') this.#startedAtMs = this.#host.nowMs();
+    this.#doing = doing;
+  }
+
+  #handOver(): void {
+    const {socket} = this;
+    this.#doing = 'ended';
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('error', this.#onError);
+    socket.off('close', this.#onClose);
+    const bytes = this.#unread;
+    this.#unread = nothing;
+    this.#onLeft();
+    this.#host.handOver(socket, bytes);
+  }
+
+  #hasNoMore(): boolean {
+    return this.#isHalfClosed && this.#unread.length === 0;
+  }
+
+  #write(answer: Answer, head: string): void {
+    const {body, sizeBytes} = answer;
+    const {socket} = this;
+    if (body === null) {
+      socket.write(head, 'latin1');
+    } else if (typeof body === 'string') {
+      // As many bytes as characters: ASCII, for which the short way to the socket is right.
+      socket.write(head + body, body.length === sizeBytes ? 'latin1' : 'utf8');
+    } else if (body instanceof Uint8Array && sizeBytes <= copiedSizeBytesMax) {
+      const bytes = Buffer.allocUnsafe(head.length + sizeBytes);
+      bytes.write(head, 'latin1');
+      bytes.set(body, head.length);
+      socket.write(bytes);
+    } else {
+      socket.cork();
+      socket.write(head, 'latin1');
+      if (body instanceof Uint8Array) socket.write(body);
+      else for (const chunk of body) socket.write(chunk);
+      socket.uncork();
+    }
+  }
+
+  #sent(): void {
+    const callback = this.#onceSent;
+    this.#onceSent = null;
+    callback?.();
+  }
+
+  /** Closes behind what was written; a peer that does not close its side is not waited for. */
+  #end(): void {
+    this.#doing = 'ended';
+    this.socket.end();
+    this.socket.once('finish', () => this.socket.destroy());
+  }
+
+  #refuseAsSlow(): void {
+    this.#refuse('ERR_HTTP_REQUEST_TIMEOUT');
+  }
+
+  #refuse(code: string): void {
+    this.#doing = 'ended';
+    answerClientError(Object.assign(new Error(code), {code}), this.socket);
+  }
+}
+
+function headText({status, headers}: Answer): string {
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const value = String(headers[i + 1]);
+    assert(!isUnprintable.test(value), `the value of ${String(headers[i])} is printable`);
+    text += `${String(headers[i])}: ${value}\r\n`;
+  }
+  return text;
+}
+
+const isUnprintable = /[^\t\x20-\x7e]/;

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import {once} from 'node:events';
+import type {Socket} from 'node:net';
+import {test} from 'node:test';
+import {startHttp} from '../../../test/contract/http-fixture.ts';
+
+const head = (method: string, target: string, more = ''): string =>
+  `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
+
+const put = (key: string, value: string, more = ''): string =>
+  `${head('PUT', `/kv/${key}`, `Content-Length: ${value.length}\r\n${more}`)}${value}`;
+
+/** Resolves with all that was received once `pattern` matches it. */
+function until(socket: Socket, pattern: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString('latin1');
+      if (pattern.test(received)) resolve(received);
+    });
+    socket.once('close', () => reject(new Error(`closed after ${received}`)));
+  });
+}
+
+function withoutDate(answer: string): string {
+  return answer.replace(/Date: [^\r]*\r\n/g, '');
+}
+
+/** Makes a request one that is not plain, and means nothing. */
+const notPlain = 'TE: trailers\r\n';
+
+test('a plain request is answered as node:http answers it, to the letter', async t => {
+  const http = await startHttp(t);
+  const ask = (method: string, target: string, more: string, body = ''): Promise<string> =>
+    http.raw(head(method, target, `${more}Connection: close\r\n`) + body);
+  const requests: readonly (readonly [string, string, string?, string?])[] = [
+    ['PUT', '/kv', 'Content-Length: 33\r\n', '{"key":"\\u00e4","value":"\\u00f6"}'],
+    ['GET', '/kv/%C3%A4', 'Accept: application/json\r\n'],
+    ['GET', '/kv/%C3%A4', 'Accept: application/octet-stream\r\n'],
+    ['HEAD', '/kv/%C3%A4'],
+    ['GET', '/kv/%C3%A4', 'If-None-Match: "1"\r\n'],
+    ['GET', '/kv?limit=3'],
+    ['GET', '/kv/none'],
+    ['GET', '/kv/%zz'],
+    ['GET', '/nowhere'],
+    ['POST', '/kv'],
+    ['GET', '/kv/#'],
+    ['PUT', '/kv/a', 'Content-Length: 1\r\nHost: b\r\n', 'x'],
+    ['PUT', '/kv/a', 'Content-Length: 1\r\nOrigin: http://evil.example\r\n', 'x'],
+    ['GET', '/status'],
+    ['GET', '/livez'],
+    ['GET', '/metrics'],
+  ];
+  for (const [method, target, more = '', body] of requests) {
+    const plain = await ask(method, target, more, body);
+    const other = await ask(method, target, more + notPlain, body);
+    const name = `${method} ${target} ${more}`;
+    assert.match(plain, /^HTTP\/1\.1 \d{3} [^\r]*\r\n/, name);
+    assert.match(plain, /\r\nDate: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT\r\n/, name);
+    // The second PUT of the pair makes the next revision.
+    const [first, second] = [plain, other].map(answer =>
+      withoutDate(answer).replace(/(evision"?: ?|version":)\d+/g, '$1N'),
+    );
+    assert.equal(first, second, name);
+  }
+});
+
+test('a connection that is kept says how long, as node:http does', async t => {
+  const http = await startHttp(t);
+  const answers: string[] = [];
+  for (const more of ['', notPlain]) {
+    const socket = http.socket();
+    socket.write(head('GET', '/livez', more));
+    answers.push(withoutDate(await until(socket, /\r\n\r\n./)));
+    socket.destroy();
+  }
+  assert.match(answers[0] ?? '', /\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n/);
+  assert.equal(answers[0], answers[1]);
+});
+
+test('a request may arrive in pieces, a few or many', async t => {
+  const http = await startHttp(t);
+  for (const size of [1, 7, 40]) {
+    const socket = http.socket();
+    socket.setNoDelay(true);
+    const answered = until(socket, /"version":\d+}/);
+    const text = put(`pieces-${size}`, 'v'.repeat(60));
+    for (let at = 0; at < text.length; at += size) {
+      await new Promise<void>(resolve => {
+        socket.write(text.slice(at, at + size), () => setImmediate(resolve));
+      });
+    }
+    assert.match(await answered, /^HTTP\/1\.1 200 /);
+    socket.destroy();
+  }
+});
+
+test('pipelined requests are answered in their order, whatever their shape', async t => {
+  const http = await startHttp(t);
+  const socket = http.socket();
+  const answered = until(socket, /"value":"x"/);
+  socket.write(
+    put('a', '1') +
+      head('GET', '/kv/a') +
+      put('a', '22') +
+      head('GET', '/kv/a', 'Accept: */*\r\n') +
+      head('GET', '/kv/a', notPlain) +
+      put('a', '333', notPlain) +
+      head('GET', '/kv/a') +
+      put('last', 'x') +
+      head('GET', '/kv/last'),
+  );
+  const received = await answered;
+  const lengths = [...received.matchAll(/"value":"([^"]*)"/g)].map(match => match[1]);
+  assert.deepEqual(lengths, ['1', '22', '22', '333', 'x']);
+  socket.destroy();
+});
+
+test('while one request is answered, the next ones wait without being lost', async t => {
+  const http = await startHttp(t);
+  http.service.hold();
+  const socket = http.socket();
+  const answered = until(socket, /"value":"v9"/);
+  for (let i = 0; i < 10; i++) socket.write(put('k', `v${i}`));
+  socket.write(head('GET', '/kv/k'));
+  while (http.service.heldCount === 0) await new Promise(resolve => setImmediate(resolve));
+  assert.equal(http.service.heldCount, 1);
+  http.service.letGo();
+  assert.equal((await answered).match(/HTTP\/1\.1 200 OK/g)?.length, 11);
+  socket.destroy();
+});
+
+test('a client that closes its half still gets its answer', async t => {
+  const http = await startHttp(t);
+  const socket = http.socket();
+  socket.end(put('half', 'closed'));
+  assert.match(await until(socket, /"version":1}/), /^HTTP\/1\.1 200 /);
+  await once(socket, 'close');
+  http.service.hold();
+  const several = http.socket();
+  const received = until(several, /INVALID_REQUEST/);
+  several.end(put('half', '1') + head('GET', '/kv/half') + head('PATCH', '/kv'));
+  await once(several, 'finish');
+  while (http.service.heldCount === 0) await new Promise(resolve => setImmediate(resolve));
+  http.service.letGo();
+  const statuses = [...(await received).matchAll(/HTTP\/1\.1 (\d+)/g)].map(match => match[1]);
+  assert.deepEqual(statuses, ['200', '200', '400']);
+});
+
+test('half a request at the end of a connection is refused', async t => {
+  const http = await startHttp(t);
+  const socket = http.socket();
+  socket.end(put('half', 'closed').slice(0, -1));
+  assert.match(await until(socket, /INVALID_REQUEST/), /^HTTP\/1\.1 400 /);
+  await once(socket, 'close');
+  assert.equal(http.service.proposed.length, 0);
+});
+
+const timeouts = {checkingIntervalMs: 5, headersTimeoutMs: 30, requestTimeoutMs: 30};
+
+for (const [what, bytes] of [
+  ['head', put('slow', 'value').slice(0, 20)],
+  ['body', put('slow', 'value').slice(0, -1)],
+] as const) {
+  test(`a ${what} that comes too slowly is refused`, async t => {
+    const http = await startHttp(t, {timeouts});
+    assert.match(await http.raw(bytes), /^HTTP\/1\.1 408 .*REQUEST_TIMEOUT/s);
+  });
+}
+
+test('a connection that says nothing is told, one that has nothing more to say is closed', async t => {
+  const http = await startHttp(t, {timeouts: {...timeouts, keepAliveTimeoutMs: 40}});
+  assert.match(await http.raw(''), /^HTTP\/1\.1 408 /);
+  const received = await http.raw(head('GET', '/livez'));
+  assert.equal(received.match(/HTTP\/1\.1/g)?.length, 1);
+});
+
+test('an answer that is not read holds its memory only until the client goes', async t => {
+  const http = await startHttp(t);
+  for (let i = 0; i < 8; i++) await http.put(`large-${i}`, 'x'.repeat(1_000_000));
+  const socket = http.socket();
+  socket.pause();
+  socket.write(head('GET', '/kv').repeat(20));
+  while (http.api.bufferSizeBytes() === 0) await new Promise(resolve => setImmediate(resolve));
+  const held = http.api.bufferSizeBytes();
+  assert.ok(held <= 9_000_000, `${held} bytes for one connection`);
+  socket.destroy();
+  while (http.api.bufferSizeBytes() > 0) await new Promise(resolve => setImmediate(resolve));
+});

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {Cluster} from './cluster.ts';
+
+const clientCount = 40;
+const writeCount = 120;
+const valueSizeBytes = 1_000_000;
+
+/**
+ * All of it on the same few cores: what a node does at one stretch with megabytes keeps heartbeats
+ * and their answers waiting, and what it does with all of them at once would cost the leader its
+ * place and the writes their outcome.
+ */
+test(
+  'values of a megabyte from forty clients at once are all written under one leader',
+  {timeout: 120_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    const leader = await cluster.leader();
+    const {term} = await leader.status();
+    const value = Buffer.alloc(valueSizeBytes, 'x');
+    let next = 0;
+    const outcomes = new Map<string, number>();
+    const client = async (number: number): Promise<void> => {
+      const node = cluster.nodes[number % cluster.nodes.length];
+      assert.ok(node !== undefined);
+      while (next < writeCount) {
+        const path = `/kv/large${next++}?timeout=60000`;
+        const outcome = await node.client.try('PUT', path, {body: value, timeoutMs: 60_000});
+        const name = outcome.type === 'ok' ? 'ok' : `${outcome.type} ${outcome.code}`;
+        outcomes.set(name, (outcomes.get(name) ?? 0) + 1);
+      }
+    };
+    await Promise.all(Array.from({length: clientCount}, (_, i) => client(i)));
+    assert.deepEqual([...outcomes], [['ok', writeCount]]);
+    const status = await cluster.assertSameState();
+    assert.equal(status.keys, writeCount);
+    assert.deepEqual([status.leader, status.term], [leader.id, term], 'the leader has changed');
+  },
+);
