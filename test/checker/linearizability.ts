@@ -1,12 +1,12 @@
 /**
- * Is a history of one register per key linearizable? The search is Wing and Gong's with Lowe's
- * memory of visited configurations; keys are independent of each other and are searched apart.
+ * Is a history of one plain register per key linearizable? Keys are independent of each other and
+ * are searched apart (search.ts).
  *
- * A history is what clients saw: an operation takes effect at one instant between its call and its
- * return. Values of writes are unique within their key (null: the key is absent). A write whose
- * outcome is unknown has no return and may have taken effect at any time after its call, or never.
- * Knows nothing of the program under test.
+ * A history is what clients saw. Values of writes are unique within their key (null: the key is
+ * absent). A write whose outcome is unknown has no return. Knows nothing of the program under test.
  */
+import type {Call, Finding, Model} from './search.ts';
+import {explain, judge} from './search.ts';
 
 export interface Operation {
   readonly key: string;
@@ -27,16 +27,16 @@ export interface Violation {
   readonly prefix: readonly Operation[];
 }
 
-/** Null when every key's history is linearizable; otherwise the first key that is not. */
+/**
+ * Null when every key's history is linearizable; otherwise the first key that is not. Throws when
+ * a history cannot be decided within the search's limits.
+ */
 export function findViolation(history: readonly Operation[]): Violation | null {
-  const byKey = new Map<string, Operation[]>();
-  for (const operation of history) {
-    const operations = byKey.get(operation.key);
-    if (operations === undefined) byKey.set(operation.key, [operation]);
-    else operations.push(operation);
-  }
-  for (const [key, operations] of byKey) {
-    if (!isRegisterLinearizable(operations)) return {key, prefix: shortestPrefix(operations)};
+  for (const [key, operations] of byKey(history)) {
+    const finding = decided(explain(registerModel, operations.map(toCall)), key);
+    if (finding.verdict === 'illegal') {
+      return {key, prefix: finding.prefix.map(call => toOperation(key, call))};
+    }
   }
   return null;
 }
@@ -51,192 +51,77 @@ export function describeViolation(violation: Violation): string {
   return `key ${violation.key} is not linearizable, ${count} operations:\n${lines.join('\n')}`;
 }
 
-/** One key, starting absent. */
+/** One key, starting absent. Throws when it cannot be decided within the search's limits. */
 export function isRegisterLinearizable(operations: readonly Operation[]): boolean {
-  return new Search(boundUnknownWrites(operations)).run();
+  const verdict = judge(registerModel, operations.map(toCall));
+  if (verdict === 'unknown') throw new Error(undecided(operations[0]?.key ?? ''));
+  return verdict === 'ok';
 }
+
+/** The operations of each key, in the order of the history. */
+export function byKey<T extends {readonly key: string}>(history: readonly T[]): Map<string, T[]> {
+  const keys = new Map<string, T[]>();
+  for (const operation of history) {
+    const operations = keys.get(operation.key);
+    if (operations === undefined) keys.set(operation.key, [operation]);
+    else operations.push(operation);
+  }
+  return keys;
+}
+
+type RegisterInput = Pick<Operation, 'type' | 'value'>;
+/** What was read is in the input: a plain register's answers say nothing else. */
+type RegisterCall = Call<RegisterInput, true>;
+
+const registerModel: Model<{readonly value: string | null}, RegisterInput, true> = {
+  initial: {value: null},
+  step: (state, input) => (input.type === 'write' || input.value === state.value ? input : null),
+  describe: ({value}) => (value === null ? '(absent)' : `=${value}`),
+  isRead: input => input.type === 'read',
+  prepare: boundUnknownWrites,
+};
 
 /**
  * Keeps the search small without changing its verdict: a write of unknown outcome that nobody read
  * can be left out, and one that was read took effect before the first such read returned.
  */
-function boundUnknownWrites(operations: readonly Operation[]): Operation[] {
+function boundUnknownWrites(calls: readonly RegisterCall[]): RegisterCall[] {
   const firstReadOf = new Map<string, number>();
-  for (const {type, value, returnedAt} of operations) {
-    if (type !== 'read' || value === null) continue;
+  for (const {input, returnedAt} of calls) {
+    if (input.type !== 'read' || input.value === null) continue;
+    const {value} = input;
     firstReadOf.set(value, Math.min(firstReadOf.get(value) ?? Infinity, returnedAt));
   }
-  const bounded: Operation[] = [];
-  for (const operation of operations) {
-    const isUnknownWrite = operation.type === 'write' && operation.returnedAt === Infinity;
-    if (!isUnknownWrite || operation.value === null) {
-      bounded.push(operation);
+  const bounded: RegisterCall[] = [];
+  for (const call of calls) {
+    const {type, value} = call.input;
+    if (type === 'read' || call.returnedAt !== Infinity || value === null) {
+      bounded.push(call);
       continue;
     }
-    const readAt = firstReadOf.get(operation.value);
+    const readAt = firstReadOf.get(value);
     // The same instant as the read's return, just before it.
-    if (readAt !== undefined) bounded.push({...operation, returnedAt: readAt - 0.5});
+    if (readAt !== undefined) bounded.push({...call, returnedAt: readAt - 0.5});
   }
   return bounded;
 }
 
-/** One call or return in the doubly linked list of those not yet placed. */
-interface Event {
-  readonly ordinal: number;
-  readonly operation: Operation;
-  readonly isCall: boolean;
-  /** Of a call: its return, null when there is none. */
-  returnEvent: Event | null;
-  previous: Event | null;
-  next: Event | null;
+function toCall({type, value, calledAt, returnedAt, label}: Operation): RegisterCall {
+  return {input: {type, value}, output: true, calledAt, returnedAt, label};
 }
 
-class Search {
-  readonly #head: Event;
-  readonly #isPlaced: boolean[];
-  /** All calls below it are placed. */
-  #firstOpen = 0;
-  #lastPlaced = -1;
-  readonly #mustPlaceCount: number;
-  readonly #seen = new Set<string>();
-
-  constructor(operations: readonly Operation[]) {
-    const ordered = [...operations].sort((a, b) => a.calledAt - b.calledAt);
-    this.#isPlaced = ordered.map(() => false);
-    this.#mustPlaceCount = ordered.filter(operation => operation.returnedAt !== Infinity).length;
-    const events: {readonly at: number; readonly event: Event}[] = [];
-    ordered.forEach((operation, ordinal) => {
-      const links = {ordinal, operation, returnEvent: null, previous: null, next: null};
-      const call: Event = {...links, isCall: true};
-      events.push({at: operation.calledAt, event: call});
-      if (operation.returnedAt === Infinity) return;
-      call.returnEvent = {...links, isCall: false};
-      events.push({at: operation.returnedAt, event: call.returnEvent});
-    });
-    events.sort((a, b) => a.at - b.at);
-    this.#head = headOf(events.map(({event}) => event));
-  }
-
-  run(): boolean {
-    const stack: {readonly call: Event; readonly before: string | null}[] = [];
-    let value: string | null = null;
-    let placedCount = 0;
-    let event = this.#head.next;
-    while (placedCount < this.#mustPlaceCount) {
-      if (event?.isCall === true) {
-        const {operation} = event;
-        const isLegal = operation.type === 'write' || operation.value === value;
-        if (isLegal && this.#place(event, operation.value)) {
-          stack.push({call: event, before: value});
-          value = operation.value;
-          if (event.returnEvent !== null) placedCount++;
-          event = this.#head.next;
-        } else {
-          event = event.next;
-        }
-        continue;
-      }
-      // An operation returned before anything that could explain it: undo the last choice.
-      const last = stack.pop();
-      if (last === undefined) return false;
-      this.#unplace(last.call);
-      value = last.before;
-      if (last.call.returnEvent !== null) placedCount--;
-      event = last.call.next;
-    }
-    return true;
-  }
-
-  /** False, and nothing changed, when this set of operations with this value was seen before. */
-  #place(call: Event, value: string | null): boolean {
-    const {ordinal} = call;
-    this.#isPlaced[ordinal] = true;
-    const lastBefore = this.#lastPlaced;
-    this.#lastPlaced = Math.max(lastBefore, ordinal);
-    while (this.#isPlaced[this.#firstOpen] === true) this.#firstOpen++;
-    const configuration = this.#describe(value);
-    if (this.#seen.has(configuration)) {
-      this.#isPlaced[ordinal] = false;
-      this.#lastPlaced = lastBefore;
-      this.#firstOpen = Math.min(this.#firstOpen, ordinal);
-      return false;
-    }
-    this.#seen.add(configuration);
-    unlink(call);
-    if (call.returnEvent !== null) unlink(call.returnEvent);
-    return true;
-  }
-
-  #unplace(call: Event): void {
-    this.#isPlaced[call.ordinal] = false;
-    this.#firstOpen = Math.min(this.#firstOpen, call.ordinal);
-    while (this.#lastPlaced >= 0 && this.#isPlaced[this.#lastPlaced] !== true) this.#lastPlaced--;
-    if (call.returnEvent !== null) relink(call.returnEvent);
-    relink(call);
-  }
-
-  /** Exact, and short: calls overlap with few others. */
-  #describe(value: string | null): string {
-    let text = value === null ? `${this.#firstOpen}` : `${this.#firstOpen}=${value}`;
-    for (let i = this.#firstOpen + 1; i <= this.#lastPlaced; i++) {
-      if (this.#isPlaced[i] === true) text += `|${i}`;
-    }
-    return text;
-  }
+function toOperation(key: string, {input, calledAt, returnedAt, label}: RegisterCall): Operation {
+  return {key, ...input, calledAt, returnedAt, ...(label === undefined ? {} : {label})};
 }
 
-function headOf(events: readonly Event[]): Event {
-  const operation: Operation = {key: '', type: 'read', value: null, calledAt: -1, returnedAt: -1};
-  const head: Event = {
-    ordinal: -1,
-    operation,
-    isCall: false,
-    returnEvent: null,
-    previous: null,
-    next: null,
-  };
-  let last = head;
-  for (const event of events) {
-    last.next = event;
-    event.previous = last;
-    last = event;
-  }
-  return head;
+function decided<Input, Output>(
+  finding: Finding<Input, Output>,
+  key: string,
+): Finding<Input, Output> {
+  if (finding.verdict === 'unknown') throw new Error(undecided(key));
+  return finding;
 }
 
-function unlink(event: Event): void {
-  if (event.previous !== null) event.previous.next = event.next;
-  if (event.next !== null) event.next.previous = event.previous;
-}
-
-/** Only in the reverse order of the unlinks. */
-function relink(event: Event): void {
-  if (event.previous !== null) event.previous.next = event;
-  if (event.next !== null) event.next.previous = event;
-}
-
-/** Cuts the history after the n-th return; operations that had not returned by then are open. */
-function shortestPrefix(operations: readonly Operation[]): readonly Operation[] {
-  const returns = operations
-    .map(operation => operation.returnedAt)
-    .filter(at => at !== Infinity)
-    .sort((a, b) => a - b);
-  let legal = 0;
-  let illegal = returns.length;
-  while (illegal - legal > 1) {
-    const middle = Math.floor((legal + illegal) / 2);
-    if (isRegisterLinearizable(cut(operations, returns[middle - 1] ?? 0))) legal = middle;
-    else illegal = middle;
-  }
-  return cut(operations, returns[illegal - 1] ?? Infinity);
-}
-
-function cut(operations: readonly Operation[], until: number): Operation[] {
-  const prefix: Operation[] = [];
-  for (const operation of operations) {
-    if (operation.calledAt > until) continue;
-    if (operation.returnedAt <= until) prefix.push(operation);
-    else if (operation.type === 'write') prefix.push({...operation, returnedAt: Infinity});
-  }
-  return prefix.sort((a, b) => a.calledAt - b.calledAt);
+function undecided(key: string): string {
+  return `the history of key ${key} cannot be judged within the limits of the search`;
 }
