@@ -94,7 +94,7 @@ class Bench {
     return new ReadyLoop({
       raft: this.raft,
       log: this.log,
-      transport: {send: () => true} as unknown as Transport,
+      transport: {send: () => true, flush: () => undefined} as unknown as Transport,
       clock,
       applier: new Applier(
         {

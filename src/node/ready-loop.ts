@@ -110,8 +110,11 @@ export class ReadyLoop {
       this.#maybeInstall();
       return;
     }
-    this.#persist(ready);
+    // Appends need not wait for the own disk, and a follower's way to a durable copy is the longer
+    // one: they leave before this node's write, and before what it applies in this turn.
     this.#send(ready.messages);
+    this.#parts.transport.flush();
+    this.#persist(ready);
     this.#sendAfterPersist(ready);
     if (ready.softState !== null) onSoftState(ready.softState);
     if (ready.committed.length > 0) {

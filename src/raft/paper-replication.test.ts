@@ -56,6 +56,8 @@ test('§5.3: an entry is committed when a majority has it, and then applied ever
   const index = cluster.propose('1', 'a');
   cluster.stabilize();
   assert.equal(cluster.raft('1').commitIndex, index);
+  cluster.raft('1').tick();
+  cluster.stabilize();
   assert.deepEqual(cluster.appliedCommands('3'), ['a']);
   cluster.isolate('3');
   cluster.propose('1', 'b');

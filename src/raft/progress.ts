@@ -33,6 +33,11 @@ export class Progress {
   silenceTicks: number;
   /** While probing: an append is out; another one would be wasted. */
   isProbeSent = false;
+  /**
+   * While replicating: a newer commit index no longer waits for entries to ride with. Under load
+   * there are always some; an append and its answer for the index alone cost what a batch costs.
+   */
+  isCommitDue = false;
   /** While replicating: ask, with an empty append, whether the sent entries arrived. */
   mustPing = false;
   /** Largest commit index an append has told it. */
@@ -105,8 +110,7 @@ export class Progress {
         return (
           this.mustPing ||
           this.#mayPipeline(log.lastIndex) ||
-          (this.inflights.count === 0 &&
-            Math.min(log.commitIndex, this.nextIndex - 1) > this.sentCommit)
+          (this.isCommitDue && this.#isCommitNews(log.commitIndex))
         );
       case 'snapshot':
         return false;
@@ -115,13 +119,16 @@ export class Progress {
 
   /**
    * Few entries wait for the answer to what is under way: the member's disk takes one batch at a
-   * time, so smaller appends would not be durable sooner, only cost more. Many do not wait. A newer
-   * commit index alone rides with the next append, or leaves when nothing is under way any more.
+   * time, so smaller appends would not be durable sooner, only cost more. Many do not wait.
    */
   #mayPipeline(lastIndex: LogIndex): boolean {
     const waitingCount = lastIndex + 1 - this.nextIndex;
     if (waitingCount <= 0 || this.inflights.isFull()) return false;
     return this.inflights.count < gatherInflightCount || waitingCount >= gatherEntryCount;
+  }
+
+  #isCommitNews(commitIndex: LogIndex): boolean {
+    return Math.min(commitIndex, this.nextIndex - 1) > this.sentCommit;
   }
 
   /** Bookkeeping after an append with entries up to `lastIndex` has been queued. */
@@ -137,6 +144,7 @@ export class Progress {
       return;
     }
     this.mustPing = false;
+    this.isCommitDue = false;
     if (sent.lastIndex < this.nextIndex) return;
     this.nextIndex = logIndex(sent.lastIndex + 1);
     this.inflights.add(sent);
@@ -147,6 +155,7 @@ export class Progress {
     this.nextIndex = nextIndex;
     this.isProbeSent = false;
     this.mustPing = false;
+    this.isCommitDue = true;
     this.sentCommit = noIndex;
     this.inflights.reset();
   }

@@ -53,15 +53,26 @@ export function confirmReads(state: RaftState, leadership: Leadership): void {
   let done = 0;
   for (const {round, index, requests} of leadership.readRounds) {
     if (round > confirmed) break;
-    for (const request of requests) answerRead(state, request, index);
+    for (const request of requests) answerRead(state, leadership, request, index);
     done++;
   }
   leadership.readRounds.splice(0, done);
 }
 
-function answerRead(state: RaftState, request: ReadRequest, index: LogIndex): void {
+function answerRead(
+  state: RaftState,
+  leadership: Leadership,
+  request: ReadRequest,
+  index: LogIndex,
+): void {
   const {id: from, term} = state;
   const {context, from: to} = request;
-  if (to === from) state.readStates.push({context, index});
-  else sendNow(state, {type: 'read-index-response', from, to, term, context, index});
+  if (to === from) {
+    state.readStates.push({context, index});
+    return;
+  }
+  sendNow(state, {type: 'read-index-response', from, to, term, context, index});
+  // The reader waits until it may apply that far.
+  const progress = leadership.progress.get(to);
+  if (progress !== undefined && progress.sentCommit < index) progress.isCommitDue = true;
 }

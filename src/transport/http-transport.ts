@@ -122,6 +122,13 @@ export class HttpTransport implements Transport {
     return this.#links.get(to)?.send(message) ?? false;
   }
 
+  flush(): void {
+    const dirty = this.#dirty;
+    if (dirty.length === 0) return;
+    this.#dirty = [];
+    for (const channel of dirty) channel.flush();
+  }
+
   sendSnapshot(
     to: NodeId,
     snapshot: SnapshotExport,
@@ -246,11 +253,7 @@ export class HttpTransport implements Transport {
   #needFlush(channel: OutgoingChannel): void {
     this.#dirty.push(channel);
     if (this.#dirty.length > 1) return;
-    queueMicrotask(() => {
-      const dirty = this.#dirty;
-      this.#dirty = [];
-      for (const each of dirty) each.flush();
-    });
+    queueMicrotask(() => this.flush());
   }
 
   #scheduleTick(): void {

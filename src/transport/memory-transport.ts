@@ -166,6 +166,11 @@ export class MemoryTransport implements Transport {
     return true;
   }
 
+  /** Nothing is kept back. */
+  flush(): void {
+    return;
+  }
+
   sendSnapshot(
     to: NodeId,
     snapshot: SnapshotExport,

@@ -108,6 +108,8 @@ export interface Transport {
    * nothing. Messages of one event-loop turn leave in one write per channel.
    */
   send(to: NodeId, message: PeerMessage): boolean;
+  /** Hands what was sent to the kernel now, not only after the running callback. */
+  flush(): void;
   /** Streams all blocks; the callback says whether the receiver finished its import. Closes it. */
   sendSnapshot(to: NodeId, snapshot: SnapshotExport, callback: (error: Error | null) => void): void;
   /** Asks an address that is not a member yet; used by formation only. */

@@ -48,6 +48,10 @@ export class FakeTransport implements Transport {
     return true;
   }
 
+  flush(): void {
+    return;
+  }
+
   sendSnapshot(
     to: NodeId,
     snapshot: SnapshotExport,

@@ -23,7 +23,7 @@ import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
-import {NodeWire} from './node-wire.ts';
+import {isEnded, NodeWire} from './node-wire.ts';
 import {PlainLane} from './plain-lane.ts';
 import {readBodyHeaders, readRequestHeaders, type RequestHeaders} from './request-headers.ts';
 import {parseTarget, type RequestTarget} from './request-target.ts';
@@ -227,8 +227,11 @@ export class HttpApi {
       mustHaveHost: request.httpVersion !== '1.0',
       isHeldBack,
     };
-    if (response.socket !== null) this.#onRequest(wire, message);
-    else response.once('socket', () => this.#onRequest(wire, message));
+    const onTurn = (): void => {
+      if (!isEnded(request.socket)) this.#onRequest(wire, message);
+    };
+    if (response.socket !== null) onTurn();
+    else response.once('socket', onTurn);
   }
 
   #onRequest(wire: Wire, message: Message): void {

@@ -300,3 +300,33 @@ test('a CONNECT whose client resets the connection, or that no answer can reach,
   http.service.letGo();
   assert.equal((await http.request('GET', '/livez')).status, 200);
 });
+
+test('a delete whose body breaks off or stalls is refused and has not happened', async t => {
+  const http = await startHttp(t, {
+    timeouts: {headersTimeoutMs: 60, requestTimeoutMs: 60, checkingIntervalMs: 20},
+  });
+  await http.put('k', 'v');
+  const {length} = http.service.proposed;
+  for (const target of ['/kv/k', '/kv?prefix=k']) {
+    const request = `DELETE ${target} HTTP/1.1\r\nHost: a\r\n`;
+    const chunked = `${request}Transfer-Encoding: chunked\r\n\r\n`;
+    assert.equal(await codes(http, `${chunked}zz\r\n`), 'INVALID_REQUEST');
+    assert.equal(await codes(http, `${chunked}5\r\nab`), 'REQUEST_TIMEOUT');
+    assert.equal(await codes(http, `${request}Content-Length: 5\r\n\r\nab`), 'REQUEST_TIMEOUT');
+  }
+  assert.equal(http.service.proposed.length, length);
+  const answer = await http.request('DELETE', '/kv/k', {body: 'of no use'});
+  assert.equal(answer.json?.['deleted'], 1);
+});
+
+test('nothing behind an answer that closes the connection is worked on', async t => {
+  const http = await startHttp(t);
+  const last = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+  const write = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx';
+  assert.equal((await http.raw(last + write)).match(/HTTP\/1\.1 200/g)?.length, 1);
+  assert.equal(http.service.proposed.length, 1);
+  const held =
+    'PUT /kv/k HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\r\n';
+  assert.match(await http.raw(held + 'y'.repeat(9_000_000) + write), /^HTTP\/1\.1 413 /);
+  assert.equal(http.service.proposed.length, 1);
+});

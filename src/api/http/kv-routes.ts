@@ -17,7 +17,7 @@ import {bytesField, checkKey, checkValue, invalidField, requestObject} from './j
 import {parseJson, type JsonObject} from './json-parser.ts';
 import {invalidParameter, type QueryParameters} from './query-parameters.ts';
 import {putJson, recordJson} from './record-json.ts';
-import {readBody} from './request-body.ts';
+import {awaitEnd, readBody} from './request-body.ts';
 import {percentDecode} from './request-target.ts';
 
 const putJsonParameters = new Set(['timeout']);
@@ -66,9 +66,11 @@ export function handleDeleteKey(exchange: Exchange): void {
   const key = pathKey(exchange);
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   const operation = {type: 'delete', key, wantsPrevious: false} as const;
-  writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
-    assert(result.type === 'delete', `a delete was answered by ${result.type}`);
-    exchange.sendJson(200, deletedJson(result.deletedCount, revision), revision);
+  awaitEnd(exchange, () => {
+    writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
+      assert(result.type === 'delete', `a delete was answered by ${result.type}`);
+      exchange.sendJson(200, deletedJson(result.deletedCount, revision), revision);
+    });
   });
 }
 

@@ -51,7 +51,10 @@ export class NodeWire implements Wire {
 
   send(answer: Answer): void {
     const response = this.#response;
-    if (answer.ending !== 'keep') answer.headers.push('Connection', 'close');
+    if (answer.ending !== 'keep') {
+      answer.headers.push('Connection', 'close');
+      ended.add(this.#request.socket);
+    }
     response.writeHead(answer.status, answer.headers);
     const {body} = answer;
     if (answer.ending === 'linger') {
@@ -71,6 +74,14 @@ export class NodeWire implements Wire {
   onceSent(callback: () => void): void {
     this.#response.once('close', callback);
   }
+}
+
+/** Sockets whose last answer is on its way. */
+const ended = new WeakSet<Socket>();
+
+/** RFC 9112 §9.6: what comes behind an answer that closes its connection is not worked on. */
+export function isEnded(socket: Socket): boolean {
+  return ended.has(socket);
 }
 
 /**

@@ -9,7 +9,7 @@ import {parseJson} from './json-parser.ts';
 import {deletedJson, propose} from './kv-routes.ts';
 import {RangeReader} from './range-reader.ts';
 import {keyRange, rangeRequest} from './range-request.ts';
-import {readBody} from './request-body.ts';
+import {awaitEnd, readBody} from './request-body.ts';
 
 const readParameters = new Set([
   'prefix',
@@ -48,11 +48,13 @@ export function handleDeleteRange(exchange: Exchange): void {
   }
   const operation = {type: 'delete-range', range, wantsPrevious: false} as const;
   const body = {type: 'transaction', compare: [], success: [operation], failure: []} as const;
-  propose(exchange, body, timeoutMs, answer => {
-    assert(answer.type === 'transaction', `a write was answered by ${answer.type}`);
-    const result = must(answer.results[0], 'one operation has one result');
-    assert(result.type === 'delete', `a range delete was answered by ${result.type}`);
-    exchange.sendJson(200, deletedJson(result.deletedCount, answer.revision), answer.revision);
+  awaitEnd(exchange, () => {
+    propose(exchange, body, timeoutMs, answer => {
+      assert(answer.type === 'transaction', `a write was answered by ${answer.type}`);
+      const result = must(answer.results[0], 'one operation has one result');
+      assert(result.type === 'delete', `a range delete was answered by ${result.type}`);
+      exchange.sendJson(200, deletedJson(result.deletedCount, answer.revision), answer.revision);
+    });
   });
 }
 

@@ -40,6 +40,16 @@ export function readBody(
   reader.start();
 }
 
+/**
+ * For a write that has no use for a body: nothing is done before the request is whole. A body that
+ * breaks off is refused as definite, so the write must not have begun.
+ */
+export function awaitEnd(exchange: Exchange, onEnd: () => void): void {
+  readBody(exchange, uselessBodyLimit, onEnd);
+}
+
+const uselessBodyLimit = {sizeBytesMax: 64 * 1024, code: 'BODY_TOO_LARGE'} as const;
+
 class BodyReader {
   readonly #exchange: Exchange;
   readonly #limit: BodyLimit;
