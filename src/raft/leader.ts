@@ -81,7 +81,7 @@ export function tickLeader(state: RaftState, leadership: Leadership): void {
   tickTransfer(state, leadership);
   for (const progress of leadership.progress.values()) {
     progress.silenceTicks++;
-    progress.isCommitDue = true;
+    progress.isDue = true;
   }
   if (!isHeardByQuorum(state, leadership)) {
     becomeFollower(state, state.term, null);
@@ -175,7 +175,7 @@ function onCommitted(state: RaftState, leadership: Leadership): void {
   // Dissertation §4.2.2: a leader that the change removed has done its duty.
   if (isVoter(membership, state.id)) return;
   // The others learn of the commit now; nobody would tell them until the next election.
-  for (const progress of leadership.progress.values()) progress.isCommitDue = true;
+  for (const progress of leadership.progress.values()) progress.isDue = true;
   flushAppends(state, leadership);
   becomeFollower(state, state.term, null);
 }

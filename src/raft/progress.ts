@@ -2,8 +2,9 @@
  * What the leader knows of one other member's log.
  *
  * `probe`: the point of agreement is unknown; one append at a time, the next after an answer or
- * after a heartbeat came back. `replicate`: appends are pipelined within the in-flight window.
- * `snapshot`: the entries it needs are compacted; nothing is sent until the stream has ended.
+ * after a heartbeat came back. `replicate`: appends are pipelined within the in-flight window, but
+ * few entries gather behind those under way. `snapshot`: the entries it needs are compacted, and
+ * nothing is sent until the stream has ended.
  *
  * Invariant: 0 ≤ matchIndex < nextIndex; while replicating, every entry below nextIndex was sent.
  */
@@ -12,9 +13,7 @@ import type {LogIndex, NodeId} from './ids.ts';
 import {indexAfter, logIndex, maxIndex, minIndex, noIndex} from './ids.ts';
 import {Inflights} from './inflights.ts';
 
-/** From so many appends under way on, new entries gather … */
-const gatherInflightCount = 2;
-/** … until so many of them wait. */
+/** So many entries do not wait for the answer to an append that is under way. */
 const gatherEntryCount = 128;
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
@@ -34,10 +33,13 @@ export class Progress {
   /** While probing: an append is out; another one would be wasted. */
   isProbeSent = false;
   /**
-   * While replicating: a newer commit index no longer waits for entries to ride with. Under load
-   * there are always some; an append and its answer for the index alone cost what a batch costs.
+   * While replicating: nothing gathers any longer. Few entries wait for the answer to those under
+   * way, and a newer commit index for entries to ride with: an append and its answer cost much the
+   * same whatever they carry. A tick ends the wait, so a distant member costs latency only that.
    */
-  isCommitDue = false;
+  isDue = false;
+  /** While replicating: the last append could not take all that waited, so the rest follows it. */
+  #isCut = false;
   /** While replicating: ask, with an empty append, whether the sent entries arrived. */
   mustPing = false;
   /** Largest commit index an append has told it. */
@@ -109,22 +111,19 @@ export class Progress {
       case 'replicate':
         return (
           this.mustPing ||
-          this.#mayPipeline(log.lastIndex) ||
-          (this.isCommitDue && this.#isCommitNews(log.commitIndex))
+          this.#hasEntriesFor(log.lastIndex) ||
+          (this.isDue && this.#isCommitNews(log.commitIndex))
         );
       case 'snapshot':
         return false;
     }
   }
 
-  /**
-   * Few entries wait for the answer to what is under way: the member's disk takes one batch at a
-   * time, so smaller appends would not be durable sooner, only cost more. Many do not wait.
-   */
-  #mayPipeline(lastIndex: LogIndex): boolean {
+  #hasEntriesFor(lastIndex: LogIndex): boolean {
     const waitingCount = lastIndex + 1 - this.nextIndex;
     if (waitingCount <= 0 || this.inflights.isFull()) return false;
-    return this.inflights.count < gatherInflightCount || waitingCount >= gatherEntryCount;
+    if (this.isDue || this.#isCut || this.inflights.count === 0) return true;
+    return waitingCount >= gatherEntryCount;
   }
 
   #isCommitNews(commitIndex: LogIndex): boolean {
@@ -136,6 +135,7 @@ export class Progress {
     readonly lastIndex: LogIndex;
     readonly sizeBytes: number;
     readonly commitIndex: LogIndex;
+    readonly isCut: boolean;
   }): void {
     assert(sent.lastIndex >= this.nextIndex - 1, `sent ${sent.lastIndex} before next`);
     this.sentCommit = maxIndex(this.sentCommit, minIndex(sent.commitIndex, sent.lastIndex));
@@ -144,7 +144,8 @@ export class Progress {
       return;
     }
     this.mustPing = false;
-    this.isCommitDue = false;
+    this.isDue = false;
+    this.#isCut = sent.isCut;
     if (sent.lastIndex < this.nextIndex) return;
     this.nextIndex = logIndex(sent.lastIndex + 1);
     this.inflights.add(sent);
@@ -155,7 +156,8 @@ export class Progress {
     this.nextIndex = nextIndex;
     this.isProbeSent = false;
     this.mustPing = false;
-    this.isCommitDue = true;
+    this.isDue = true;
+    this.#isCut = false;
     this.sentCommit = noIndex;
     this.inflights.reset();
   }

@@ -74,5 +74,5 @@ function answerRead(
   sendNow(state, {type: 'read-index-response', from, to, term, context, index});
   // The reader waits until it may apply that far.
   const progress = leadership.progress.get(to);
-  if (progress !== undefined && progress.sentCommit < index) progress.isCommitDue = true;
+  if (progress !== undefined && progress.sentCommit < index) progress.isDue = true;
 }

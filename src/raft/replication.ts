@@ -179,7 +179,9 @@ function sendAppend(state: RaftState, progress: Progress): void {
   });
   let sizeBytes = 0;
   for (const entry of entries) sizeBytes += entrySizeBytes(entry);
-  progress.noteSent({lastIndex: logIndex(previousIndex + entries.length), sizeBytes, commitIndex});
+  const lastIndex = logIndex(previousIndex + entries.length);
+  const isCut = entries.length > 0 && lastIndex < log.lastIndex;
+  progress.noteSent({lastIndex, sizeBytes, commitIndex, isCut});
 }
 
 function nextEntries(state: RaftState, progress: Progress): readonly Entry[] {

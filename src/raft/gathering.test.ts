@@ -57,3 +57,30 @@ test('a follower that reads hears how far it may apply, without a tick', () => {
   assert.equal(cluster.raft('2').commitIndex, index);
   assert.deepEqual(cluster.appliedCommands('2'), ['first', 'a']);
 });
+
+test('few entries gather behind those under way, until the answer or a tick', () => {
+  const cluster = quietCluster();
+  const sent = (): number[] => {
+    const appends = cluster.process('1')?.messages.filter(({type}) => type === 'append') ?? [];
+    return appends.map(message => (message.type === 'append' ? message.entries.length : -1));
+  };
+  cluster.propose('1', 'a');
+  assert.deepEqual(sent(), [1, 1]);
+  cluster.propose('1', 'b');
+  cluster.propose('1', 'c');
+  assert.deepEqual(sent(), []);
+  cluster.tick('1');
+  assert.deepEqual(sent(), [2, 2]);
+  cluster.propose('1', 'd');
+  assert.deepEqual(sent(), []);
+  for (let i = 1; i < 128; i++) cluster.propose('1', `many ${i}`);
+  // Too many for one append; the others follow it at once.
+  assert.equal(
+    sent().reduce((sum, count) => sum + count, 0),
+    2 * 128,
+  );
+  cluster.propose('1', 'e');
+  cluster.persist('1');
+  cluster.stabilize();
+  assert.equal(cluster.appliedCommands('1').at(-1), 'e');
+});
