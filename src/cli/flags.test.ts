@@ -128,6 +128,17 @@ for (const [what, args, message] of refused) {
   });
 }
 
+test('a refusal is one line and no control sequence, whatever was typed', () => {
+  const typed = 'two\nlines\r\u2028 \u001b[31m';
+  const flags = ['id', 'listen', 'http', 'advertise-http', 'election-timeout', 'log-level'];
+  for (const name of [...flags, 'rejoin', 'cors-origin', 'peers', 'join', 'config']) {
+    const others = base.filter(word => !word.startsWith(`-${name}=`));
+    const message = refusal([...others, `-${name}=${typed}`]);
+    assert.match(message, /two.*lines/, name);
+    assert.doesNotMatch(message, /[\p{Cc}\u2028\u2029]/u, name);
+  }
+});
+
 test('it refuses a config file that is missing, no JSON, or has unknown settings', () => {
   const args = [...base, '-config=c.json'];
   assert.match(refusal(args), /-config=c.json cannot be read: no such file/);

@@ -9,6 +9,11 @@ import {limits} from '../base/limits.ts';
 /** What the user typed is wrong; the message is one clear line. The process exits with 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+
+  /** The message may quote what was typed, line breaks and all. */
+  constructor(message: string) {
+    super(oneLine(message));
+  }
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -180,7 +185,7 @@ function readConfig(path: string, readFile: FlagSources['readFile']): Map<FlagNa
     parsed = JSON.parse(readFile(path));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`-config=${path} cannot be read: ${oneLine(reason)}`);
+    throw new UsageError(`-config=${path} cannot be read: ${reason}`);
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new UsageError(`-config=${path} must hold a JSON object`);
@@ -378,5 +383,5 @@ function quote(text: string): string {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ');
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]\s*/gu, ' ');
 }

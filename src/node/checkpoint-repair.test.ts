@@ -40,6 +40,7 @@ class Scene {
       clock: new LifeClock(this.time),
       logger: silentLogger,
       onRepaired: () => this.repairedCount++,
+      fail: error => assert.fail(error),
     });
     this.repair.start();
   }
@@ -121,6 +122,8 @@ test('the snapshot that arrived becomes the checkpoint, once', () => {
   assert.ok(target !== null);
   scene.stream(scene.export(20), target);
   scene.repair.onReceived(metaAt(20), target);
+  assert.equal(scene.repairedCount, 0, 'not before it is durable');
+  scene.advance(1);
   assert.equal(scene.repairedCount, 1);
   assert.equal(scene.disk.durable.meta.index, 20);
   assert.equal(scene.repair.onOffer(from, metaAt(30)), null);
@@ -138,4 +141,16 @@ test('a stop before the snapshot is complete leaves the checkpoint as it is', ()
   scene.repair.onReceived(metaAt(20), target);
   assert.equal(scene.repairedCount, 0);
   assert.equal(scene.disk.durable.meta.index, 0);
+});
+
+test('a stop while the snapshot becomes the checkpoint is told of no repair', () => {
+  const scene = new Scene();
+  const target = scene.repair.onOffer(from, metaAt(20));
+  assert.ok(target !== null);
+  scene.stream(scene.export(20), target);
+  scene.repair.onReceived(metaAt(20), target);
+  scene.repair.stop();
+  scene.advance(10);
+  assert.equal(scene.disk.durable.meta.index, 20);
+  assert.equal(scene.repairedCount, 0);
 });

@@ -27,6 +27,7 @@ export interface CheckpointRepairParts {
   readonly logger: Logger;
   /** The imported checkpoint is installed. Called once. */
   readonly onRepaired: () => void;
+  readonly fail: (error: Error) => void;
 }
 
 /** Where other members may be found: what `-peers` says comes before what was written down. */
@@ -44,7 +45,9 @@ export class CheckpointRepair {
   #timer: Timer | null = null;
   #turn = 0;
   #isReceiving = false;
+  /** Nothing more is asked for or taken. */
   #isDone = false;
+  #isStopped = false;
 
   constructor(parts: CheckpointRepairParts) {
     this.#parts = parts;
@@ -57,8 +60,8 @@ export class CheckpointRepair {
   }
 
   stop(): void {
-    this.#isDone = true;
-    this.#timer?.cancel();
+    this.#isStopped = true;
+    this.#end();
   }
 
   onOffer(_from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
@@ -82,7 +85,7 @@ export class CheckpointRepair {
           callback(error);
         });
       },
-      install: () => snapshot.install(),
+      install: callback => snapshot.install(callback),
       abort: () => {
         this.#isReceiving = false;
         snapshot.abort();
@@ -95,10 +98,21 @@ export class CheckpointRepair {
       snapshot.abort();
       return;
     }
-    this.stop();
-    snapshot.install();
-    this.#parts.logger.info({index: meta.index}, 'the checkpoint is replaced');
-    this.#parts.onRepaired();
+    this.#end();
+    snapshot.install(error => {
+      if (this.#isStopped) return;
+      if (error !== null) {
+        this.#parts.fail(error);
+        return;
+      }
+      this.#parts.logger.info({index: meta.index}, 'the checkpoint is replaced');
+      this.#parts.onRepaired();
+    });
+  }
+
+  #end(): void {
+    this.#isDone = true;
+    this.#timer?.cancel();
   }
 
   /** Members are asked in turn; one that streams already is left alone. */

@@ -154,10 +154,10 @@ export class ClusterGrower {
   }
 
   #propose(next: Membership): void {
-    const {raft, clock, scheduleReady} = this.#parts;
+    const {raft, scheduleReady} = this.#parts;
     // Refused while another change is pending or before the first commit of the term: the next
     // look tries again.
-    raft.proposeMembership(next, Math.max(0, Math.floor(clock.wallMs())));
+    raft.proposeMembership(next, raft.lastProposedAtMs);
     scheduleReady();
   }
 }

@@ -8,6 +8,7 @@ import {encodeCommand} from '../kv/command-codec.ts';
 import type {CommandBody, PutOperation} from '../kv/command.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {HistoryKeeper} from './history-keeper.ts';
+import {LogClock} from './log-clock.ts';
 import {Proposer} from './proposer.ts';
 
 const updateCount = 3_000;
@@ -41,16 +42,18 @@ test('a tick removes as much compacted history as its slice of time allows, and 
   const compact = encoded({type: 'compact', revision});
   machine.apply({index: updateCount + 1, proposedAtMs: updateCount + 1, data: compact});
 
+  const {raft} = driven;
   let nowMs = 0;
   let mayScrub = false;
   const keeper = new HistoryKeeper({
-    raft: driven.raft,
+    raft,
     machine,
     proposer: new Proposer({
-      raft: driven.raft,
+      raft,
       log: driven.log,
       transport: new FakeTransport(),
       clock,
+      logClock: new LogClock({raft, clock, rows: new FakeRows()}),
       firstRequestId: 1,
       isStorageFull: () => false,
       scheduleReady: () => undefined,

@@ -63,7 +63,7 @@ export class HistoryKeeper {
     if (raft.role !== 'leader' || nowMs - this.#lastLookAtMs < proposeIntervalMs) return;
     this.#lastLookAtMs = nowMs;
     const revision = machine.compactionTarget({
-      nowMs: clock.wallMs(),
+      nowMs: proposer.logClock.nowMs(),
       ageMs: options.historyAgeMs === 0 ? Infinity : options.historyAgeMs,
       sizeBytesMax: options.historySizeBytesMax === 0 ? Infinity : options.historySizeBytesMax,
     });

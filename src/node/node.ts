@@ -4,6 +4,7 @@
  */
 import {must} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
+import {isFailedSync, isOutOfSpace} from '../storage/storage-error.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {LocalIdentity, PeerCounters} from '../transport/transport.ts';
 import {CheckpointRepair, repairAddresses} from './checkpoint-repair.ts';
@@ -169,9 +170,8 @@ export class Node implements Service {
     this.#replica?.stop();
     const {transport, checkpoint} = this.#parts;
     const closeCheckpoint = (): void => {
-      const idle = (done: () => void): void =>
-        this.#replica === null ? done() : this.#replica.whenCheckpointIdle(done);
-      idle(() => checkpoint.close(callback));
+      if (this.#replica === null) checkpoint.close(callback);
+      else this.#replica.whenCheckpointIdle(() => checkpoint.close(callback));
     };
     transport.stop(() => {
       if (this.#log === null) closeCheckpoint();
@@ -285,13 +285,10 @@ export class Node implements Service {
     const last = log.memberships.at(-1)?.membership.members ?? [];
     const addresses = repairAddresses(self, peers, [...record.members, ...last]);
     if (addresses.length === 0) {
-      this.#fail(
-        new RosettaError(
-          'INVALID_REQUEST',
-          'the checkpoint is lost and the log does not reach back to the first entry; ' +
-            'restore this single node from a backup',
-        ),
-      );
+      const detail =
+        'the checkpoint is lost and the log does not reach back to the first entry; ' +
+        'restore this single node from a backup';
+      this.#fail(new RosettaError('INVALID_REQUEST', detail));
       return;
     }
     transport.setPeers(last.length > 0 ? last : record.members);
@@ -304,6 +301,7 @@ export class Node implements Service {
       checkpoint,
       clock,
       logger,
+      fail: error => this.#fail(error),
       onRepaired: () => {
         this.#repair = null;
         state.resetToCheckpoint();
@@ -386,6 +384,8 @@ export class Node implements Service {
 
   #fail(error: Error): void {
     if (this.#hasFailed) return;
+    // What waited for space was promised to nobody, and a stop waits for no space.
+    if (this.#isStopping && isOutOfSpace(error) && !isFailedSync(error)) return;
     this.#hasFailed = true;
     this.#formation?.stop();
     this.#replica?.stop();

@@ -24,11 +24,14 @@ import type {Formation} from './formation.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {Replica} from './replica.ts';
 
-/** The highest start count seen of every peer's directory, durable. */
+/** The highest start count seen of every peer's directory. */
 export interface StartCounts {
   get(incarnation: string): number;
-  /** Durable when it returns. */
-  record(incarnation: string, startCount: number): void;
+  /**
+   * True: this count is durable. False: it will be soon, ask again; `fail` is called when that is
+   * impossible for another reason than a full disk.
+   */
+  record(incarnation: string, startCount: number, fail: (error: Error) => void): boolean;
 }
 
 interface Addresses {
@@ -123,7 +126,12 @@ export class PeerGate implements TransportHandler {
         detail: `the data directory of ${from} was restored from a backup; start it with -rejoin`,
       };
     }
-    this.#parts.startCounts.record(incarnation, startCount);
+    // The peer dials again within milliseconds. Until then nothing that it says is taken: a node
+    // that forgot this start in a crash would let an older directory speak for the peer.
+    if (!this.#parts.startCounts.record(incarnation, startCount, this.#parts.fail)) {
+      const detail = `the start of ${from} is being written down`;
+      return {status: 503, code: 'STARTING', detail};
+    }
     this.#noteAddresses(from, {listen, http});
     return null;
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
@@ -9,6 +10,7 @@ import {encodeResult} from '../kv/result-codec.ts';
 import type {CommandResult} from '../kv/result.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {ForwardMessage} from '../transport/transport.ts';
+import {LogClock} from './log-clock.ts';
 import {Proposer} from './proposer.ts';
 
 const three = membershipOf(['node1', 'node2', 'node3']);
@@ -31,11 +33,13 @@ class Scene {
 
   constructor(driven: DrivenRaft) {
     this.driven = driven;
+    const clock = new LifeClock(this.time);
     this.proposer = new Proposer({
       raft: driven.raft,
       log: driven.log,
       transport: this.transport,
-      clock: new LifeClock(this.time),
+      clock,
+      logClock: new LogClock({raft: driven.raft, clock, rows: new FakeRows()}),
       firstRequestId: 100,
       isStorageFull: () => this.isStorageFull,
       scheduleReady: () => this.readyCount++,

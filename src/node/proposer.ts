@@ -17,6 +17,7 @@ import type {Raft} from '../raft/raft.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {ForwardMessage, ForwardResponseMessage, Transport} from '../transport/transport.ts';
 import {Forwarder} from './forwarder.ts';
+import type {LogClock} from './log-clock.ts';
 import {ProposalQueue} from './proposal-queue.ts';
 import {ProposalTable} from './proposal-table.ts';
 import type {Proposal} from './proposal.ts';
@@ -34,6 +35,7 @@ export interface ProposerParts {
   readonly log: LogStore;
   readonly transport: Transport;
   readonly clock: Clock;
+  readonly logClock: LogClock;
   readonly firstRequestId: number;
   /** The checkpoint can no longer take what is applied (disk full). */
   readonly isStorageFull: () => boolean;
@@ -60,6 +62,10 @@ export class Proposer {
   /** Proposals that entered this node's log, since it started. */
   get proposedCount(): number {
     return this.#proposedCount;
+  }
+
+  get logClock(): LogClock {
+    return this.#parts.logClock;
   }
 
   get table(): ProposalTable {
@@ -106,6 +112,7 @@ export class Proposer {
 
   /** Called when the leader changed, a peer came up, and with every sweep. */
   routeWaiting(): void {
+    this.#parts.logClock.look();
     this.#sendKept();
     if (this.#parts.raft.role === 'leader') this.#admit();
     else for (const proposal of this.#queue.takeAll()) this.#route(proposal);
@@ -212,9 +219,9 @@ export class Proposer {
 
   /** As `#proposeHere`, past the window. */
   #append(proposal: Proposal): boolean {
-    const {raft, clock, scheduleReady} = this.#parts;
+    const {raft, logClock, scheduleReady} = this.#parts;
     if (this.#refuseWhenFull(proposal)) return true;
-    const proposed = raft.propose(proposal.command, Math.max(0, Math.floor(clock.wallMs())));
+    const proposed = raft.propose(proposal.command, logClock.nowMs());
     if (proposed.type === 'accepted') {
       this.#proposedCount++;
       const {command, deadlineMs, callback} = proposal;

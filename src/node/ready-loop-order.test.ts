@@ -39,6 +39,11 @@ class Bench {
   readonly disk: (() => void)[] = [];
   readonly turns: (() => void)[] = [];
   readonly installed: SnapshotMeta[] = [];
+  /** Switches of the checkpoint that have begun; the test ends them. */
+  readonly installing: {
+    readonly meta: SnapshotMeta;
+    readonly callback: (error: Error | null) => void;
+  }[] = [];
   hasRoom = true;
   readonly raft = new Raft({
     id: nodeId('1'),
@@ -115,7 +120,10 @@ class Bench {
       onSoftState: () => undefined,
       onCommitted: () => undefined,
       onSnapshotNeeded: () => undefined,
-      installSnapshot: meta => {
+      installSnapshot: (meta, callback) => {
+        this.installing.push({meta, callback});
+      },
+      onInstalled: meta => {
         this.installed.push(meta);
         this.log.reset(meta, this.raft.hardState);
       },
@@ -165,11 +173,20 @@ test('the disk hears of no commit by a snapshot that is not installed', () => {
   const [from, to] = [nodeId('3'), nodeId('1')];
   bench.raft.step({type: 'snapshot', from, to, term: term(2), meta});
   bench.turn();
-  assert.deepEqual(bench.installed, []);
-  assert.ok(bench.log.noted.every(commit => commit < 100));
+  assert.equal(bench.installing.length, 0, 'a write is on its way');
   bench.sync();
   bench.turn();
+  bench.turn();
+  // The checkpoint is being switched: as long as that is not durable the log stays what it is.
+  assert.deepEqual(
+    bench.installing.map(installing => installing.meta),
+    [meta],
+  );
+  assert.deepEqual(bench.installed, []);
+  assert.ok(bench.log.noted.every(commit => commit < 100));
+  bench.installing[0]?.callback(null);
   assert.deepEqual(bench.installed, [meta]);
+  bench.turn();
   // The log is reset when the write behind the reset is durable, not before.
   assert.notEqual(bench.raft.stableIndex, 100);
   assert.ok(bench.log.noted.every(commit => commit < 100));
@@ -177,6 +194,20 @@ test('the disk hears of no commit by a snapshot that is not installed', () => {
   bench.turn();
   assert.equal(bench.raft.stableIndex, 100);
   assert.equal(bench.log.noted.at(-1), 100);
+});
+
+test('a snapshot that is in force after the stop leaves the log alone', () => {
+  const bench = new Bench();
+  bench.append('2', 1, [0, 0], 3);
+  bench.sync();
+  const meta = {index: logIndex(100), term: term(2), membership};
+  const [from, to] = [nodeId('3'), nodeId('1')];
+  bench.raft.step({type: 'snapshot', from, to, term: term(2), meta});
+  bench.turn();
+  assert.equal(bench.installing.length, 1);
+  bench.loop.stop();
+  bench.installing[0]?.callback(null);
+  assert.deepEqual(bench.installed, []);
 });
 
 test('while nothing may be applied the loop does not spin', () => {

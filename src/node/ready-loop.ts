@@ -27,8 +27,10 @@ export interface ReadyLoopParts {
   readonly onCommitted: (entryCount: number) => void;
   /** A follower needs what the log no longer holds. */
   readonly onSnapshotNeeded: (to: NodeId) => void;
-  /** Replaces the checkpoint, durably, and the log by the received snapshot; synchronous. */
-  readonly installSnapshot: (meta: SnapshotMeta) => void;
+  /** Replaces the checkpoint by the received snapshot; durable when the callback runs. */
+  readonly installSnapshot: (meta: SnapshotMeta, callback: (error: Error | null) => void) => void;
+  /** In the turn of that callback: the log and the state follow. */
+  readonly onInstalled: (meta: SnapshotMeta) => void;
   readonly fail: (error: Error) => void;
 }
 
@@ -45,8 +47,9 @@ export class ReadyLoop {
   #durableSequence = 0;
   #writesInFlight = 0;
   readonly #waiting: WaitingMessages[] = [];
-  /** A Ready with a snapshot, kept until the writes before it are durable. */
+  /** A Ready with a snapshot, kept until the writes before it are durable and it is installed. */
   #snapshotReady: Ready | null = null;
+  #isInstalling = false;
 
   constructor(parts: ReadyLoopParts) {
     this.#parts = parts;
@@ -174,9 +177,22 @@ export class ReadyLoop {
    */
   #maybeInstall(): void {
     const ready = this.#snapshotReady;
-    if (ready === null || ready.snapshot === null || this.#writesInFlight > 0) return;
+    if (ready === null || ready.snapshot === null) return;
+    if (this.#isInstalling || this.#writesInFlight > 0) return;
+    const {snapshot} = ready;
+    this.#isInstalling = true;
+    this.#parts.installSnapshot(snapshot, error => {
+      // The log of a node that stops may be closed; the next start finds it behind the checkpoint.
+      if (this.#isStopped) return;
+      if (error === null) this.#onInstalled(snapshot, ready);
+      else this.#parts.fail(error);
+    });
+  }
+
+  #onInstalled(snapshot: SnapshotMeta, ready: Ready): void {
+    this.#isInstalling = false;
     this.#snapshotReady = null;
-    this.#parts.installSnapshot(ready.snapshot);
+    this.#parts.onInstalled(snapshot);
     this.#perform({...ready, snapshot: null});
     this.schedule();
   }

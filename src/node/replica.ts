@@ -20,6 +20,7 @@ import {Applier} from './applier.ts';
 import {Checkpointer} from './checkpointer.ts';
 import {firstIdOf} from './first-id.ts';
 import {HistoryKeeper} from './history-keeper.ts';
+import {LogClock} from './log-clock.ts';
 import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
@@ -127,6 +128,7 @@ export class Replica {
       log: log.store,
       transport,
       clock,
+      logClock: new LogClock({raft: this.raft, clock, rows: state}),
       firstRequestId: firstId,
       isStorageFull: () => this.#checkpointer.isStorageFull(),
       scheduleReady,
@@ -159,7 +161,8 @@ export class Replica {
       onSoftState: softState => this.#onSoftState(softState),
       onCommitted: count => observer.onCommitted(count),
       onSnapshotNeeded: to => this.snapshotter.send(to),
-      installSnapshot: meta => this.#installSnapshot(meta),
+      installSnapshot: (meta, callback) => this.snapshotter.install(meta, callback),
+      onInstalled: meta => this.#onInstalled(meta),
       fail,
     });
   }
@@ -375,11 +378,9 @@ export class Replica {
     this.#parts.onMembership();
   }
 
-  #installSnapshot(meta: SnapshotMeta): void {
+  /** The checkpoint is the snapshot's: everything above it follows in this turn. */
+  #onInstalled(meta: SnapshotMeta): void {
     const {state, machine, log, logger, observer} = this.#parts;
-    if (!this.snapshotter.install(meta)) {
-      throw new Error(`raft installs a snapshot at ${meta.index} that was not received`);
-    }
     state.resetToCheckpoint();
     machine.reload();
     log.store.reset(meta, this.raft.hardState);

@@ -166,7 +166,11 @@ test('a snapshot that raft accepted stays until it is installed, however long th
   scene.turns(100);
   assert.equal(scene.abortedCount, 0);
   const ready = scene.driven.raft.ready();
-  assert.equal(scene.snapshotter.install(must(ready.snapshot, 'it is ready')), true);
+  const answers: (Error | null)[] = [];
+  scene.snapshotter.install(must(ready.snapshot, 'it is ready'), error => answers.push(error));
+  assert.equal(scene.snapshotter.isInstalling(), true, 'its name is on the way to the disk');
+  scene.turns(1);
+  assert.deepEqual(answers, [null]);
   assert.equal(scene.disk.durable.meta.index, 10);
   assert.equal(scene.snapshotter.isInstalling(), false);
 });
@@ -207,5 +211,6 @@ test('a snapshot waits for the checkpoint that is being written', () => {
 });
 
 test('raft cannot install what was not received', () => {
-  assert.equal(follower().snapshotter.install(metaAt(10)), false);
+  const {snapshotter} = follower();
+  assert.throws(() => snapshotter.install(metaAt(10), () => undefined), /was received/);
 });

@@ -4,6 +4,7 @@
  * beside the live checkpoint; when all are verified raft decides whether the snapshot is still
  * news, and only then it is installed.
  */
+import {assert, must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
@@ -109,7 +110,7 @@ export class Snapshotter {
           callback(error);
         });
       },
-      install: () => snapshot.install(),
+      install: callback => snapshot.install(callback),
       abort: () => {
         this.#isReceiving = false;
         snapshot.abort();
@@ -133,16 +134,17 @@ export class Snapshotter {
     });
   }
 
-  /** Raft accepted the snapshot: switches the checkpoint directory. Synchronous. */
-  install(meta: SnapshotMeta): boolean {
-    const received = this.#received;
-    if (received?.meta.index !== meta.index) return false;
-    this.#received = null;
-    received.snapshot.install();
-    return true;
+  /** Raft accepted the snapshot: switches the checkpoint to it, as SnapshotImport.install. */
+  install(meta: SnapshotMeta, callback: (error: Error | null) => void): void {
+    const received = must(this.#received, 'raft installs a snapshot that was received');
+    assert(received.meta.index === meta.index, `${meta.index}, not ${received.meta.index}`);
+    received.snapshot.install(error => {
+      this.#received = null;
+      callback(error);
+    });
   }
 
-  /** While a received snapshot waits to be installed no checkpoint may start. */
+  /** While a received snapshot waits to be installed, or is, no checkpoint may start. */
   isInstalling(): boolean {
     return this.#received !== null;
   }

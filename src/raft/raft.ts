@@ -193,6 +193,11 @@ export class Raft {
     return this.#state.log.lastIndex;
   }
 
+  /** The log's time: of its newest entry, as far as entries were seen; 0 before the first. */
+  get lastProposedAtMs(): number {
+    return this.#state.lastProposedAtMs;
+  }
+
   /** Durable on this node, inclusive. */
   get stableIndex(): LogIndex {
     return this.#state.log.stableIndex;

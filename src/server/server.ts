@@ -27,7 +27,7 @@ import {openIdentity, saveIdentity} from './identity-file.ts';
 import {observedDisk} from './observed-disk.ts';
 import type {RunningServer, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
-import {openStartCounts} from './start-counts.ts';
+import {StartCountsFile} from './start-counts.ts';
 import {systemClock} from './system-clock.ts';
 
 /** How long a stop waits for requests that are running, in milliseconds. */
@@ -77,6 +77,7 @@ class Server implements RunningServer {
   readonly #directory: DataDirectory;
   readonly #transport: HttpTransport;
   readonly #checkpoint: LmdbCheckpointStore;
+  readonly #startCounts: StartCountsFile;
   readonly #node: Node;
   readonly #http: HttpApi;
   #isRunning = false;
@@ -111,6 +112,7 @@ class Server implements RunningServer {
     this.#checkpoint = checkpoint;
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
+    this.#startCounts = new StartCountsFile(disk, path.join(directory.path, 'peers.json'));
     this.#node = new Node({
       self,
       record,
@@ -122,7 +124,7 @@ class Server implements RunningServer {
       checkpoint,
       openLog: identity => this.#openLog(disk, checkpoint, identity),
       saveIdentity: changed => saveIdentity(disk, directory.identityFile, changed),
-      startCounts: openStartCounts(disk, path.join(directory.path, 'peers.json')),
+      startCounts: this.#startCounts,
       clock: systemClock,
       logger,
       options: options,
@@ -164,6 +166,7 @@ class Server implements RunningServer {
       await new Promise<void>(resolve => systemClock.setTimer(drainLookMs, resolve));
     }
     await new Promise<void>(resolve => this.#node.stop(resolve));
+    await new Promise<void>(resolve => this.#startCounts.whenIdle(resolve));
     this.#directory.release();
     if (this.#isRunning) this.#options.logger.info({id: this.#options.id}, 'stopped');
   }

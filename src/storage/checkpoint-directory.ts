@@ -8,8 +8,10 @@ import path from 'node:path';
 import {assert} from '../base/assert.ts';
 import {checksum} from '../base/checksum.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
+import type {Disk} from './disk.ts';
 import {syncFile} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
+import {cannotWriteError} from './storage-error.ts';
 
 export const dataFileName = 'data.mdb';
 const currentFileName = 'CURRENT';
@@ -61,16 +63,20 @@ export class CheckpointDirectory {
     }
   }
 
-  /** Durable when it returns. */
-  writeCurrent(name: string): void {
-    assert(generationPattern.test(name), `not a checkpoint directory: ${name}`);
-    const temporary = path.join(this.root, `${currentFileName}.tmp`);
-    fs.writeFileSync(temporary, currentText(name), {mode: 0o600});
-    syncFile(temporary);
-    syncFile(path.join(this.root, name));
-    // The new directory's own entry must be on disk before a file that points to it.
-    syncFile(this.root);
-    fs.renameSync(temporary, path.join(this.root, currentFileName));
+  /** Puts a prepared directory in force; durable when the callback runs without error. */
+  switchTo(name: string, disk: Disk, callback: (error: Error | null) => void): void {
+    const prepared = path.join(this.root, name, currentFileName);
+    disk.rename(prepared, path.join(this.root, currentFileName), error => {
+      if (error === null) disk.syncDirectory(this.root, callback);
+      else callback(error);
+    });
+  }
+
+  /** As `prepareCurrent` and `switchTo`, for start-up. */
+  switchSync(name: string): void {
+    const directory = path.join(this.root, name);
+    prepareCurrent(directory);
+    fs.renameSync(path.join(directory, currentFileName), path.join(this.root, currentFileName));
     syncFile(this.root);
   }
 
@@ -126,7 +132,11 @@ export class CheckpointDirectory {
     if (failedCount >= failedOpenCountMax) {
       throw new CheckpointDamagedError(this.root, `${failedCount} starts died while opening it`);
     }
-    fs.writeFileSync(file, String(failedCount + 1), {mode: 0o600});
+    try {
+      fs.writeFileSync(file, String(failedCount + 1), {mode: 0o600});
+    } catch (error) {
+      throw cannotWriteError(file, error);
+    }
   }
 
   endOpening(): void {
@@ -146,6 +156,20 @@ export class CheckpointDirectory {
   endShrinking(name: string): void {
     fs.rmSync(path.join(this.root, name, shrinkingFileName), {force: true});
   }
+}
+
+/**
+ * Makes a new directory durable, its entry in `checkpoint/` included, and with it the file that
+ * puts it in force: only a rename is missing. Nothing changes by it. Takes its time.
+ */
+export function prepareCurrent(directory: string): void {
+  const name = path.basename(directory);
+  assert(generationPattern.test(name), `not a checkpoint directory: ${name}`);
+  const file = path.join(directory, currentFileName);
+  fs.writeFileSync(file, currentText(name), {mode: 0o600});
+  syncFile(file);
+  syncFile(directory);
+  syncFile(path.dirname(directory));
 }
 
 /**
@@ -184,9 +208,11 @@ function directorySizeBytes(directory: string): number {
   return sizeBytes;
 }
 
-/** 0 when there is no such file. */
+/** 0 when there is no such file, or no count in it: whoever wrote it may have lost its bytes. */
 function readCount(file: string): number {
-  return fs.existsSync(file) ? Number(fs.readFileSync(file, 'latin1')) : 0;
+  if (!fs.existsSync(file)) return 0;
+  const text = fs.readFileSync(file, 'latin1');
+  return /^[0-9]{1,9}$/.test(text) ? Number(text) : 0;
 }
 
 function currentText(name: string): string {

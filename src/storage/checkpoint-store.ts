@@ -26,8 +26,12 @@ export interface SnapshotImport {
   write(block: Uint8Array, callback: (error: Error | null) => void): void;
   /** All blocks are in: verifies the whole and makes it durable beside the current checkpoint. */
   finish(callback: (error: Error | null) => void): void;
-  /** After `finish`: switches the checkpoint to the imported one, durably. Synchronous. */
-  install(): void;
+  /**
+   * After `finish`: switches the checkpoint to the imported one. When the callback runs without
+   * error the switch is durable and reads see it, from the turn of the callback on and not before.
+   * No write may begin meanwhile. An error is final.
+   */
+  install(callback: (error: Error | null) => void): void;
   abort(): void;
 }
 

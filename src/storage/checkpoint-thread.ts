@@ -11,6 +11,17 @@ import type {
   CheckpointRequest,
   CheckpointRequestMessage,
 } from './checkpoint-worker-protocol.ts';
+import {ExitGate} from './exit-gate.ts';
+
+/** A disk that answers no sooner must not keep a process that wants to end. */
+const exitWaitMs = 1_000;
+
+/** Of the threads that run. */
+const gates = new Set<ExitGate>();
+
+process.on('exit', () => {
+  for (const gate of gates) gate.close(exitWaitMs);
+});
 
 type AnswerCallback = (error: Error | null, answer: CheckpointReply | null) => void;
 
@@ -24,11 +35,15 @@ export class CheckpointThread {
 
   constructor() {
     // The compiled worker lies beside this file's own compiled form.
-    this.#worker = new Worker(new URL('./checkpoint-worker.js', import.meta.url));
+    const gate = new ExitGate();
+    gates.add(gate);
+    const script = new URL('./checkpoint-worker.js', import.meta.url);
+    this.#worker = new Worker(script, {workerData: gate.shared});
     this.#worker.unref();
     this.#worker.on('message', (reply: CheckpointReply) => this.#onReply(reply));
     this.#worker.on('error', error => this.#fail(asError(error)));
     this.#worker.on('exit', () => {
+      gates.delete(gate);
       this.#hasExited = true;
       this.#fail(new Error('the checkpoint thread has ended'));
       for (const callback of this.#exitCallbacks.splice(0)) callback();

@@ -9,7 +9,10 @@ export type CheckpointRequest =
   | {readonly type: 'open'; readonly path: string; readonly remove: string | null}
   /** `meta` as encodeMeta returns it. */
   | {readonly type: 'write'; readonly records: SharedRecords; readonly meta: Uint8Array}
-  /** Copies what is in use to `path`, durably, in a new directory that an error removes again. */
+  /**
+   * Copies what is in use to `path`, durably and prepared to be put in force, in a new directory
+   * that an error removes again.
+   */
   | {readonly type: 'compact'; readonly path: string; readonly reserveSizeBytes: number}
   /** Removes such a copy that nobody wants. */
   | {readonly type: 'discard'; readonly directory: string}
@@ -25,6 +28,7 @@ export type CheckpointRequest =
       readonly meta: Uint8Array;
     }
   | {readonly type: 'importBlock'; readonly streamId: number; readonly block: Uint8Array}
+  /** What was imported is durable then, and prepared to be put in force. */
   | {readonly type: 'finishImport'; readonly streamId: number}
   /** Removes what was written, `directory` included. */
   | {readonly type: 'abortImport'; readonly streamId: number; readonly directory: string}
@@ -38,7 +42,7 @@ export interface CheckpointRequestMessage {
 
 export interface CheckpointError {
   readonly message: string;
-  /** `ENOSPC`, or null for everything else. */
+  /** `ENOSPC`, `EIO` or what else the system said; null for everything else. */
   readonly code: string | null;
   /** The file that is damaged, null if none is. */
   readonly damagedPath: string | null;

@@ -5,7 +5,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import {parentPort} from 'node:worker_threads';
+import {parentPort, workerData} from 'node:worker_threads';
 import {assert, must, unreachable} from '../base/assert.ts';
 import {
   CheckpointDamagedError,
@@ -20,13 +20,15 @@ import type {
   CheckpointRequest,
   CheckpointRequestMessage,
 } from './checkpoint-worker-protocol.ts';
-import {dataFileName} from './checkpoint-directory.ts';
+import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
+import {ExitGate} from './exit-gate.ts';
 import {LmdbEnvironment, messageOf, syncFile} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
 import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
 import {RecordOrder} from './record-order.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
+import {systemErrorCode} from './storage-error.ts';
 
 /** Sorts after every row key: tables end at 0xfe. */
 const rowKeysEnd = Uint8Array.of(0xff);
@@ -131,7 +133,7 @@ class ImportStream {
     this.#environment.padFile();
     this.#environment.close();
     syncFile(this.#environment.path);
-    syncFile(path.dirname(this.#environment.path));
+    prepareCurrent(path.dirname(this.#environment.path));
   }
 
   close(): void {
@@ -269,7 +271,7 @@ class CheckpointWorker {
     } finally {
       await copy.close();
     }
-    syncFile(path.dirname(file));
+    prepareCurrent(path.dirname(file));
   }
 
   async #awaited(copy: Promise<void>): Promise<void> {
@@ -351,8 +353,7 @@ function freeBytes(file: string): number {
 
 function describeError(error: unknown): CheckpointError {
   const damagedPath = error instanceof CheckpointDamagedError ? error.path : null;
-  const code = error instanceof Error && 'code' in error ? error.code : null;
-  return {message: messageOf(error), code: typeof code === 'string' ? code : null, damagedPath};
+  return {message: messageOf(error), code: systemErrorCode(error), damagedPath};
 }
 
 /** Bytes that own all of their memory move to the other thread instead of being copied. */
@@ -363,6 +364,7 @@ function transferable(bytes: Uint8Array | null): ArrayBuffer[] {
 
 const port = must(parentPort, 'checkpoint-worker runs as a worker thread');
 const worker = new CheckpointWorker();
+const gate = new ExitGate(workerData as SharedArrayBuffer);
 
 port.on('message', ({id, request}: CheckpointRequestMessage) => {
   const succeed = (answer: Answer): void => {
@@ -375,11 +377,14 @@ port.on('message', ({id, request}: CheckpointRequestMessage) => {
     const reply: CheckpointReply = {id, error: describeError(error), ...noAnswer};
     port.postMessage(reply);
   };
+  if (!gate.enter()) return;
   try {
     const answer = worker.perform(request);
     if (answer instanceof Promise) answer.then(succeed, fail);
     else succeed(answer);
   } catch (error) {
     fail(error);
+  } finally {
+    gate.leave();
   }
 });

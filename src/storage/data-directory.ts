@@ -7,7 +7,7 @@ import path from 'node:path';
 import {lockDirectory} from './directory-lock.ts';
 import type {DirectoryLock} from './directory-lock.ts';
 import {makeDirectories} from './make-directories.ts';
-import {StorageError} from './storage-error.ts';
+import {freeSpaceAdvice, isOutOfSpace, StorageError} from './storage-error.ts';
 
 export interface DataDirectory {
   readonly path: string;
@@ -106,7 +106,9 @@ function syncDirectory(directory: string): void {
 function notUsable(root: string, problem: string, cause?: unknown): StorageError {
   return new StorageError(`data directory ${root} cannot be used (${problem})`, {
     path: root,
-    advice: 'make it a directory this user can read and write, or choose another with -data',
+    advice: isOutOfSpace(cause)
+      ? freeSpaceAdvice
+      : 'make it a directory this user can read and write, or choose another with -data',
     cause,
   });
 }

@@ -4,10 +4,10 @@ import {FakeDisk} from '../../test/sim/fake-disk.ts';
 import {must} from '../base/assert.ts';
 import {Prng} from '../base/prng.ts';
 import {nodeId} from '../raft/ids.ts';
-import {readDurableFile, writeDurableFile} from './durable-file.ts';
+import {readDurableFile, replaceDurableFile, writeDurableFile} from './durable-file.ts';
 import {readIdentity, writeIdentity} from './identity.ts';
 import {raiseStartCount, readStartCount} from './start-count.ts';
-import {StorageError} from './storage-error.ts';
+import {isOutOfSpace, StorageError} from './storage-error.ts';
 
 const identity = {
   clusterId: null,
@@ -74,4 +74,65 @@ test('a crash while a file is replaced leaves the old content or the new', () =>
       JSON.stringify(content) === '{"value":1}' || JSON.stringify(content) === '{"value":2}',
     );
   }
+});
+
+test('content nested deeper than the stack goes is damage', () => {
+  const disk = makeDisk();
+  const text = '['.repeat(60_000) + ']'.repeat(60_000);
+  disk.openSync('/data/f', 'create').closeSync();
+  disk.replace('/data/f', Buffer.from(`{"formatVersion":1,"checksum":0,"content":${text}}`));
+  assert.throws(() => readDurableFile(disk, '/data/f'), StorageError);
+});
+
+test('a file that cannot be written is named, with the reason and what to do', () => {
+  const disk = makeDisk();
+  const refusal = (): StorageError => {
+    try {
+      raiseStartCount(disk, '/data/start-count.json');
+    } catch (error) {
+      assert.ok(error instanceof StorageError, String(error));
+      assert.equal(error.path, '/data/start-count.json');
+      return error;
+    }
+    return assert.fail('written');
+  };
+  disk.spaceSizeBytes = 0;
+  const full = refusal();
+  assert.ok(isOutOfSpace(full));
+  assert.match(
+    full.message,
+    /^\/data\/start-count\.json cannot be written \(ENOSPC.*free some space/,
+  );
+  disk.spaceSizeBytes = Number.POSITIVE_INFINITY;
+  disk.failNextSync = 'EIO';
+  const broken = refusal();
+  assert.ok(!isOutOfSpace(broken));
+  assert.match(broken.message, /cannot be written \(EIO.*check its disk/);
+  assert.equal(raiseStartCount(disk, '/data/start-count.json'), 1);
+});
+
+test('a crash while a file is replaced in the background leaves the old content or the new', () => {
+  let finishedCount = 0;
+  for (let seed = 1; seed <= 60; seed++) {
+    const operations: (() => void)[] = [];
+    const disk = new FakeDisk(
+      operation => operations.push(operation),
+      report => report(),
+    );
+    disk.makeDirectorySync('/data');
+    writeDurableFile(disk, '/data/f', {value: 1});
+    const answers: (Error | null)[] = [];
+    replaceDurableFile(disk, '/data/f', {value: 2}, error => answers.push(error));
+    for (let step = 0; step < seed % 10; step++) operations.shift()?.();
+    disk.crash(new Prng(seed));
+    const content = JSON.stringify(readDurableFile(disk, '/data/f'));
+    if (answers.length === 0) {
+      assert.ok(content === '{"value":1}' || content === '{"value":2}', content);
+    } else {
+      assert.deepEqual(answers, [null]);
+      assert.equal(content, '{"value":2}');
+      finishedCount++;
+    }
+  }
+  assert.ok(finishedCount > 0 && finishedCount < 60, `${finishedCount} of 60`);
 });

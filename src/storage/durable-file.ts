@@ -5,8 +5,8 @@
  */
 import path from 'node:path';
 import {checksum} from '../base/checksum.ts';
-import type {Disk} from './disk.ts';
-import {StorageError} from './storage-error.ts';
+import type {Disk, DiskFile} from './disk.ts';
+import {cannotWriteError, StorageError} from './storage-error.ts';
 
 const formatVersion = 1;
 const sizeBytesMax = 1024 * 1024;
@@ -14,21 +14,81 @@ const sizeBytesMax = 1024 * 1024;
 export type JsonValue =
   null | boolean | number | string | readonly JsonValue[] | {readonly [key: string]: JsonValue};
 
-/** Durable at return. Calls for one file must not overlap. */
+/** Durable at return: for start-up. Calls for one file must not overlap. */
 export function writeDurableFile(disk: Disk, file: string, content: JsonValue): void {
-  const temporary = `${file}.tmp`;
-  const sum = checksum(Buffer.from(JSON.stringify(content), 'utf8'));
-  const text = `${JSON.stringify({formatVersion, checksum: sum, content})}\n`;
+  try {
+    replaceFile(disk, file, content);
+  } catch (error) {
+    throw cannotWriteError(file, error);
+  }
+}
+
+function replaceFile(disk: Disk, file: string, content: JsonValue): void {
+  const temporary = temporaryOf(file);
   disk.removeSync(temporary);
   const handle = disk.openSync(temporary, 'create');
   try {
-    handle.writeSync(Buffer.from(text, 'utf8'), 0);
+    handle.writeSync(encode(content), 0);
     handle.syncSync();
   } finally {
     handle.closeSync();
   }
   disk.renameSync(temporary, file);
   disk.syncDirectorySync(path.dirname(file));
+}
+
+/**
+ * The same for a node that runs: the main thread waits for nothing. Durable when the callback runs
+ * without error. Calls for one file must not overlap.
+ */
+export function replaceDurableFile(
+  disk: Disk,
+  file: string,
+  content: JsonValue,
+  callback: (error: Error | null) => void,
+): void {
+  const temporary = temporaryOf(file);
+  const bytes = encode(content);
+  const fail = (error: Error): void => {
+    const failure = cannotWriteError(file, error);
+    callback(failure instanceof Error ? failure : error);
+  };
+  const unless =
+    (next: () => void) =>
+    (error: Error | null): void => {
+      if (error === null) next();
+      else fail(error);
+    };
+  const putInPlace = (): void => {
+    const synced = unless(() => callback(null));
+    const renamed = unless(() => disk.syncDirectory(path.dirname(file), synced));
+    disk.rename(temporary, file, renamed);
+  };
+  const removed = unless(() => {
+    disk.create(temporary, handle => {
+      if (handle instanceof Error) fail(handle);
+      else fill(handle, bytes, unless(putInPlace));
+    });
+  });
+  disk.remove(temporary, removed);
+}
+
+/** Writes, syncs and closes; the first error is the one that is told. */
+function fill(handle: DiskFile, bytes: Buffer, callback: (error: Error | null) => void): void {
+  const close = (failure: Error | null): void => handle.close(error => callback(failure ?? error));
+  handle.write(bytes, 0, writeError => {
+    if (writeError === null) handle.sync(close);
+    else close(writeError);
+  });
+}
+
+function temporaryOf(file: string): string {
+  return `${file}.tmp`;
+}
+
+function encode(content: JsonValue): Buffer {
+  const sum = checksum(Buffer.from(JSON.stringify(content), 'utf8'));
+  return Buffer.from(`${JSON.stringify({formatVersion, checksum: sum, content})}\n`, 'utf8');
 }
 
 /** Null when the file does not exist; throws StorageError when it is damaged. */
@@ -58,7 +118,14 @@ function parse(file: string, text: string): JsonValue {
   }
   const content = parsed['content'];
   if (content === undefined) throw damagedFileError(file, 'it has no content');
-  const sum = checksum(Buffer.from(JSON.stringify(content), 'utf8'));
+  let canonical: string;
+  try {
+    canonical = JSON.stringify(content);
+  } catch (error) {
+    // What can be parsed is not always what can be written: nesting has no bound, the stack has one.
+    throw damagedFileError(file, 'it is nested too deeply', error);
+  }
+  const sum = checksum(Buffer.from(canonical, 'utf8'));
   if (parsed['checksum'] !== sum) throw damagedFileError(file, 'its checksum does not match');
   return content;
 }

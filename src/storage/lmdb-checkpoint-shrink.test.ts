@@ -6,9 +6,20 @@ import type {TestContext} from 'node:test';
 import {test} from 'node:test';
 import {assertKept, fillAndEmpty, shrink} from '../../test/contract/checkpoint-shrink-contract.ts';
 import type {Change} from '../../test/contract/checkpoint-store-contract.ts';
-import {close, metaAt, read, write} from '../../test/contract/checkpoint-store-contract.ts';
+import {
+  allBlocks,
+  close,
+  exported,
+  importAll,
+  metaAt,
+  read,
+  settled,
+  write,
+} from '../../test/contract/checkpoint-store-contract.ts';
+import type {Disk} from './disk.ts';
 import type {LmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
+import {nodeDisk} from './node-disk.ts';
 
 function temporaryDirectory(t: TestContext): string {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-shrink-'));
@@ -16,8 +27,39 @@ function temporaryDirectory(t: TestContext): string {
   return directory;
 }
 
-function open(directory: string): LmdbCheckpointStore {
-  return openLmdbCheckpointStore({directory, shrinkReserveSizeBytes: 0});
+function open(directory: string, disk: Disk = nodeDisk): LmdbCheckpointStore {
+  return openLmdbCheckpointStore({directory, shrinkReserveSizeBytes: 0, disk});
+}
+
+/** The real disk, but for the operations that are given. */
+function diskWith(changed: Partial<Pick<Disk, 'rename' | 'syncDirectory'>>): Disk {
+  return Object.assign(Object.create(nodeDisk) as Disk, changed);
+}
+
+/** The real disk, but renames wait for `release`; `isReached` resolves when the first one is asked for. */
+function diskThatWaits(): {
+  readonly disk: Disk;
+  readonly isReached: Promise<void>;
+  readonly release: () => void;
+} {
+  let reach: () => void = () => undefined;
+  let release: () => void = () => undefined;
+  const isReached = new Promise<void>(resolve => (reach = resolve));
+  const isReleased = new Promise<void>(resolve => (release = resolve));
+  const disk = diskWith({
+    rename: (source, target, callback) => {
+      reach();
+      isReleased.then(
+        () => nodeDisk.rename(source, target, callback),
+        () => undefined,
+      );
+    },
+  });
+  return {disk, isReached, release};
+}
+
+function refused(): Error {
+  return Object.assign(new Error('EIO: refused'), {code: 'EIO'});
 }
 
 /** A data directory whose checkpoint is mostly free. */
@@ -51,39 +93,123 @@ async function assertRecovers(directory: string, moment: string): Promise<void> 
 test('a crash before any step of the switch leaves the old file or the new one', async t => {
   const directory = await sparseDirectory(t);
   const crashes: {readonly directory: string; readonly moment: string}[] = [];
-  const store = open(directory);
   const crash = (moment: string): void => {
     const copy = temporaryDirectory(t);
     fs.cpSync(directory, copy, {recursive: true});
-    crashes.push({directory: copy, moment: `${crashes.length} ${moment}`});
+    crashes.push({directory: copy, moment});
   };
-  // The steps of this thread; what the checkpoint's thread leaves is the next test's matter.
-  const {renameSync, fsyncSync, writeFileSync} = fs;
-  t.mock.method(fs, 'renameSync', (from: string, to: string) => {
-    crash('before the rename');
-    renameSync(from, to);
-    crash('after the rename');
+  const disk = diskWith({
+    rename: (source, target, callback) => {
+      crash('before the rename');
+      nodeDisk.rename(source, target, error => {
+        crash('after the rename');
+        callback(error);
+      });
+    },
+    syncDirectory: (changed, callback) => {
+      nodeDisk.syncDirectory(changed, error => {
+        crash('after the sync');
+        callback(error);
+      });
+    },
   });
-  t.mock.method(fs, 'fsyncSync', (file: number) => {
-    crash('before a sync');
-    fsyncSync(file);
-  });
-  t.mock.method(fs, 'writeFileSync', (file: string, content: string) => {
-    crash('before a file is written');
-    writeFileSync(file, content);
-    crash('after a file is written');
-  });
+  const store = open(directory, disk);
   assert.equal(await shrink(store), true);
+  await close(store);
+  const named = crashes.map(crashed => {
+    const file = path.join(crashed.directory, 'checkpoint', 'CURRENT');
+    return `${crashed.moment}: ${fs.readFileSync(file, 'latin1').slice(0, 6)}`;
+  });
+  assert.deepEqual(named, [
+    'before the rename: 000001',
+    'after the rename: 000002',
+    'after the sync: 000002',
+  ]);
+  for (const crashed of crashes) await assertRecovers(crashed.directory, crashed.moment);
+});
+
+test('the switch makes this thread wait for no fsync', async t => {
+  const directory = await sparseDirectory(t);
+  const store = open(directory);
+  const fsync = t.mock.method(fs, 'fsyncSync');
+  const rename = t.mock.method(fs, 'renameSync');
+  assert.equal(await shrink(store), true);
+  assert.equal(fsync.mock.callCount() + rename.mock.callCount(), 0);
   t.mock.restoreAll();
   await close(store);
-  const moments = crashes.map(({moment}) => moment).join(', ');
-  assert.equal(crashes.length, 10, moments);
-  const named = crashes.map(crashed => {
-    return fs.readFileSync(path.join(crashed.directory, 'checkpoint', 'CURRENT'), 'latin1');
-  });
-  assert.ok(named[0]?.startsWith('000001'));
-  assert.ok(named.at(-1)?.startsWith('000002'));
-  for (const crashed of crashes) await assertRecovers(crashed.directory, crashed.moment);
+});
+
+test('a checkpoint that is due during the switch goes to the file that is in force after it', async t => {
+  for (const fails of [false, true]) {
+    const directory = await sparseDirectory(t);
+    const {disk, isReached, release} = diskThatWaits();
+    const store = open(
+      directory,
+      diskWith({
+        rename: (source, target, callback) => {
+          disk.rename(source, fails ? path.join(target, 'nowhere') : target, callback);
+        },
+      }),
+    );
+    const shrinking = shrink(store);
+    await isReached;
+    const written = write(store, 7, [['during', 'switch']]);
+    assert.equal(store.meta().index, 6);
+    assertKept(store);
+    release();
+    if (fails) await assert.rejects(shrinking, /nowhere/);
+    else assert.equal(await shrinking, true);
+    await written;
+    assert.equal(read(store, 'during'), 'switch');
+    await close(store);
+    assert.deepEqual(generations(directory), [fails ? '000001' : '000002']);
+    const again = open(directory);
+    assert.deepEqual(again.meta(), metaAt(7));
+    assert.equal(read(again, 'during'), 'switch');
+    await close(again);
+  }
+});
+
+test('a snapshot that is installed during the switch of a copy comes after it', async t => {
+  const directory = await sparseDirectory(t);
+  const sourceDirectory = temporaryDirectory(t);
+  const source = open(sourceDirectory);
+  await write(source, 90, [['from', 'snapshot']]);
+  const snapshot = await exported(source);
+  const blocks = await allBlocks(snapshot);
+  snapshot.close();
+  await close(source);
+  const {disk, isReached, release} = diskThatWaits();
+  const store = open(directory, disk);
+  const incoming = store.beginImport(snapshot.meta);
+  await importAll(incoming, blocks);
+  const shrinking = shrink(store);
+  await isReached;
+  const installed = settled(done => incoming.install(done));
+  release();
+  assert.equal(await shrinking, true);
+  await installed;
+  assert.equal(store.meta().index, 90);
+  await write(store, 91, [['next', 'row']]);
+  await close(store);
+  const again = open(directory);
+  assert.deepEqual(again.meta(), metaAt(91));
+  assert.equal(read(again, 'from'), 'snapshot');
+  assert.equal(generations(directory).length, 1);
+  await close(again);
+});
+
+test('closing waits for the switch', async t => {
+  const directory = await sparseDirectory(t);
+  const {disk, isReached, release} = diskThatWaits();
+  const store = open(directory, disk);
+  const shrinking = shrink(store);
+  await isReached;
+  const closed = close(store);
+  release();
+  assert.equal(await shrinking, true);
+  await closed;
+  await assertRecovers(directory, 'closed');
 });
 
 test('a crash during the copy, or while the old file is removed, leaves one that is whole', async t => {
@@ -99,6 +225,7 @@ test('a crash during the copy, or while the old file is removed, leaves one that
     const copy = path.join(directory, 'checkpoint', '000002');
     fs.mkdirSync(copy);
     if (length !== null) fs.writeFileSync(path.join(copy, 'data.mdb'), whole.subarray(0, length));
+    if (length === whole.length) fs.writeFileSync(path.join(copy, 'CURRENT'), '0000');
     await assertRecovers(directory, `${length} bytes copied`);
   }
   for (const left of [['data.mdb', 'data.mdb-lock'], ['data.mdb-lock'], []]) {
@@ -175,58 +302,41 @@ test('a copy that would leave too little space is not begun', async t => {
 });
 
 test('a switch that fails before CURRENT is replaced leaves the old file in force', async t => {
-  for (const step of ['renameSync', 'fsyncSync', 'writeFileSync'] as const) {
-    const directory = await sparseDirectory(t);
-    const store = open(directory);
-    const real = fs.writeFileSync;
-    t.mock.method(fs, step, (file: string, content: string) => {
-      // The first file is the note that a shrink has begun.
-      if (step === 'writeFileSync' && !file.includes('CURRENT')) real(file, content);
-      else throw Object.assign(new Error('EIO: refused'), {code: 'EIO'});
-    });
-    await assert.rejects(shrink(store), /refused/, step);
-    t.mock.restoreAll();
-    assertKept(store);
-    await write(store, 7, [['goes', 'on']]);
-    assert.deepEqual(generations(directory), ['000001'], step);
-    await close(store);
-    const again = open(directory);
-    assert.deepEqual(again.meta(), metaAt(7));
-    assertKeptBut(again, 'goes');
-    await close(again);
-  }
+  const directory = await sparseDirectory(t);
+  const store = open(directory, diskWith({rename: (_source, _target, done) => done(refused())}));
+  await assert.rejects(shrink(store), /refused/);
+  assertKept(store);
+  await write(store, 7, [['goes', 'on']]);
+  assert.deepEqual(generations(directory), ['000001']);
+  await close(store);
+  const again = open(directory);
+  assert.deepEqual(again.meta(), metaAt(7));
+  assertKeptBut(again, 'goes');
+  await close(again);
 });
 
 test('when nobody knows which file the next start finds, nothing more is written', async t => {
-  const directory = await sparseDirectory(t);
-  const store = open(directory);
-  const {renameSync, fsyncSync} = fs;
-  let isRenamed = false;
-  t.mock.method(fs, 'renameSync', (from: string, to: string) => {
-    renameSync(from, to);
-    isRenamed = true;
-  });
-  t.mock.method(fs, 'fsyncSync', (file: number) => {
-    if (isRenamed) throw Object.assign(new Error('EIO: refused'), {code: 'EIO'});
-    fsyncSync(file);
-  });
-  await assert.rejects(shrink(store), /refused/);
-  t.mock.restoreAll();
-  assertKept(store);
-  await assert.rejects(write(store, 7, [['lost', 'perhaps']]), /refused/);
-  await assert.rejects(shrink(store), /refused/);
-  await close(store);
-  assert.deepEqual(generations(directory), ['000001', '000002']);
-  // Whichever of the two a power cut brings back.
-  const other = temporaryDirectory(t);
-  fs.cpSync(directory, other, {recursive: true});
-  const first = await sparseDirectory(t);
-  fs.copyFileSync(
-    path.join(first, 'checkpoint', 'CURRENT'),
-    path.join(other, 'checkpoint', 'CURRENT'),
-  );
-  await assertRecovers(directory, 'the new one');
-  await assertRecovers(other, 'the old one');
+  for (const code of ['EIO', 'ENOSPC']) {
+    const directory = await sparseDirectory(t);
+    const failure = Object.assign(new Error(`${code}: refused`), {code});
+    const store = open(directory, diskWith({syncDirectory: (_changed, done) => done(failure)}));
+    await assert.rejects(shrink(store), /refused/);
+    assertKept(store);
+    await assert.rejects(write(store, 7, [['lost', 'perhaps']]), /refused/);
+    await assert.rejects(shrink(store), /refused/);
+    await close(store);
+    assert.deepEqual(generations(directory), ['000001', '000002']);
+    // Whichever of the two a power cut brings back.
+    const other = temporaryDirectory(t);
+    fs.cpSync(directory, other, {recursive: true});
+    const first = await sparseDirectory(t);
+    fs.copyFileSync(
+      path.join(first, 'checkpoint', 'CURRENT'),
+      path.join(other, 'checkpoint', 'CURRENT'),
+    );
+    await assertRecovers(directory, 'the new one');
+    await assertRecovers(other, 'the old one');
+  }
 });
 
 test('a file that ends the process whenever it is copied is left as it is', async t => {

@@ -33,6 +33,35 @@ function inDirectory(body: (directory: string) => Promise<void>): () => Promise<
   };
 }
 
+/** This process's open descriptors of the file; null where the system does not list them. */
+function descriptorsOf(file: string): number[] | null {
+  const list = '/proc/self/fd';
+  if (!fs.existsSync(list)) return null;
+  return fs
+    .readdirSync(list)
+    .map(Number)
+    .filter(descriptor => {
+      try {
+        return fs.readlinkSync(`${list}/${descriptor}`) === file;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** From now on it stands for a device that takes all writes and knows no fdatasync. */
+function replaceDescriptor(descriptor: number): void {
+  fs.closeSync(descriptor);
+  // The system gives out the lowest number that is free.
+  const lower: number[] = [];
+  for (let opened = -1; opened !== descriptor;) {
+    assert.ok(opened < descriptor, `descriptor ${descriptor} was taken by another`);
+    if (opened >= 0) lower.push(opened);
+    opened = fs.openSync('/dev/null', 'r+');
+  }
+  for (const other of lower) fs.closeSync(other);
+}
+
 async function fill(directory: string): Promise<string> {
   const store = openLmdbCheckpointStore({directory});
   const value = 'damage me '.repeat(20);
@@ -119,6 +148,29 @@ describe('LMDB checkpoint store', () => {
       assert.equal(read(store, 'row76')?.startsWith('76 damage'), true);
       await close(store);
       assert.throws(() => store.get(bytes('row77')), /after it was closed/);
+      await close(openLmdbCheckpointStore({directory}));
+    }),
+  );
+
+  test(
+    'a failed fdatasync of a commit is final, and the reason names the file and says what to do',
+    {skip: descriptorsOf('/') === null},
+    inDirectory(async directory => {
+      const file = await fill(directory);
+      const store = openLmdbCheckpointStore({directory});
+      await write(store, 6, [['row1', 'before']]);
+      for (const descriptor of descriptorsOf(file) ?? []) replaceDescriptor(descriptor);
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await assert.rejects(write(store, 7, [['row2', 'after']]), (error: unknown) => {
+          assert.ok(error instanceof StorageError, String(error));
+          assert.ok(!(error instanceof CheckpointDamagedError));
+          assert.equal(error.path, file);
+          assert.match(error.message, /^\/.*data\.mdb cannot be written \(.*\): check its disk.*$/);
+          return true;
+        });
+      }
+      assert.equal(store.meta().index, 6);
+      await close(store);
       await close(openLmdbCheckpointStore({directory}));
     }),
   );
@@ -229,9 +281,8 @@ describe('LMDB checkpoint store', () => {
         const incoming = store.beginImport(snapshot.meta);
         await importAll(incoming, blocks);
         const written = write(store, 6, [['stale', 'row']]);
-        incoming.install();
-        assert.equal(store.meta().index, 90);
-        await written;
+        const installed = settled(done => incoming.install(done));
+        await Promise.all([written, installed]);
         assert.equal(store.meta().index, 90);
         assert.equal(read(store, 'stale'), undefined);
         await write(store, 91, [['next', 'row']]);

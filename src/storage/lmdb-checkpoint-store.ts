@@ -8,9 +8,8 @@ import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {RowRange} from '../kv/rows.ts';
-import {noIndex, noTerm} from '../raft/ids.ts';
-import {emptyMembership} from '../raft/membership.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
+import {createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
 import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {
@@ -20,13 +19,14 @@ import type {
   SnapshotImport,
 } from './checkpoint-store.ts';
 import {CheckpointThread} from './checkpoint-thread.ts';
-import {checkFileLength, isSystemError, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
+import type {Disk} from './disk.ts';
+import type {LmdbEnvironment} from './lmdb-environment.ts';
 import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
 import {makeDirectories} from './make-directories.ts';
+import {nodeDisk} from './node-disk.ts';
 import type {FrozenOverlay} from './overlay.ts';
-import {StorageError} from './storage-error.ts';
+import {cannotWriteError} from './storage-error.ts';
 
-const emptyMeta: CheckpointMeta = {index: noIndex, term: noTerm, membership: emptyMembership};
 const exportPrefix = 'snapshot-';
 
 export interface LmdbCheckpointOptions {
@@ -34,6 +34,8 @@ export interface LmdbCheckpointOptions {
   readonly directory: string;
   /** What a shrink leaves free on the disk; for tests on small ones. */
   readonly shrinkReserveSizeBytes?: number;
+  /** Changes the name that says which environment is in force; nothing else goes through it. */
+  readonly disk?: Disk;
 }
 
 /**
@@ -59,12 +61,21 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
   }
   directory.removeLeftovers(current);
   const reserveSizeBytes = options.shrinkReserveSizeBytes ?? limits.shrinkReserveSizeBytes;
-  return new LmdbCheckpointStore({directory, current, temporary, reserveSizeBytes, ...opened});
+  const disk = options.disk ?? nodeDisk;
+  return new LmdbCheckpointStore({
+    directory,
+    disk,
+    current,
+    temporary,
+    reserveSizeBytes,
+    ...opened,
+  });
 }
 
 /** What the store is made of, once its environment is open. */
 interface OpenedCheckpoint {
   readonly directory: CheckpointDirectory;
+  readonly disk: Disk;
   readonly current: string;
   readonly temporary: string;
   readonly reserveSizeBytes: number;
@@ -74,6 +85,7 @@ interface OpenedCheckpoint {
 
 export class LmdbCheckpointStore implements CheckpointStore {
   readonly #directory: CheckpointDirectory;
+  readonly #disk: Disk;
   readonly #temporary: string;
   readonly #reserveSizeBytes: number;
   readonly #thread = new CheckpointThread();
@@ -82,6 +94,9 @@ export class LmdbCheckpointStore implements CheckpointStore {
   #meta: CheckpointMeta;
   #isWriting = false;
   #isShrinking = false;
+  /** Another environment is being put in force: what comes meanwhile waits. */
+  #isSwitching = false;
+  readonly #afterSwitch: (() => void)[] = [];
   /** Writes begun and snapshots installed: what a copy that began before does not hold. */
   #changeCount = 0;
   #isClosed = false;
@@ -92,6 +107,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
   /** Use openLmdbCheckpointStore. */
   constructor(opened: OpenedCheckpoint) {
     this.#directory = opened.directory;
+    this.#disk = opened.disk;
     this.#temporary = opened.temporary;
     this.#reserveSizeBytes = opened.reserveSizeBytes;
     this.#current = opened.current;
@@ -132,13 +148,26 @@ export class LmdbCheckpointStore implements CheckpointStore {
   ): void {
     assert(!this.#isWriting, 'one write at a time');
     assert(!this.#isClosed, 'the checkpoint is closed');
-    if (this.#failure !== null) {
-      const failure = this.#failure;
-      process.nextTick(() => callback(failure));
-      return;
-    }
     this.#isWriting = true;
     this.#changeCount += 1;
+    // To the old environment it would be lost: the next start may find the new one.
+    if (this.#isSwitching) this.#afterSwitch.push(() => this.#write(frozen, meta, callback));
+    else this.#write(frozen, meta, callback);
+  }
+
+  #write(
+    frozen: FrozenOverlay,
+    meta: CheckpointMeta,
+    callback: (error: Error | null) => void,
+  ): void {
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      process.nextTick(() => {
+        this.#isWriting = false;
+        callback(failure);
+      });
+      return;
+    }
     const environment = this.#environment;
     const records = frozen.share();
     this.#thread.send({type: 'write', records, meta: encodeMeta(meta)}, error => {
@@ -172,7 +201,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       streamId,
       meta,
       path: this.#directory.dataFile(generation),
-      install: () => this.#install(generation, meta),
+      install: callback => this.#install(generation, meta, callback),
     });
   }
 
@@ -206,8 +235,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
         this.#discard(generation);
         callback(null, false);
       } else {
-        const failure = this.#shrinkTo(generation);
-        callback(failure, failure === null);
+        this.#switchTo(generation, this.#meta, failure => callback(failure, failure === null));
       }
     });
   }
@@ -215,10 +243,14 @@ export class LmdbCheckpointStore implements CheckpointStore {
   close(callback: () => void): void {
     assert(!this.#isClosed, 'the checkpoint is closed twice');
     this.#isClosed = true;
-    this.#thread.close(() => {
-      this.#environment.close();
-      callback();
-    });
+    const closeAll = (): void => {
+      this.#thread.close(() => {
+        this.#environment.close();
+        callback();
+      });
+    };
+    if (this.#isSwitching) this.#afterSwitch.push(closeAll);
+    else closeAll();
   }
 
   /** After the thread's commit: reads see it from here on, and the index proves it. */
@@ -235,12 +267,13 @@ export class LmdbCheckpointStore implements CheckpointStore {
     }
   }
 
-  /** Every error but a full disk is the last one. */
+  /** Every error but a full disk is the last one, and says which file it is about. */
   #note(error: Error): Error {
-    const isNoSpace = 'code' in error && error.code === 'ENOSPC';
-    if (!isNoSpace) this.#failure = error;
-    this.#noteDamage(error);
-    return error;
+    if ('code' in error && error.code === 'ENOSPC') return error;
+    const failure = asError(cannotWriteError(this.#environment.path, error));
+    this.#failure = failure;
+    this.#noteDamage(failure);
+    return failure;
   }
 
   /** Damage that a read meets ends the process; the next start must know of it. */
@@ -249,47 +282,80 @@ export class LmdbCheckpointStore implements CheckpointStore {
     return error;
   }
 
-  #install(generation: string, meta: CheckpointMeta): void {
+  #install(
+    generation: string,
+    meta: CheckpointMeta,
+    callback: (error: Error | null) => void,
+  ): void {
     assert(meta.index > this.#meta.index, `snapshot ${meta.index} over ${this.#meta.index}`);
     this.#changeCount += 1;
-    this.#switchTo(generation, meta);
+    const install = (): void => this.#switchTo(generation, meta, callback);
+    // To a copy of what the snapshot replaces.
+    if (this.#isSwitching) this.#afterSwitch.push(install);
+    else install();
   }
 
-  /** Null: the copy is in force. */
-  #shrinkTo(generation: string): Error | null {
-    const replaced = this.#current;
-    try {
-      this.#switchTo(generation, this.#meta);
-      return null;
-    } catch (error) {
-      // The copy may be in force after the next start or not: whatever was written to either of
-      // them could be lost. Both hold the same now, so both stay, and nothing more is written.
-      if (!this.#directory.isCurrent(replaced)) return this.#note(asError(error));
-      this.#discard(generation);
-      return asError(error);
-    }
-  }
-
-  /** Puts another environment in force, durably, and removes the one that was. */
-  #switchTo(generation: string, meta: CheckpointMeta): void {
-    const file = this.#directory.dataFile(generation);
-    const opened = openEnvironment(file);
-    try {
-      if (opened.meta.index !== meta.index) {
-        const problem = `index ${opened.meta.index} instead of ${meta.index}`;
-        throw new CheckpointDamagedError(file, problem);
+  /**
+   * Puts another environment in force and removes the one that was. Reads go on from the old one
+   * until the new one is in force durably, then change over in one turn.
+   */
+  #switchTo(
+    generation: string,
+    meta: CheckpointMeta,
+    callback: (error: Error | null) => void,
+  ): void {
+    assert(!this.#isSwitching, 'one switch at a time');
+    this.#isSwitching = true;
+    const done = (error: Error | null, environment: LmdbEnvironment | null): void => {
+      this.#isSwitching = false;
+      if (error === null) {
+        this.#adoptEnvironment(generation, must(environment, 'an open environment'), meta);
+        callback(null);
+      } else {
+        environment?.close();
+        callback(this.#afterFailedSwitch(generation, error));
       }
-      this.#directory.writeCurrent(generation);
+      this.#goOn();
+    };
+    let environment: LmdbEnvironment;
+    try {
+      environment = openAt(this.#directory.dataFile(generation), meta);
     } catch (error) {
-      opened.environment.close();
-      throw error;
+      process.nextTick(() => done(asError(error), null));
+      return;
     }
+    this.#directory.switchTo(generation, this.#disk, error => done(error, environment));
+  }
+
+  /** What waited for the switch; the rest waits on if that begins another. */
+  #goOn(): void {
+    if (this.#isSwitching) return;
+    const next = this.#afterSwitch.shift();
+    if (next === undefined) return;
+    next();
+    this.#goOn();
+  }
+
+  #adoptEnvironment(generation: string, environment: LmdbEnvironment, meta: CheckpointMeta): void {
     const replaced = this.#current;
     this.#environment.close();
-    this.#environment = opened.environment;
-    this.#meta = opened.meta;
+    this.#environment = environment;
+    this.#meta = meta;
     this.#current = generation;
-    this.#openInThread(path.join(this.#directory.root, replaced));
+    // A store that is closed has no thread; the next start removes what is left over.
+    if (!this.#isClosed) this.#openInThread(path.join(this.#directory.root, replaced));
+  }
+
+  #afterFailedSwitch(generation: string, error: Error): Error {
+    if (this.#directory.isCurrent(this.#current)) {
+      this.#discard(generation);
+      return error;
+    }
+    // The new environment may be in force after the next start or not: whatever was written to
+    // either of them could be lost. So both stay, and nothing more is written.
+    const failure = asError(cannotWriteError(this.#directory.root, error));
+    this.#failure = failure;
+    return failure;
   }
 
   #discard(generation: string): void {
@@ -309,68 +375,4 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
-}
-
-/** The first directory of a new store, holding an empty checkpoint. */
-function createFirst(directory: CheckpointDirectory): string {
-  // Without CURRENT there is at most one directory, from a start that was interrupted right here.
-  for (const name of directory.generations()) {
-    const file = directory.dataFile(name);
-    if (fs.existsSync(file) && !isBlank(file)) {
-      const {environment, meta} = openExisting(file);
-      environment.close();
-      const isFresh = meta === null || meta.index === noIndex;
-      if (!isFresh) throw new CheckpointDamagedError(directory.root, 'CURRENT is missing');
-    }
-    directory.remove(name);
-  }
-  const name = directory.nextGeneration();
-  fs.mkdirSync(path.dirname(directory.dataFile(name)), {mode: 0o700});
-  const environment = new LmdbEnvironment(directory.dataFile(name));
-  environment.transaction(() => environment.putMeta(emptyMeta));
-  environment.padFile();
-  environment.close();
-  directory.writeCurrent(name);
-  return name;
-}
-
-/** A file whose first bytes were lost with the power before anything was relied upon. */
-function isBlank(file: string): boolean {
-  return (
-    fs.statSync(file).size <= blankSizeBytesMax && fs.readFileSync(file).every(byte => byte === 0)
-  );
-}
-
-const blankSizeBytesMax = 64 * 1024;
-
-function openEnvironment(file: string): {
-  readonly environment: LmdbEnvironment;
-  readonly meta: CheckpointMeta;
-} {
-  if (!fs.existsSync(file)) throw new CheckpointDamagedError(file, 'missing');
-  const {environment, meta} = openExisting(file);
-  if (meta !== null) return {environment, meta};
-  environment.close();
-  throw new CheckpointDamagedError(file, 'no format row');
-}
-
-function openExisting(file: string): {
-  readonly environment: LmdbEnvironment;
-  readonly meta: CheckpointMeta | null;
-} {
-  let environment: LmdbEnvironment | null = null;
-  try {
-    checkFileLength(file);
-    environment = new LmdbEnvironment(file);
-    return {environment, meta: environment.readMeta()};
-  } catch (error) {
-    environment?.close();
-    if (error instanceof CheckpointDamagedError) throw error;
-    if (!isSystemError(error)) throw new CheckpointDamagedError(file, 'cannot be opened', error);
-    throw new StorageError(`${file} cannot be opened (${messageOf(error)})`, {
-      path: file,
-      advice: 'it is not known to be damaged; remove the cause and start again',
-      cause: error,
-    });
-  }
 }

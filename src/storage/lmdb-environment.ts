@@ -17,6 +17,7 @@ import {
   RowSealer,
 } from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
+import {systemErrorCode} from './storage-error.ts';
 
 /** Address space, not memory or disk: the map is never moved under a reader. */
 const mapSizeBytes = 2 ** 40;
@@ -201,7 +202,8 @@ export class LmdbEnvironment {
     try {
       return read();
     } catch (error) {
-      if (isSystemError(error)) throw error;
+      // The system refused something (no memory, no descriptor): that says nothing about the file.
+      if (systemErrorCode(error) !== null) throw error;
       throw new CheckpointDamagedError(this.path, messageOf(error), error);
     }
   }
@@ -248,16 +250,6 @@ export function syncFile(path: string): void {
   } finally {
     fs.closeSync(file);
   }
-}
-
-/**
- * Whether the system refused something (no permission, no memory, no descriptor), which says
- * nothing about the file. LMDB's own errors have negative codes.
- */
-export function isSystemError(error: unknown): boolean {
-  if (!(error instanceof Error) || !('code' in error)) return false;
-  const {code} = error;
-  return typeof code === 'number' ? code > 0 : /^E[A-Z0-9]+$/.test(String(code));
 }
 
 export function messageOf(error: unknown): string {

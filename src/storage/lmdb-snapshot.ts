@@ -91,7 +91,7 @@ export class LmdbSnapshotImport implements SnapshotImport {
   readonly #thread: CheckpointThread;
   readonly #streamId: number;
   readonly #directory: string;
-  readonly #install: () => void;
+  readonly #install: (callback: (error: Error | null) => void) => void;
   #state: 'open' | 'finished' | 'over' = 'open';
   #failure: Error | null = null;
 
@@ -101,7 +101,7 @@ export class LmdbSnapshotImport implements SnapshotImport {
       readonly streamId: number;
       readonly meta: CheckpointMeta;
       readonly path: string;
-      readonly install: () => void;
+      readonly install: (callback: (error: Error | null) => void) => void;
     },
   ) {
     this.#thread = thread;
@@ -142,10 +142,10 @@ export class LmdbSnapshotImport implements SnapshotImport {
     });
   }
 
-  install(): void {
+  install(callback: (error: Error | null) => void): void {
     assert(this.#state === 'finished', 'only a finished import is installed');
     this.#state = 'over';
-    this.#install();
+    this.#install(callback);
   }
 
   abort(): void {

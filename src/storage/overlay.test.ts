@@ -113,6 +113,50 @@ describe('overlay', () => {
     }
   });
 
+  test('no single put moves a table, and nothing is lost on the way', t => {
+    const looks = t.mock.method(PackedRecords.prototype, 'hash');
+    const overlay = new Overlay();
+    const key = (i: number): Uint8Array => bytes(`k${Math.imul(i, 2654435761) >>> 0}`);
+    const others = new Prng(7);
+    for (let i = 0; i < 20_000; i++) {
+      looks.mock.resetCalls();
+      overlay.put(key(i), bytes(`${i}`));
+      const lookCount = looks.mock.callCount();
+      assert.ok(lookCount <= 100, `${lookCount} records were looked at by put ${i}`);
+      // Whether its slot has moved already or not; and twice the same key is one record.
+      const other = others.integer({min: 0, max: i});
+      assert.equal(text(overlay.get(key(other))), `${other}`);
+      overlay.put(key(other), bytes(`${other}`));
+      assert.equal(overlay.get(key(i + 1)), undefined);
+    }
+    assert.equal(overlay.recordCount, 20_000);
+    for (let i = 0; i < 20_000; i++) assert.equal(text(overlay.get(key(i))), `${i}`);
+  });
+
+  test('records are not copied when there are more of them', () => {
+    const records = PackedRecords.empty();
+    const {fields} = records.share();
+    for (let i = 0; i < 5_000; i++) records.append(bytes(`k${i}`), bytes(`${i}`), i);
+    assert.equal(records.share().fields, fields);
+    const seen = PackedRecords.fromShared(records.share());
+    assert.equal(text(seen.keyView(4_999)), 'k4999');
+    assert.equal(text(seen.valueView(0)), '0');
+  });
+
+  test('an overlay begins as large as the one before needed, within bounds', () => {
+    const filled = (previous: Overlay | null, count: number): Overlay => {
+      const overlay = new Overlay(previous);
+      for (let i = 0; i < count; i++) overlay.put(bytes(`k${i}`), bytes('v'));
+      return overlay;
+    };
+    const first = filled(null, 24_000);
+    const second = new Overlay(first);
+    const sizeBytes = second.sizeBytes();
+    assert.ok(sizeBytes >= 2 * 24_000 * 4 && sizeBytes <= 256 * 1024, `${sizeBytes} bytes`);
+    assert.equal(new Overlay(filled(null, 50_000)).sizeBytes(), 256 * 1024);
+    assert.equal(new Overlay(filled(second, 3)).sizeBytes(), new Overlay().sizeBytes());
+  });
+
   test('another thread reads the same records in the same order', () => {
     const overlay = new Overlay();
     for (let i = 0; i < 1000; i++) overlay.put(bytes(`k${(i * 37) % 1000}`), bytes(`${i}`));

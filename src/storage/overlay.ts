@@ -36,6 +36,12 @@ export interface OverlayCursor {
 /** A table that was scanned is kept in order for so many overlays more. */
 const orderedOverlayCount = 16;
 
+const slotCountMin = 1024;
+/** What an overlay begins with at most: enough for one that is written out in time. */
+const firstSlotCountMax = 64 * 1024;
+/** More than one, so that a table has moved before it is outgrown again. */
+const movedCountPerPut = 8;
+
 /** The records of one table, which share the first byte of their keys. */
 interface TableOrder {
   readonly order: RecordOrder;
@@ -48,11 +54,19 @@ export class Overlay implements FrozenOverlay {
   /** By table. */
   readonly #tables: (TableOrder | undefined)[] = [];
   /** Record number plus one; 0: free. Open addressing; the length is a power of two. */
-  #slots = new Int32Array(1024);
+  #slots: Int32Array;
+  /**
+   * While the table grows: the one before, which leads to the records up to `#outgrownCount`. The
+   * first `#movedCount` of them, and all later records, are in `#slots`.
+   */
+  #outgrown: Int32Array | null = null;
+  #outgrownCount = 0;
+  #movedCount = 0;
   #isFrozen = false;
 
   /** `previous`: the overlay this one follows; what was scanned there will be scanned here. */
   constructor(previous: Overlay | null = null) {
+    this.#slots = new Int32Array(slotCountFor(previous?.recordCount ?? 0));
     const tables = previous === null ? [] : previous.#tables;
     for (const [index, table] of tables.entries()) {
       const expectedCount = (table?.expectedCount ?? 0) - 1;
@@ -65,7 +79,8 @@ export class Overlay implements FrozenOverlay {
   }
 
   sizeBytes(): number {
-    return this.#records.sizeBytes() + this.#slots.byteLength;
+    const slotCount = this.#slots.length + (this.#outgrown?.length ?? 0);
+    return this.#records.sizeBytes() + slotCount * Int32Array.BYTES_PER_ELEMENT;
   }
 
   /** A view, valid until the next write; null: deleted here; undefined: nothing known. */
@@ -154,7 +169,8 @@ export class Overlay implements FrozenOverlay {
       this.#records.replace(id, value);
       return;
     }
-    if ((this.#records.recordCount + 1) * 2 > this.#slots.length) this.#growSlots();
+    if (this.#outgrown !== null) this.#moveSome();
+    else if ((this.#records.recordCount + 1) * 2 > this.#slots.length) this.#growSlots();
     const added = this.#records.append(rowKey, value, hash);
     this.#insert(added, hash);
     const table = this.#tableOrder(rowKey[0] ?? 0);
@@ -171,7 +187,12 @@ export class Overlay implements FrozenOverlay {
 
   /** The record with this key, -1 if there is none. */
   #find(rowKey: Uint8Array, hash: number): number {
-    const slots = this.#slots;
+    const id = this.#findIn(this.#slots, rowKey, hash);
+    if (id >= 0 || this.#outgrown === null) return id;
+    return this.#findIn(this.#outgrown, rowKey, hash);
+  }
+
+  #findIn(slots: Int32Array, rowKey: Uint8Array, hash: number): number {
     const mask = slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const id = (slots[slot] as number) - 1;
@@ -189,8 +210,18 @@ export class Overlay implements FrozenOverlay {
   }
 
   #growSlots(): void {
+    this.#outgrown = this.#slots;
+    this.#outgrownCount = this.#records.recordCount;
+    this.#movedCount = 0;
     this.#slots = new Int32Array(this.#slots.length * 2);
-    for (let id = 0; id < this.#records.recordCount; id++) this.#insert(id, this.#records.hash(id));
+  }
+
+  /** All at one stretch would take tens of milliseconds in a large table. */
+  #moveSome(): void {
+    const end = Math.min(this.#movedCount + movedCountPerPut, this.#outgrownCount);
+    for (let id = this.#movedCount; id < end; id++) this.#insert(id, this.#records.hash(id));
+    this.#movedCount = end;
+    if (end === this.#outgrownCount) this.#outgrown = null;
   }
 }
 
@@ -250,6 +281,13 @@ function concatenate(parts: readonly Uint32Array[]): Uint32Array {
     offset += part.length;
   }
   return joined;
+}
+
+/** Of a table that need not grow for so many records, nor hold much more. */
+function slotCountFor(recordCount: number): number {
+  let slotCount = slotCountMin;
+  while (slotCount < recordCount * 2 && slotCount < firstSlotCountMax) slotCount *= 2;
+  return slotCount;
 }
 
 /** FNV-1a with a final mix, so that neighbouring keys spread over the table. Unsigned. */

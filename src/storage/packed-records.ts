@@ -10,7 +10,14 @@ import {assert, must} from '../base/assert.ts';
 export interface SharedRecords {
   readonly recordCount: number;
   readonly slabs: readonly SharedArrayBuffer[];
+  /** May be longer than what the records take. */
   readonly fields: SharedArrayBuffer;
+}
+
+/** Address space is reserved for all of it, memory is taken as it grows, and nothing is copied. */
+interface GrowableBuffer extends SharedArrayBuffer {
+  readonly maxByteLength: number;
+  grow(sizeBytes: number): void;
 }
 
 const fieldCount = 6;
@@ -24,7 +31,9 @@ const hashField = 5;
 
 const slabSizeBytes = 1024 * 1024;
 const firstSlabSizeBytes = 64 * 1024;
+/** A power of two times the first, and the largest that grows in its place: 48 MiB of fields. */
 const firstCapacity = 256;
+const reservedCapacity = 2 ** 21;
 /** Beyond so many equal bytes the call out of JavaScript is the faster way to compare. */
 const comparedByteCountMax = 32;
 
@@ -43,13 +52,16 @@ export class PackedRecords {
   }
 
   static empty(): PackedRecords {
-    const bytes = firstCapacity * fieldCount * Uint32Array.BYTES_PER_ELEMENT;
-    return new PackedRecords(new Uint32Array(new SharedArrayBuffer(bytes)));
+    const buffer = growableBuffer(
+      fieldsSizeBytes(firstCapacity),
+      fieldsSizeBytes(reservedCapacity),
+    );
+    return new PackedRecords(fieldsIn(buffer));
   }
 
   /** The records of another thread, to be read only. */
   static fromShared(shared: SharedRecords): PackedRecords {
-    const records = new PackedRecords(new Uint32Array(shared.fields));
+    const records = new PackedRecords(fieldsIn(shared.fields));
     for (const slab of shared.slabs) records.#addSlab(slab);
     records.#recordCount = shared.recordCount;
     return records;
@@ -214,7 +226,15 @@ export class PackedRecords {
   }
 
   #growFields(): void {
-    const grown = new Uint32Array(new SharedArrayBuffer(this.#fields.byteLength * 2));
+    const buffer = this.#fields.buffer as GrowableBuffer;
+    const sizeBytes = buffer.byteLength * 2;
+    if (sizeBytes <= buffer.maxByteLength) {
+      buffer.grow(sizeBytes);
+      this.#fields = fieldsIn(buffer);
+      return;
+    }
+    // So many records wait in memory only while the disk takes no checkpoint.
+    const grown = fieldsIn(growableBuffer(sizeBytes, buffer.maxByteLength * 2));
     grown.set(this.#fields);
     this.#fields = grown;
   }
@@ -228,4 +248,18 @@ export class PackedRecords {
     if (id >= this.#recordCount) assert(false, `record ${id} of ${this.#recordCount}`);
     return this.#fields[id * fieldCount + field] as number;
   }
+}
+
+function fieldsSizeBytes(recordCount: number): number {
+  return recordCount * fieldCount * Uint32Array.BYTES_PER_ELEMENT;
+}
+
+/** Of a fixed length: an array that grew with its buffer would be read more slowly. */
+function fieldsIn(buffer: SharedArrayBuffer): Uint32Array {
+  return new Uint32Array(buffer, 0, buffer.byteLength / Uint32Array.BYTES_PER_ELEMENT);
+}
+
+function growableBuffer(sizeBytes: number, maxByteLength: number): GrowableBuffer {
+  // The second argument is younger than the language version this is compiled for.
+  return Reflect.construct(SharedArrayBuffer, [sizeBytes, {maxByteLength}]) as GrowableBuffer;
 }

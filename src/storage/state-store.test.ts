@@ -7,6 +7,7 @@ import {
   importAll,
   metaAt,
   rowsIn,
+  settled,
 } from '../../test/contract/checkpoint-store-contract.ts';
 import {
   FakeCheckpointDisk,
@@ -189,7 +190,7 @@ describe('state store', () => {
     state.put(bytes('old'), bytes('row'));
     const incoming = target.beginImport(snapshot.meta);
     await importAll(incoming, blocks);
-    incoming.install();
+    await settled(done => incoming.install(done));
     state.resetToCheckpoint();
     assert.deepEqual(rowsIn(state, 'a', 'z'), ['from=snapshot']);
     assert.equal(state.checkpointMeta().index, 50);

@@ -13,6 +13,7 @@ import type {WalIndex} from './wal-index.ts';
 import type {BatchHeader} from './wal-record.ts';
 import {
   batchFixedSizeBytes,
+  batchHeadersSizeBytes,
   decodeBatchHeader,
   decodeEntry,
   entryDataLength,
@@ -39,12 +40,13 @@ export function readEntries(
       const end = Math.min(batch.header.firstIndex + batch.header.entryCount, place.endIndex);
       if (batch.header.entryCount === 0 || end <= next) continue;
       assert(batch.header.firstIndex <= next, `entry ${next} is missing in ${batch.path}`);
-      let data = batch.at + batch.header.dataOffset;
+      let dataOffset = batch.header.dataOffset;
       for (let i = 0; batch.header.firstIndex + i < end && next <= range.to; i++) {
         const length = entryDataLength(batch.bytes, batch.at, batch.header, i);
         if (batch.header.firstIndex + i === next) {
-          const copy = new Uint8Array(batch.bytes.subarray(data, data + length));
-          const entry = decodeEntry(batch.bytes, batch.at, batch.header, i, copy);
+          const data = cursor.copyData(batch, dataOffset, length);
+          const entry =
+            data === null ? null : decodeEntry(batch.bytes, batch.at, batch.header, i, data);
           if (entry === null) {
             const problem = `entry ${next} is not intact`;
             throw new WalCorruptionError(problem, {path: batch.path, offset: batch.offset});
@@ -54,7 +56,7 @@ export function readEntries(
           entries.push(entry);
           next = indexAfter(next);
         }
-        data += length;
+        dataOffset += length;
       }
     }
   }
@@ -62,6 +64,7 @@ export function readEntries(
 }
 
 interface BatchInMemory {
+  /** Its header and its entry headers are in there; its data may be. */
   readonly bytes: Buffer;
   readonly at: number;
   readonly header: BatchHeader;
@@ -69,7 +72,10 @@ interface BatchInMemory {
   readonly offset: number;
 }
 
-/** Steps through batches in file order, a chunk of a file at a time. */
+/**
+ * Steps through batches in file order, a chunk of a file at a time. Of a batch larger than a chunk
+ * the data is read as it is wanted: most of it belongs to entries that nobody asked for.
+ */
 class BatchCursor {
   readonly #segments: readonly WalSegment[];
   #position = 0;
@@ -101,12 +107,39 @@ class BatchCursor {
       this.#bytes = chunk.subarray(0, 0);
     }
     const offset = this.#offset;
-    const {at, header} = this.#decode(segment, offset);
+    const {bytes, at} = this.#locate(segment, offset);
+    const available = segment.end - offset;
+    const header = decodeBatchHeader(bytes, {at, offset, segmentId: segment.id, available});
+    if (header === null) {
+      const problem = 'a batch that was durable is not valid';
+      throw new WalCorruptionError(problem, {path: segment.path, offset});
+    }
     this.#offset = offset + header.sizeBytes;
-    return {bytes: this.#bytes, at, header, path: segment.path, offset};
+    return {bytes, at, header, path: segment.path, offset};
   }
 
-  #decode(segment: WalSegment, offset: number): {at: number; header: BatchHeader} {
+  /** Of the batch that `nextBatch` returned last. Null: it is not there as a whole. */
+  copyData(batch: BatchInMemory, dataOffset: number, length: number): Uint8Array | null {
+    if (dataOffset + length > batch.header.sizeBytes) return null;
+    const segment = must(this.#segments[this.#position], 'a segment');
+    const offset = batch.offset + dataOffset;
+    const isLoaded = (): boolean =>
+      offset >= this.#bytesOffset && offset + length <= this.#bytesOffset + this.#bytes.length;
+    if (!isLoaded() && length >= chunkSizeBytes) {
+      const data = new Uint8Array(length);
+      return segment.readSync(data, offset) === length ? data : null;
+    }
+    // The headers of a smaller batch would be overwritten: it was loaded as a whole, or is cut off.
+    if (!isLoaded() && batch.bytes !== this.#bytes) {
+      this.#load(segment, offset, Math.min(chunkSizeBytes, segment.end - offset));
+    }
+    if (!isLoaded()) return null;
+    const from = offset - this.#bytesOffset;
+    return new Uint8Array(this.#bytes.subarray(from, from + length));
+  }
+
+  /** Where the batch at `offset` lies in memory, with its headers at least. */
+  #locate(segment: WalSegment, offset: number): {bytes: Buffer; at: number} {
     const available = segment.end - offset;
     let at = offset - this.#bytesOffset;
     let wanted = Math.min(available, batchFixedSizeBytes);
@@ -115,28 +148,27 @@ class BatchCursor {
       at = 0;
     }
     wanted = Math.min(this.#bytes.readUInt32LE(at + 12), available);
-    if (at + wanted > this.#bytes.length) {
-      this.#load(segment, offset, Math.min(available, Math.max(wanted, chunkSizeBytes)));
-      at = 0;
+    if (at + wanted <= this.#bytes.length) return {bytes: this.#bytes, at};
+    if (wanted > chunkSizeBytes) {
+      const size = Math.min(batchHeadersSizeBytes(this.#bytes, at), available);
+      return {bytes: readFrom(segment, offset, Buffer.allocUnsafeSlow(size)), at: 0};
     }
-    const place = {at, offset, segmentId: segment.id, available};
-    const header = decodeBatchHeader(this.#bytes, place);
-    if (header === null) {
-      const problem = 'a batch that was durable is not valid';
-      throw new WalCorruptionError(problem, {path: segment.path, offset});
-    }
-    return {at, header};
+    this.#load(segment, offset, Math.min(available, chunkSizeBytes));
+    return {bytes: this.#bytes, at: 0};
   }
 
   #load(segment: WalSegment, offset: number, sizeBytes: number): void {
     if (chunk.length === 0) chunk = Buffer.alloc(chunkSizeBytes);
-    const target = sizeBytes <= chunk.length ? chunk : Buffer.allocUnsafeSlow(sizeBytes);
-    const bytes = target.subarray(0, sizeBytes);
-    const count = segment.readSync(bytes, offset);
-    if (count < Math.min(sizeBytes, batchFixedSizeBytes)) {
-      throw new WalCorruptionError('the file ends', {path: segment.path, offset: offset + count});
-    }
-    this.#bytes = bytes.subarray(0, count);
+    this.#bytes = readFrom(segment, offset, chunk.subarray(0, sizeBytes));
     this.#bytesOffset = offset;
   }
+}
+
+/** As much of `target` as the file fills from `offset`. */
+function readFrom(segment: WalSegment, offset: number, target: Buffer): Buffer {
+  const count = segment.readSync(target, offset);
+  if (count < Math.min(target.length, batchFixedSizeBytes)) {
+    throw new WalCorruptionError('the file ends', {path: segment.path, offset: offset + count});
+  }
+  return target.subarray(0, count);
 }

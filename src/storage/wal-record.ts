@@ -38,6 +38,8 @@ export const batchFixedSizeBytes = 64;
 
 const magic = 0x31425752; // 'RWB1'
 const crcStart = 12;
+/** Term, commit index, synced sequence, first index. */
+const u64Fields = [24, 32, 40, 56] as const;
 
 export function comparePositions(a: WalPosition, b: WalPosition): number {
   return a.sequence - b.sequence || a.offset - b.offset;
@@ -152,6 +154,8 @@ export function decodeBatchHeader(
   if (bytes.readUInt32LE(at + 20) !== place.offset || sizeBytes % batchAlignment !== 0) return null;
   const vote = bytes.toString('latin1', at + 64, at + 64 + voteLength);
   if (vote !== '' && !isNodeId(vote)) return null;
+  for (const field of u64Fields) if (!isSafeU64(bytes, at + field)) return null;
+  if (!Number.isSafeInteger(readU64(bytes, at + 56) + entryCount)) return null;
   return {
     sizeBytes,
     entryCount,
@@ -167,6 +171,12 @@ export function decodeBatchHeader(
   };
 }
 
+/** What the batch at `bytes[at]` says of the size of everything before its data, unchecked. */
+export function batchHeadersSizeBytes(bytes: Buffer, at: number): number {
+  const voteLength = bytes.readUInt32LE(at + 52);
+  return entryHeadersOffset(voteLength) + bytes.readUInt32LE(at + 16) * entryHeaderSizeBytes;
+}
+
 /** Length of entry `ordinal`'s data. `at`: where the batch begins in `bytes`. */
 export function entryDataLength(
   bytes: Buffer,
@@ -179,7 +189,7 @@ export function entryDataLength(
 
 /**
  * What the entry headers of the batch at `bytes[at]` say, without a look at the data; null when
- * there is a membership among them, or data that would not fit.
+ * there is a membership among them, or what no entry has.
  */
 export function commandIds(bytes: Buffer, at: number, header: BatchHeader): EntryId[] | null {
   const ids: EntryId[] = [];
@@ -188,6 +198,7 @@ export function commandIds(bytes: Buffer, at: number, header: BatchHeader): Entr
   for (let i = 0; i < header.entryCount; i++, from += entryHeaderSizeBytes) {
     const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
     if (type === undefined || type === 'membership') return null;
+    if (!isSafeU64(bytes, from)) return null;
     dataEnd += bytes.readUInt32LE(from + 16);
     ids.push({term: term(readU64(bytes, from)), index: logIndex(header.firstIndex + i)});
   }
@@ -207,6 +218,7 @@ export function decodeEntry(
   const from = at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes;
   const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
   if (type === undefined || data.length !== bytes.readUInt32LE(from + 16)) return null;
+  if (!isSafeU64(bytes, from) || !isSafeU64(bytes, from + 8)) return null;
   const entry: Entry = {
     term: term(readU64(bytes, from)),
     index: logIndex(header.firstIndex + ordinal),
@@ -242,4 +254,9 @@ export function visitEntries(
   }
   for (let i = 0; i < entries.length; i++) visit(must(entries[i], 'an entry'));
   return true;
+}
+
+/** Whether the integer fits a number: at most 2^53 - 1, which no writer exceeds. */
+function isSafeU64(bytes: Buffer, at: number): boolean {
+  return bytes.readUInt32LE(at + 4) < 2 ** 21;
 }

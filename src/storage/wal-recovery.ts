@@ -188,7 +188,9 @@ class Recovery {
     this.#segments.push(segment);
     const nextHeader = next === undefined ? null : must(next.header, 'a header');
     const bytes = this.#read(segment, segment.filled);
-    const limit = nextHeader === null ? bytes.length : nextHeader.previousEnd;
+    const claimedEnd = nextHeader === null ? bytes.length : nextHeader.previousEnd;
+    // The file may have been cut since: no batch reaches beyond what is there.
+    const limit = Math.min(claimedEnd, bytes.length);
     const isClosed = nextHeader !== null;
     const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
     segment.end = end;
@@ -198,7 +200,7 @@ class Recovery {
     }
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
-      if (end !== limit) throw damaged(segment, end);
+      if (end !== claimedEnd) throw damaged(segment, end);
       segment.limit = segment.filled;
     } else {
       this.#recoverTail(segment, bytes);

@@ -70,12 +70,14 @@ export function segmentId(sequence: number, incarnation: string): number {
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
-  const {identity, hardState} = header;
+  const {identity, hardState, previous} = header;
+  assert(header.membership.index <= previous.index, 'a membership of a later entry');
+  assert(previous.index > 0 || previous.term === 0, 'a term before the first entry');
   const writer = new ByteWriter(segmentHeaderAlignment);
   writer.raw(new Uint8Array(fixedSizeBytes));
   writer.u8(header.isStart ? 1 : 0);
-  writer.u64(header.previous.index);
-  writer.u64(header.previous.term);
+  writer.u64(previous.index);
+  writer.u64(previous.term);
   writer.u64(header.previousEnd);
   writer.u64(hardState.term);
   writer.u64(hardState.commit);
@@ -143,6 +145,9 @@ function parseHeader(reader: ByteReader): SegmentHeader {
   if (vote !== '' && !isNodeId(vote)) throw new MalformedBytesError('not a node id');
   const membershipIndex = logIndex(reader.u64());
   const membership = decodeMembership(reader.bytesView());
+  const isPossible =
+    membershipIndex <= previous.index && (previous.index > 0 || previous.term === 0);
+  if (!isPossible) throw new MalformedBytesError('fields that contradict each other');
   const clusterId = reader.string();
   const identity: WalIdentity = {
     clusterId: clusterId === '' ? null : clusterId,

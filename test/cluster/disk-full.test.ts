@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import {closeSync, openSync, rmSync, writeSync} from 'node:fs';
+import {closeSync, openSync, rmSync, statSync, truncateSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
@@ -7,7 +7,7 @@ import {valueOf} from './client.ts';
 import type {Outcome} from './client.ts';
 import {Cluster, temporaryDirectory} from './cluster.ts';
 import {eventually} from './eventually.ts';
-import type {NodeProcess} from './node-process.ts';
+import type {Exit, NodeProcess} from './node-process.ts';
 import {smallDisk} from './small-disk.ts';
 import {Workload} from './workload.ts';
 
@@ -19,6 +19,8 @@ interface FullDisk {
   readonly cluster: Cluster;
   readonly fill: (node: NodeProcess) => void;
   readonly free: (node: NodeProcess) => void;
+  /** Gives so many bytes back. */
+  readonly giveBack: (node: NodeProcess, sizeBytes: number) => void;
 }
 
 /** A cluster with each node on a small disk of its own. */
@@ -47,6 +49,9 @@ async function onSmallDisks(t: TestContext, size: number): Promise<FullDisk | nu
     cluster,
     fill: node => fillUp(filler(node)),
     free: node => rmSync(filler(node)),
+    giveBack: (node, sizeBytes) => {
+      truncateSync(filler(node), statSync(filler(node)).size - sizeBytes);
+    },
   };
 }
 
@@ -136,5 +141,42 @@ test(
     await cluster.assertSameState();
     await workload.assertAllPresent(cluster.nodes);
     workload.assertLinearizable();
+  },
+);
+
+test(
+  'a start without space says in one line which file it is about and what to do',
+  {timeout: 60_000},
+  async t => {
+    const disk = await onSmallDisks(t, 1);
+    if (disk === null) return;
+    const {cluster, fill, giveBack} = disk;
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    assert.equal((await node.client.put('key', value)).type, 'ok');
+    await node.sigterm();
+    fill(node);
+    let refusedCount = 0;
+    for (;;) {
+      node.start(cluster.flagsOf(node));
+      const hasStarted = await node.waitReady().then(
+        () => true,
+        () => false,
+      );
+      if (hasStarted) break;
+      const exit: Exit = await node.exited;
+      const [line = '', ...more] = node.complaints();
+      assert.equal(exit.code, 1, node.output());
+      assert.deepEqual(more, []);
+      assert.ok(line.includes(node.data), line);
+      assert.match(line, /free some space/);
+      refusedCount += 1;
+      assert.ok(refusedCount < 40, 'it never starts');
+      // A page more, so that the next step of a start is the one without space.
+      giveBack(node, 4096);
+    }
+    assert.ok(refusedCount > 0);
+    assert.equal(valueOf(await node.client.get('key')), value);
+    assert.deepEqual(node.bugLines(), []);
   },
 );

@@ -11,6 +11,7 @@ import {
   metaAt,
   read,
   rowsIn,
+  settled,
   write,
 } from './checkpoint-store-contract.ts';
 
@@ -159,8 +160,9 @@ export function checkpointShrinkContract(name: string, makeHome: () => Checkpoin
           const incoming = other.beginImport(snapshot.meta);
           await importAll(incoming, blocks);
           const shrinking = shrink(other);
-          incoming.install();
+          const installed = settled(done => incoming.install(done));
           assert.equal(await shrinking, false);
+          await installed;
           assert.deepEqual(other.meta(), metaAt(20));
           await close(other);
           const again = otherHome.open();

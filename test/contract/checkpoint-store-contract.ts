@@ -270,7 +270,9 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
           const incoming = other.beginImport(snapshot.meta);
           await importAll(incoming, blocks);
           assert.equal(read(other, 'stale'), 'row');
-          incoming.install();
+          const installed = settled(done => incoming.install(done));
+          assert.equal(read(other, 'stale'), 'row', 'it is not durable yet');
+          await installed;
           assert.deepEqual(other.meta(), metaAt(20));
           assert.equal(read(other, 'stale'), undefined);
           assert.deepEqual(rowsIn(other, '\x01', '\xff'), rowsIn(store, '\x01', '\xff'));

@@ -133,12 +133,15 @@ export class FakeCheckpointStore implements CheckpointStore {
     return new FakeSnapshotImport(meta, {
       later: action => this.#later(action),
       takeFailure: () => this.#disk.takeFailure(),
-      install: rows => {
+      install: (rows, callback) => {
         assert(meta.index > this.#meta.index, 'an older snapshot');
-        this.#installCount += 1;
         this.#changeCount += 1;
-        this.#disk.sizeBytes = 0;
-        this.#adopt(checkpointOf(meta, rows));
+        this.#later(() => {
+          this.#installCount += 1;
+          this.#disk.sizeBytes = 0;
+          this.#adopt(checkpointOf(meta, rows));
+          callback(null);
+        });
       },
     });
   }
@@ -224,7 +227,7 @@ class FakeSnapshotExport implements SnapshotExport {
 interface FakeImportParts {
   readonly later: Schedule;
   readonly takeFailure: () => Error | null;
-  readonly install: (rows: Rows) => void;
+  readonly install: (rows: Rows, callback: (error: Error | null) => void) => void;
 }
 
 class FakeSnapshotImport implements SnapshotImport {
@@ -259,9 +262,9 @@ class FakeSnapshotImport implements SnapshotImport {
     this.#parts.later(() => callback(failure));
   }
 
-  install(): void {
+  install(callback: (error: Error | null) => void): void {
     assert(this.#isFinished, 'only a finished import is installed');
-    this.#parts.install(this.#rows);
+    this.#parts.install(this.#rows, callback);
   }
 
   abort(): void {

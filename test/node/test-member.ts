@@ -162,7 +162,10 @@ export class TestMember {
       },
       startCounts: {
         get: incarnation => this.#startCounts.get(incarnation) ?? 0,
-        record: (incarnation, count) => this.#startCounts.set(incarnation, count),
+        record: (incarnation, count) => {
+          this.#startCounts.set(incarnation, count);
+          return true;
+        },
       },
       clock,
       logger: this.#options.logger ?? silentLogger,

@@ -21,7 +21,7 @@ interface Alarm {
 }
 
 export class VirtualTime implements Scheduler {
-  readonly wallSkewMs = 0;
+  wallSkewMs = 0;
   #nowMs = 0;
   /** By time, and by age within the same time. */
   readonly #alarms: Alarm[] = [];

@@ -27,8 +27,6 @@ const smallFlags = [
 const residentSizeMiBMax = 1_024;
 const descriptorCountMax = 1_000;
 const watchIntervalMs = 500;
-/** A checkpoint that meets an I/O error ends the node, as it must, but says so with its stack. */
-const checkpointDiskFailure = /^\s+at .*(checkpoint-thread\.js|node:events|node:internal)/;
 
 export class TortureCluster {
   readonly nodes: readonly NodeProcess[];
@@ -171,8 +169,7 @@ export class TortureCluster {
   /** Lines of the logs that tell of a bug become problems. */
   readLogs(): void {
     for (const node of this.nodes) {
-      const lines = node.bugLines().filter(line => !checkpointDiskFailure.test(line));
-      for (const line of lines.slice(0, 5))
+      for (const line of node.bugLines().slice(0, 5))
         this.problems.push(`the log of ${node.id} says: ${line}`);
     }
   }

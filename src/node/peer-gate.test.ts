@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+import {silentLogger} from '../base/logger.ts';
+import {nodeId} from '../raft/ids.ts';
+import type {Member} from '../raft/membership.ts';
+import {PeerGate} from './peer-gate.ts';
+
+const self: Member = {id: nodeId('node1'), incarnation: '1'.repeat(16), listen: 'a:1', http: 'a:2'};
+const peer: Member = {id: nodeId('node2'), incarnation: '2'.repeat(16), listen: 'b:1', http: 'b:2'};
+
+test('a peer is let in when its start count is durable, and not before', () => {
+  let isDurable = false;
+  let addressCount = 0;
+  const recorded: number[] = [];
+  const failures: Error[] = [];
+  const gate = new PeerGate({
+    self,
+    logger: silentLogger,
+    startCounts: {
+      get: () => Math.max(0, ...recorded),
+      record: (_incarnation, startCount, fail) => {
+        recorded.push(startCount);
+        if (startCount === 9) fail(new Error('the disk is gone'));
+        return isDurable;
+      },
+    },
+    peers: [],
+    formation: () => null,
+    replica: () => null,
+    repair: () => null,
+    record: () => ({
+      nodeId: self.id,
+      incarnation: self.incarnation,
+      clusterId: 'c'.repeat(32),
+      stage: 'member',
+      members: [self, peer],
+    }),
+    loggedMembers: () => [],
+    fail: error => failures.push(error),
+    onAddresses: () => addressCount++,
+  });
+  const handshake = (startCount: number): Parameters<PeerGate['authorize']>[0] => {
+    const {id: from, incarnation, listen, http} = peer;
+    return {
+      clusterId: 'c'.repeat(32),
+      from,
+      to: self.id,
+      incarnation,
+      startCount,
+      listen,
+      http,
+    };
+  };
+  // A code that the dialing side takes for a reason to wait, not for one to stop.
+  assert.equal(gate.authorize(handshake(3))?.code, 'STARTING');
+  assert.equal(addressCount, 0, 'nothing is taken from somebody who was not let in');
+  assert.equal(gate.authorize(handshake(2))?.code, 'STALE_DATA');
+  isDurable = true;
+  assert.equal(gate.authorize(handshake(3)), null);
+  assert.equal(addressCount, 1);
+  assert.deepEqual(recorded, [3, 3], 'a lower count is not recorded');
+  gate.authorize(handshake(9));
+  assert.equal(failures.length, 1);
+});

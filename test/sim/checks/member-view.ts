@@ -1,0 +1,57 @@
+/** One member as the checks saw it last, and what they know of its log. */
+import type {Replica} from '../../../src/node/replica.ts';
+import type {KvStateMachine} from '../../../src/kv/state-machine.ts';
+import type {RaftState} from '../../../src/raft/raft-state.ts';
+import type {StateStore} from '../../../src/storage/state-store.ts';
+import {MemberLog} from './member-log.ts';
+
+export class MemberView {
+  readonly id: string;
+  readonly owner: number;
+  log: MemberLog;
+  /** Of the directory before it was wiped: what others were promised then still counted. */
+  wipedLog: MemberLog | null = null;
+  /** Null: the process does not run, or its cluster is not formed. */
+  replica: Replica | null = null;
+  machine: KvStateMachine | null = null;
+  state: StateStore | null = null;
+  role: RaftState['role'] = 'follower';
+  term = 0;
+  commit = 0;
+  applied = 0;
+  last = 0;
+  lastMembershipIndex = 0;
+  /** Where local reads of this life have been. */
+  localPosition = 0;
+
+  constructor(id: string, owner: number) {
+    this.id = id;
+    this.owner = owner;
+    this.log = new MemberLog(id);
+  }
+
+  beginLife(machine: KvStateMachine, state: StateStore): void {
+    this.machine = machine;
+    this.state = state;
+    this.replica = null;
+    this.role = 'follower';
+    this.commit = 0;
+    this.applied = 0;
+    this.last = 0;
+    this.localPosition = 0;
+  }
+
+  /** Another, empty directory: nothing of what it had promised is there any more. */
+  wipe(): void {
+    this.wipedLog = this.log;
+    this.log = new MemberLog(this.id);
+    this.term = 0;
+  }
+
+  endLife(): void {
+    this.replica = null;
+    this.machine = null;
+    this.state = null;
+    this.log.endLife();
+  }
+}

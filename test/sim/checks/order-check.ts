@@ -1,0 +1,150 @@
+/**
+ * The clients' view, judged with knowledge of the log: every acknowledged write is in it, once,
+ * with the answer that a plain model gives there; nothing that was definitely refused is in it;
+ * reads see the state at one position; and positions respect real time (strict serializability).
+ * Linear in the number of operations, so it runs as they happen. The search of test/checker, which
+ * knows no log, judges the same history again at the end.
+ */
+import type {CommandResult} from '../../../src/kv/result.ts';
+import {text} from '../../contract/commands.ts';
+import type {StoreOutput} from '../../checker/store-operation.ts';
+import type {ClientOperation} from '../client-operation.ts';
+import {deletedKeysOf, isRead, outputOf} from '../client-operation.ts';
+import type {Coverage} from '../coverage.ts';
+import {StoreModel} from './store-model.ts';
+import {demand} from './violation.ts';
+
+export class OrderCheck {
+  readonly #coverage: Coverage;
+  readonly #model = new StoreModel();
+  readonly #byCommand = new Map<string, ClientOperation>();
+  /** By log position: the revision of the store there. */
+  readonly #revisions: number[] = [1];
+  /** The largest position that a finished operation tells of. */
+  #floor = 0;
+
+  constructor(coverage: Coverage) {
+    this.#coverage = coverage;
+  }
+
+  /** Where an operation that is called now must take effect behind. */
+  get floor(): number {
+    return this.#floor;
+  }
+
+  register(operation: ClientOperation): void {
+    if (operation.command !== null) this.#byCommand.set(text(operation.command), operation);
+  }
+
+  /** An entry was applied for the first time anywhere. */
+  onFirstApply(index: number, command: Uint8Array, result: CommandResult): void {
+    this.#fillRevisions(index - 1);
+    const operation = this.#byCommand.get(text(command));
+    if (operation !== undefined) this.#perform(index, operation, result);
+    else this.#onForeign(index, result);
+    this.#revisions[index] = this.#model.revision;
+  }
+
+  onReturned(operation: ClientOperation, output: StoreOutput): void {
+    const {position, expected} = operation;
+    const name = describe(operation);
+    demand(position !== null && expected !== null, 'acknowledged writes are applied', name);
+    demand(isSame(output, expected), 'answers are those of the log', () => {
+      return `${name} was told ${JSON.stringify(output)}, the log says ${JSON.stringify(expected)}`;
+    });
+    this.#floor = Math.max(this.#floor, position);
+  }
+
+  onRefused(operation: ClientOperation): void {
+    demand(operation.position === null, 'refused writes have no effect', () => {
+      return `${describe(operation)} was definitely refused, but is in the log at ${operation.position ?? 0}`;
+    });
+  }
+
+  onRead(operation: ClientOperation, output: StoreOutput, position: number): void {
+    const {input, floor, isLocal} = operation;
+    if (!isRead(input)) return;
+    const name = describe(operation);
+    demand(isLocal || position >= floor, 'reads are linearizable', () => {
+      return `${name} saw position ${position}, ${floor} was known before it began`;
+    });
+    this.#fillRevisions(position);
+    const revision = this.#revisions[position] ?? 0;
+    const expected = this.#model.read(input, revision);
+    demand(isSame(output, expected), 'reads see the state of one position', () => {
+      return `${name} saw ${JSON.stringify(output)} at ${position}, there was ${JSON.stringify(expected)}`;
+    });
+    operation.position = position;
+    if (!isLocal) this.#floor = Math.max(this.#floor, position);
+  }
+
+  /** Entries that are no commands change nothing. */
+  #fillRevisions(to: number): void {
+    for (let i = this.#revisions.length; i <= to; i++) this.#revisions[i] = this.#model.revision;
+  }
+
+  #perform(index: number, operation: ClientOperation, result: CommandResult): void {
+    const name = describe(operation);
+    const {input, position, isKeyed, floor, outcome} = operation;
+    demand(outcome !== 'definite', 'refused writes have no effect', () => {
+      return `${name} was definitely refused, and is applied at ${index}`;
+    });
+    demand(position === null || isKeyed, 'a write is applied once', () => {
+      return `${name} is applied at ${position ?? 0} and at ${index}`;
+    });
+    if (position === null) {
+      demand(index > floor, 'writes respect real time', () => {
+        return `${name} takes effect at ${index}, ${floor} was known before it began`;
+      });
+      operation.position = index;
+      operation.expected = this.#model.perform(input);
+      operation.deletedKeys = deletedKeysOf(result);
+      if (operation.expected.type === 'refused') this.#coverage.count('condition not met');
+    } else {
+      this.#coverage.count('idempotent retry answered from the table');
+    }
+    const output = outputOf(result);
+    demand(
+      output !== null && operation.expected !== null && isSame(output, operation.expected),
+      'the state machine does what the model does',
+      () => {
+        return `${name} at ${index}: ${JSON.stringify(result)}, the model says ${JSON.stringify(operation.expected)}`;
+      },
+    );
+  }
+
+  #onForeign(index: number, result: CommandResult): void {
+    demand(result.type === 'compact', 'nothing comes from nowhere', () => {
+      return `nobody sent the command at ${index}: ${JSON.stringify(result)}`;
+    });
+    this.#coverage.count('history compacted');
+  }
+}
+
+export function describe({id, client, input}: ClientOperation): string {
+  const {type} = input;
+  const on = 'key' in input ? input.key : `${input.prefix}*`;
+  return `operation ${id} of client ${client} (${type} ${on})`;
+}
+
+function isSame(a: StoreOutput, b: StoreOutput): boolean {
+  if (a.revision !== b.revision || a.type !== b.type) return false;
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+}
+
+/** Records with their fields in one order. */
+function sorted(output: StoreOutput): unknown {
+  if (output.type === 'record') return rowOf(output.record);
+  if (output.type === 'records') return output.records.map(rowOf);
+  if (output.type === 'written') return output.version;
+  return output.type === 'deleted' ? output.count : null;
+}
+
+function rowOf(record: {
+  readonly key: string;
+  readonly value: string;
+  readonly modRevision: number;
+  readonly version: number;
+}): unknown[] {
+  return [record.key, record.value, record.modRevision, record.version];
+}

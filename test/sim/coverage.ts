@@ -1,0 +1,80 @@
+/**
+ * What the runs have met, by name. A run in which nothing happened proves nothing, so the counters
+ * that must not stay zero over many seeds are listed here.
+ */
+export const mandatory = [
+  'election won',
+  'election lost',
+  'leader stepped down',
+  'log truncated by 1 or more',
+  'log truncated by 10 or more',
+  'membership truncated',
+  'old term committed by a no-op',
+  'snapshot sent',
+  'snapshot installed',
+  'checkpoint written',
+  'checkpoint lost and fetched again',
+  'torn tail repaired',
+  'damaged log refused',
+  'fdatasync failed',
+  'write failed',
+  'disk full',
+  'message lost',
+  'message duplicated',
+  'old message replayed',
+  'one-way cut',
+  'leader cut off',
+  'pause',
+  'clock drift',
+  'wall clock jump',
+  'power cut',
+  'process killed',
+  'graceful stop',
+  'all members down at once',
+  'slow disk',
+  'clog',
+  'wiped member refused',
+  'membership changed',
+  'joint membership',
+  'learner promoted',
+  'leadership transferred',
+  'read waited for the no-op',
+  'write acknowledged',
+  'write with unknown outcome',
+  'write definitely refused',
+  'condition not met',
+  'delete',
+  'range read',
+  'local read',
+  'linearizable read',
+  'idempotent retry answered from the table',
+  'retry after an unknown outcome',
+  'history compacted',
+  'core alone served',
+] as const;
+
+export type Mandatory = (typeof mandatory)[number];
+
+export class Coverage {
+  readonly #counts = new Map<string, number>();
+
+  count(name: Mandatory | (string & {}), by = 1): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + by);
+  }
+
+  of(name: string): number {
+    return this.#counts.get(name) ?? 0;
+  }
+
+  add(counts: Readonly<Record<string, number>>): void {
+    for (const [name, count] of Object.entries(counts)) this.count(name, count);
+  }
+
+  toJSON(): Record<string, number> {
+    return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  missing(): string[] {
+    return mandatory.filter(name => this.of(name) === 0);
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * One machine of a simulated cluster: its clock, its disk's pace, and the member that runs on it,
+ * life after life. Says why a member may end by itself; any other end is a violation.
+ */
+import type {Prng} from '../../src/base/prng.ts';
+import type {Logger} from '../../src/base/logger.ts';
+import type {NodeObserver} from '../../src/node/observer.ts';
+import {TestMember} from '../node/test-member.ts';
+import {peerOf} from '../node/test-cluster.ts';
+import {Violation} from './checks/violation.ts';
+import type {ClusterCheck} from './checks/cluster-check.ts';
+import type {Coverage} from './coverage.ts';
+import type {EventQueue} from './event-queue.ts';
+import {MemberTime} from './member-time.ts';
+import type {SimNetwork} from './sim-network.ts';
+import {exponential} from './sim-network.ts';
+import type {SwarmConfig} from './swarm.ts';
+import type {SimTransport} from './sim-transport.ts';
+
+/** One operation of a slow disk. */
+const slowMsMax = 2_000;
+
+export interface World {
+  readonly config: SwarmConfig;
+  readonly queue: EventQueue;
+  readonly coverage: Coverage;
+  readonly prng: Prng;
+  readonly check: ClusterCheck;
+  readonly logger: Logger;
+  tell(owner: number, text: () => string): void;
+  /** The process on this machine ended, whoever waits for it waits in vain. */
+  onLifeEnded(machine: Machine): void;
+}
+
+export class Machine {
+  readonly id: string;
+  readonly owner: number;
+  readonly time: MemberTime;
+  readonly #world: World;
+  #member: TestMember | null = null;
+  #transport: SimTransport | null = null;
+  #isStopping = false;
+  #cutsPowerAtWrite = false;
+  #startsAgain = false;
+  /** Never started again: its disk holds no copy any more that others may count on. */
+  isLost = false;
+  /** Why the process may end by itself; null: it must not. */
+  mayFail: string | null = null;
+  /** Factor of the disk's pace. */
+  diskSlowness = 1;
+  diskStuckUntilMs = 0;
+  /** A failed process leaves its page cache behind, a failed machine does not. */
+  failsByPowerCut = false;
+
+  constructor(world: World, id: string, owner: number) {
+    this.#world = world;
+    this.id = id;
+    this.owner = owner;
+    const {turnMs, lookMs} = world.config;
+    this.time = new MemberTime(world.queue, owner, {turnMs, lookMs});
+  }
+
+  get member(): TestMember {
+    if (this.#member === null) throw new Error(`${this.id} is not connected`);
+    return this.#member;
+  }
+
+  get isRunning(): boolean {
+    return this.#member?.isRunning === true;
+  }
+
+  /** Once, when all machines are known to the network. */
+  connect(network: SimNetwork, ids: readonly string[]): void {
+    const {config, prng, check, logger} = this.#world;
+    const peers = ids.filter(id => id !== this.id).map(peerOf);
+    const surroundings = {
+      time: this.time,
+      prng,
+      network: {transport: (address: string) => this.#newTransport(network, address)},
+    };
+    const {owner} = this;
+    this.#member = new TestMember(this.id, peers, surroundings, {
+      wallSkewMs: owner * 3_000,
+      logger,
+      wal: {
+        segmentSizeBytes: config.segmentSizeBytes,
+        retentionSizeBytesMax: config.retentionSizeBytesMax,
+        tailSizeBytesMax: config.tailSizeBytesMax,
+      },
+      node: {
+        electionTimeoutMs: config.electionTimeoutMs,
+        heartbeatMs: config.heartbeatMs,
+        historyAgeMs: config.historyAgeMs,
+        historySizeBytesMax: config.historySizeBytesMax,
+      },
+      observer: this.#observer(),
+      watcher: {
+        onLife: life => check.onLife(owner, life.machine, life.state),
+        onLogOpened: opened => check.onLogOpened(owner, opened, this.mayFail === 'bit rot'),
+        onFatal: error => this.#onFatal(error),
+      },
+      diskPace: {
+        perform: operation =>
+          this.time.machine(this.#diskDelayMs(), () => {
+            operation();
+            this.#onDiskOperation();
+          }),
+        report: callback => this.time.notice(0, 'disk', callback),
+        checkpoint: callback => this.time.notice(this.#diskDelayMs() * 2, 'disk', callback),
+      },
+    });
+  }
+
+  start(): void {
+    if (this.#isStopping) this.#startsAgain = true;
+    if (this.isRunning || this.isLost) return;
+    const {disk} = this.member;
+    // A fault that has not shown yet may show in the next life.
+    if (disk.failNextSync === null && disk.failNextWrite === null) this.mayFail = null;
+    this.#world.tell(this.owner, () => 'starts');
+    this.member.start();
+  }
+
+  /** With a directory that it should refuse. */
+  startLost(): void {
+    if (this.isRunning) return;
+    this.#world.tell(this.owner, () => `starts although: ${this.mayFail ?? 'nothing'}`);
+    this.member.start();
+  }
+
+  powerCut(): void {
+    if (!this.isRunning) return;
+    this.#world.tell(this.owner, () => 'power cut');
+    if (this.#transport !== null) this.#transport.isSilent = true;
+    this.member.crash();
+    this.#onEnded();
+  }
+
+  /** The power goes right after the disk did something, before the process hears of it. */
+  powerCutAtNextWrite(): void {
+    this.#cutsPowerAtWrite = true;
+  }
+
+  /** Clock, disk and process are in order again, and stay so. */
+  repair(): void {
+    this.#cutsPowerAtWrite = false;
+    this.diskSlowness = 1;
+    this.diskStuckUntilMs = 0;
+    this.time.setRate(1);
+    const {disk, checkpointDisk} = this.member;
+    disk.spaceSizeBytes = Infinity;
+    disk.failNextSync = null;
+    disk.failNextWrite = null;
+    checkpointDisk.nextFailure = null;
+    if (this.time.isPaused) this.time.resume();
+  }
+
+  kill(): void {
+    if (!this.isRunning) return;
+    this.#world.tell(this.owner, () => 'kill -9');
+    this.member.kill();
+    this.#onEnded();
+  }
+
+  /** SIGTERM. A start meanwhile waits until it has stopped. */
+  stopGracefully(): void {
+    if (!this.isRunning || this.#isStopping) return;
+    this.#world.tell(this.owner, () => 'SIGTERM');
+    this.#isStopping = true;
+    this.#startsAgain = false;
+    this.member.stop(() => {
+      const startsAgain = this.#startsAgain;
+      this.#onEnded();
+      if (startsAgain) this.start();
+    });
+  }
+
+  /** A log without space may end the process where it cannot wait: when it is made, or closed. */
+  isEndOfFullDisk(error: Error): boolean {
+    const isFull = 'code' in error && error.code === 'ENOSPC';
+    if (isFull) this.#world.coverage.count('ended by a full disk');
+    return isFull && (this.#isStopping || this.member.disk.spaceSizeBytes < Infinity);
+  }
+
+  /** Also for a process that an error ended. */
+  #onEnded(): void {
+    this.#isStopping = false;
+    this.#cutsPowerAtWrite = false;
+    this.time.forget();
+    this.#world.check.onLifeEnded(this.owner);
+    this.#world.onLifeEnded(this);
+  }
+
+  /** An exception that nobody caught ends the process, if it may end at all. */
+  onThrown(error: Error): void {
+    if (!this.isRunning) throw error;
+    this.#onFatal(error);
+  }
+
+  #onFatal(error: Error): void {
+    const {mayFail} = this;
+    if (error instanceof Violation) throw error;
+    this.#world.tell(this.owner, () => `ends by itself: ${error.message}`);
+    if (mayFail === null && !this.isEndOfFullDisk(error)) {
+      throw new Violation('no member ends by itself', `${this.id}: ${error.message}`, {
+        cause: error,
+      });
+    }
+    const {coverage} = this.#world;
+    if (mayFail === 'wiped') coverage.count('wiped member refused');
+    if (mayFail === 'bit rot') coverage.count('damaged log refused');
+    if (this.failsByPowerCut) this.powerCut();
+    else this.kill();
+  }
+
+  #onDiskOperation(): void {
+    if (this.#cutsPowerAtWrite && this.member.disk.isDirty()) this.powerCut();
+  }
+
+  #newTransport(network: SimNetwork, address: string): SimTransport {
+    this.#transport = network.transport(address);
+    return this.#transport;
+  }
+
+  #diskDelayMs(): number {
+    const {config, queue, prng} = this.#world;
+    const delayMs =
+      (config.diskDelayMinMs + exponential(prng, config.diskDelayMeanMs)) * this.diskSlowness;
+    return Math.max(Math.min(delayMs, slowMsMax), this.diskStuckUntilMs - queue.nowMs);
+  }
+
+  #observer(): NodeObserver {
+    const {coverage} = this.#world;
+    return {
+      onCommitted: () => undefined,
+      onElectionStarted: () => coverage.count('pre-vote'),
+      onLeaderChange: () => undefined,
+      onCheckpoint: () => coverage.count('checkpoint written'),
+      onSnapshotSent: () => coverage.count('snapshot sent'),
+      onSnapshotInstalled: () => coverage.count('snapshot installed'),
+    };
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Bugs that consensus and storage code typically has, as changes of the built JavaScript. `find` is
+ * the text of one place in the compiled file and must occur there exactly once, so a mutant whose
+ * place was rewritten fails loudly instead of testing nothing.
+ */
+
+interface Edit {
+  /** Under src/. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface Mutant {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+}
+
+export const mutants: readonly Mutant[] = [
+  mutant('commits entries of earlier terms by counting', 'raft/replication.ts', {
+    find: 'if (log.term(logIndex(reached)) !== state.term)',
+    replace: 'if (false)',
+  }),
+  mutant('leader counts its own log before it is durable', 'raft/replication.ts', {
+    find: 'voter === id ? log.stableIndex :',
+    replace: 'voter === id ? log.lastIndex :',
+  }),
+  mutant('quorum of half the voters', 'raft/quorum.ts', {
+    find: 'return Math.floor(voterCount / 2) + 1;',
+    replace: 'return Math.max(1, Math.ceil(voterCount / 2));',
+  }),
+  mutant('joint membership asks the new voters only', 'raft/quorum.ts', {
+    find: 'if (membership.votersOutgoing.length === 0)',
+    replace: 'if (true)',
+  }),
+  {
+    name: 'votes twice in a term',
+    edits: [
+      {
+        file: 'raft/election.ts',
+        find: 'state.vote === candidate || (state.vote === null && state.leaderId === null)',
+        replace: 'state.leaderId === null',
+      },
+      {
+        file: 'raft/transitions.ts',
+        find: 'assert(state.vote === null || state.vote === vote,',
+        replace: 'assert(true,',
+      },
+    ],
+  },
+  {
+    name: 'votes for a shorter log',
+    edits: [
+      {
+        file: 'raft/election.ts',
+        find: 'if (canVoteFor(state, to) && state.log.isUpToDate(message.last)) {',
+        replace: 'if (canVoteFor(state, to)) {',
+      },
+      {
+        file: 'raft/election.ts',
+        find: 'const granted = isOpen && state.log.isUpToDate(message.last);',
+        replace: 'const granted = isOpen;',
+      },
+    ],
+  },
+  mutant('vote leaves before it is durable', 'raft/election.ts', {
+    find: "sendAfterPersist(state, { type: 'vote-response'",
+    replace: "state.messages.push({ type: 'vote-response'",
+  }),
+  mutant('append is acknowledged before it is durable', 'raft/outbox.ts', {
+    find: 'const pending = state.messagesAfterPersist;',
+    replace: 'const pending = state.messages;',
+  }),
+  {
+    name: 'a heartbeat names more than was acknowledged',
+    edits: [
+      {
+        file: 'raft/replication.ts',
+        find: 'const commit = minIndex(progress.matchIndex, commitIndex);',
+        replace: 'const commit = commitIndex;',
+      },
+    ],
+  },
+  mutant('truncates without a conflict', 'raft/follower.ts', {
+    find: 'if (!log.holds(entry))',
+    replace: 'if (true)',
+  }),
+  mutant('a truncated membership stays in force', 'raft/follower.ts', {
+    find: 'rollBackMemberships(state, first.index);',
+    replace: '',
+  }),
+  mutant('read round before the first commit of the term', 'raft/read-index.ts', {
+    find: 'leadership.waitingReads.length > 0 && state.commitIndex >= leadership.termStartIndex',
+    replace: 'leadership.waitingReads.length > 0',
+  }),
+  mutant('read without asking a quorum', 'raft/read-index.ts', {
+    find: 'if (round > confirmed)',
+    replace: 'if (false)',
+  }),
+  mutant('read before the index is applied', 'node/read-table.ts', {
+    find: 'if (first === undefined || first.index > appliedIndex)',
+    replace: 'if (first === undefined)',
+  }),
+  mutant('a late write confirms entries that replaced its own', 'raft/unstable-log.ts', {
+    find: 'write.lastIndex = minIndex(write.lastIndex, index);',
+    replace: 'void write;',
+  }),
+  mutant('numbers of requests begin again in every life', 'node/first-id.ts', {
+    find: 'return (startCount % 2 ** 20) * 2 ** 32 + 1;',
+    replace: 'return 1;',
+  }),
+  mutant('a failed fdatasync counts as done', 'storage/wal-segment-writer.ts', {
+    find: 'if (syncError === null)',
+    replace: 'if (true)',
+  }),
+  mutant('what a failed fdatasync left is not written again', 'storage/wal-recovery.ts', {
+    find: 'if (rewriteFrom < end)',
+    replace: 'if (false)',
+  }),
+  mutant('the log is released further than the checkpoint', 'node/checkpointer.ts', {
+    find: 'this.#parts.log.release(state.checkpointMeta().index)',
+    replace: 'this.#parts.log.release(this.#parts.applied().index)',
+  }),
+  mutant('a forward is sent again when the connection breaks', 'node/forwarder.ts', {
+    find: "if (response.error.code === 'NO_LEADER')",
+    replace: "if (response.error.code !== 'STORAGE_FULL')",
+  }),
+  mutant('no leader stickiness', 'raft/election.ts', {
+    find: 'return state.electionElapsed < state.options.electionTimeoutTicks;',
+    replace: 'return false;',
+  }),
+  mutant('idempotency keys live in memory only', 'kv/idempotency-table.ts', {
+    find: 'this.#rows.put(idempotencyKeyRow(idempotency.key), writer.contentView());',
+    replace:
+      '(this.kept ??= new Map()).set(idempotency.key, writer.contentView().slice());' +
+      'this.#rows.put(idempotencyKeyRow(idempotency.key), writer.contentView());' +
+      'if (this.kept.size % 50 === 0) this.#rows.delete(idempotencyKeyRow(idempotency.key));',
+  }),
+];
+
+function mutant(name: string, file: string, edit: Omit<Edit, 'file'>): Mutant {
+  return {name, edits: [{file, ...edit}]};
+}

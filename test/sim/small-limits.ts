@@ -1,0 +1,33 @@
+/**
+ * Bounds that production never meets in a run of a minute, drawn small for one run: batches of a
+ * few entries, windows of one append, a checkpoint several times a second. The table of limits is
+ * one object; it is put back when the run is over.
+ */
+import type {Prng} from '../../src/base/prng.ts';
+import {limits} from '../../src/base/limits.ts';
+
+export type SmallLimits = Readonly<Partial<Record<keyof typeof limits, number>>>;
+
+export function drawLimits(prng: Prng): SmallLimits {
+  const pick = <T>(...from: readonly [T, ...T[]]): T =>
+    from[prng.integer({min: 0, max: from.length - 1})] ?? from[0];
+  return {
+    appendSizeBytesMax: pick(limits.appendSizeBytesMax, limits.appendSizeBytesMax, 300, 4_000),
+    inflightCountMax: pick(limits.inflightCountMax, limits.inflightCountMax, 1, 4),
+    committedSizeBytesMax: pick(limits.committedSizeBytesMax, limits.committedSizeBytesMax, 500),
+    walBatchSizeBytesMax: pick(limits.walBatchSizeBytesMax, limits.walBatchSizeBytesMax, 8_192),
+    checkpointIntervalMs: pick(limits.checkpointIntervalMs, 300),
+    uncommittedSizeBytesMax: pick(limits.uncommittedSizeBytesMax, 20_000),
+    pendingProposalCountMax: pick(limits.pendingProposalCountMax, 20),
+  };
+}
+
+/** Returns what puts the old ones back. */
+export function setLimits(changes: SmallLimits): () => void {
+  const table: Record<string, number> = limits;
+  const before = {...table};
+  Object.assign(table, changes);
+  return () => {
+    Object.assign(table, before);
+  };
+}
