@@ -15,8 +15,16 @@ function written(file: DiskFile, bytes: Uint8Array, position: number): Promise<v
   return done(callback => file.write(bytes, position, callback));
 }
 
-/** Also holds `begin` to returning before it calls back. */
-function done(begin: (callback: (error: Error | null) => void) => void): Promise<void> {
+type Begin = (callback: (error: Error | null) => void) => void;
+
+function done(begin: Begin): Promise<void> {
+  return new Promise((resolve, reject) => {
+    begin(error => (error === null ? resolve() : reject(error)));
+  });
+}
+
+/** For changes of names, which never call back inside the call. */
+function named(begin: Begin): Promise<void> {
   return new Promise((resolve, reject) => {
     let hasReturned = false;
     begin(error => {
@@ -115,16 +123,16 @@ export function diskContract(name: string, open: () => DiskUnderTest): void {
     const at = (name: string): string => path.join(directory, name);
     const file = await created(disk, at('a'));
     await written(file, Buffer.from('text'), 0);
-    await done(callback => disk.rename(at('a'), at('b'), callback));
-    await done(callback => disk.syncDirectory(directory, callback));
+    await named(callback => disk.rename(at('a'), at('b'), callback));
+    await named(callback => disk.syncDirectory(directory, callback));
     assert.deepEqual(disk.listSync(directory), ['b']);
     // An open file keeps its bytes under another name, and without any.
-    await done(callback => disk.remove(at('b'), callback));
+    await named(callback => disk.remove(at('b'), callback));
     const target = Buffer.alloc(4);
     assert.equal(file.readSync(target, 0), 4);
     assert.equal(target.toString(), 'text');
     await done(callback => file.close(callback));
-    await done(callback => disk.remove(at('b'), callback));
+    await named(callback => disk.remove(at('b'), callback));
     assert.deepEqual(disk.listSync(directory), []);
   });
 
@@ -133,7 +141,7 @@ export function diskContract(name: string, open: () => DiskUnderTest): void {
     disk.openSync(at('a'), 'create').closeSync();
     await assert.rejects(created(disk, at('a')), {code: 'EEXIST'});
     await assert.rejects(
-      done(callback => disk.rename(at('absent'), at('b'), callback)),
+      named(callback => disk.rename(at('absent'), at('b'), callback)),
       {code: 'ENOENT'},
     );
     assert.deepEqual(disk.listSync(directory), ['a']);
