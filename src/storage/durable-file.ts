@@ -122,7 +122,7 @@ function parse(file: string, text: string): JsonValue {
   try {
     canonical = JSON.stringify(content);
   } catch (error) {
-    // What can be parsed is not always what can be written: nesting has no bound, the stack has one.
+    // What can be parsed cannot always be written: nesting has no bound, the stack has one.
     throw damagedFileError(file, 'it is nested too deeply', error);
   }
   const sum = checksum(Buffer.from(canonical, 'utf8'));

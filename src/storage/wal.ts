@@ -26,7 +26,7 @@ import {WrittenMemberships} from './written-memberships.ts';
 /** The log is to begin anew after `header.previous`. */
 interface PendingReset {
   readonly header: HeaderFields;
-  /** Writes that waited when it came, completed with it: their hard state must be durable by then. */
+  /** Writes that waited when it came, completed with it: their hard state is durable by then. */
   readonly superseded: QueuedPart[];
 }
 
