@@ -298,6 +298,8 @@ export class Replica {
 
   #tick(): void {
     this.#tickCount++;
+    const failure = this.#parts.log.store.failure();
+    if (failure !== null) this.#parts.fail(failure);
     if (this.#isDiskStuck()) {
       // A leader that cannot write must not keep others from electing one that can.
       if (this.raft.role === 'leader') this.raft.stepDown();

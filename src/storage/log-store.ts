@@ -19,6 +19,8 @@ export interface LogStore extends LogReader {
    * leaves the log usable is ENOSPC while preparing a segment: see `isFull`.
    */
   append(write: LogWrite, callback: (error: Error | null) => void): void;
+  /** Why nothing more is written; null while the log works. It may fail with no write waiting. */
+  failure(): Error | null;
   /** True while no segment can be prepared for lack of space; it tries again by itself. */
   isFull(): boolean;
   /** Bytes handed to `append` and not yet durable. */

@@ -241,6 +241,10 @@ export class WalLogStore implements LogStore {
     });
   }
 
+  failure(): Error | null {
+    return this.#wal.failure;
+  }
+
   isFull(): boolean {
     return this.#wal.isFull;
   }

@@ -107,6 +107,10 @@ export class Wal {
     return this.#reset === null ? this.#segments : [];
   }
 
+  get failure(): Error | null {
+    return this.#error;
+  }
+
   get isFull(): boolean {
     return this.#pool.isFull || this.#writer.isSpaceMissing;
   }

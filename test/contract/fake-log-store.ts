@@ -70,6 +70,10 @@ export class FakeLogStore implements LogStore {
     });
   }
 
+  failure(): Error | null {
+    return null;
+  }
+
   isFull(): boolean {
     return this.full;
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {limits} from '../../src/base/limits.ts';
+import {tickMs} from '../../src/node/node-options.ts';
 import {FakeCheckpointDisk} from '../contract/fake-checkpoint-store.ts';
 import type {Attempt} from './test-cluster.ts';
 import {TestCluster} from './test-cluster.ts';
@@ -35,6 +36,19 @@ test('a failed fdatasync stops the member, and none of its clients is told succe
     cluster.settle();
     assert.equal(cluster.read(leader, 'key'), 'by another');
   }
+});
+
+test('a log that fails with no write waiting stops the member at once', () => {
+  const cluster = new TestCluster({ids: three});
+  cluster.startAll();
+  const leader = cluster.leader();
+  cluster.write(leader, 'key', 'value');
+  // The next write is a sync mark, or zeros ahead of the log: no client waits for it.
+  leader.disk.failNextWrite = 'EIO';
+  cluster.until(() => leader.disk.failNextWrite === null, 'a write without a client', 1_000);
+  cluster.advance(2 * tickMs);
+  assert.equal(leader.isRunning, false);
+  assert.match(leader.fatal?.message ?? '', /EIO/);
 });
 
 test('a failed fdatasync of a single member acknowledges nothing', () => {
