@@ -136,6 +136,30 @@ export const mutants: readonly Mutant[] = [
       'this.#rows.put(idempotencyKeyRow(idempotency.key), writer.contentView());' +
       'if (this.kept.size % 50 === 0) this.#rows.delete(idempotencyKeyRow(idempotency.key));',
   }),
+  mutant('a write is answered by whatever was applied there', 'node/proposal-table.ts', {
+    find: 'if (pending.term === id.term && result !== null)',
+    replace: 'if (result !== null)',
+  }),
+  mutant('entries are applied before the own disk has them', 'raft/ready-assembly.ts', {
+    find: 'return minIndex(state.commitIndex, state.log.stableIndex);',
+    replace: 'return state.commitIndex;',
+  }),
+  mutant('a follower commits beyond what the append agreed on', 'raft/follower.ts', {
+    find: 'commitTo(state, minIndex(message.commit, matchIndex));',
+    replace: 'commitTo(state, minIndex(message.commit, state.log.lastIndex));',
+  }),
+  mutant('the term of the entry before an append is not compared', 'raft/follower.ts', {
+    find: 'if (!state.log.holds(previous))',
+    replace: 'if (previous.index > state.log.lastIndex)',
+  }),
+  mutant('the log is not synced', 'storage/wal-segment.ts', {
+    find: 'this.#file.sync(error => this.#onDone(error, callback));',
+    replace: 'this.#file.write(new Uint8Array(0), 0, error => this.#onDone(error, callback));',
+  }),
+  mutant('conditions of a write are not looked at', 'kv/transaction.ts', {
+    find: ': compareHolds(compare, this.#live(keys.key));',
+    replace: ': true;',
+  }),
 ];
 
 function mutant(name: string, file: string, edit: Omit<Edit, 'file'>): Mutant {
