@@ -28,6 +28,9 @@ export class HistoryKeeper {
   readonly #parts: HistoryKeeperParts;
   #lastLookAtMs = -Infinity;
   #scrubbedFor = -1;
+  /** The newest revision at the last look, and when a look saw it first. */
+  #revision = -1;
+  #revisionSeenAtMs = 0;
 
   constructor(parts: HistoryKeeperParts) {
     this.#parts = parts;
@@ -60,16 +63,35 @@ export class HistoryKeeper {
   #maybePropose(): void {
     const {raft, machine, proposer, clock, options} = this.#parts;
     const nowMs = clock.monotonicMs();
-    if (raft.role !== 'leader' || nowMs - this.#lastLookAtMs < proposeIntervalMs) return;
+    if (nowMs - this.#lastLookAtMs < proposeIntervalMs) return;
     this.#lastLookAtMs = nowMs;
-    const revision = machine.compactionTarget({
+    const ageMs = options.historyAgeMs === 0 ? Infinity : options.historyAgeMs;
+    const isQuiet = this.#isQuietSince(nowMs - ageMs);
+    if (raft.role !== 'leader') return;
+    const outOfBounds = machine.compactionTarget({
       nowMs: proposer.logClock.nowMs(),
-      ageMs: options.historyAgeMs === 0 ? Infinity : options.historyAgeMs,
+      ageMs,
       sizeBytesMax: options.historySizeBytesMax === 0 ? Infinity : options.historySizeBytesMax,
     });
+    const revision = isQuiet ? machine.revision() : outOfBounds;
     if (revision <= machine.compactedRevision()) return;
     const command = encodeCommand({idempotency: null, body: {type: 'compact', revision}});
     // A compaction that is lost or refused is found again at the next look.
     proposer.propose(command, proposeTimeoutMs, () => undefined);
+  }
+
+  /**
+   * Whether nothing has changed since then, so that all revisions but the newest were replaced
+   * before. The times kept in the state do not tell: there is one a minute, and none after the last
+   * change, so what the end of a load replaced or deleted would stay until somebody writes again.
+   * To be asked on followers too: the next leader need not begin anew.
+   */
+  #isQuietSince(ms: number): boolean {
+    const revision = this.#parts.machine.revision();
+    if (revision !== this.#revision) {
+      this.#revision = revision;
+      this.#revisionSeenAtMs = this.#parts.clock.monotonicMs();
+    }
+    return this.#revisionSeenAtMs <= ms;
   }
 }
