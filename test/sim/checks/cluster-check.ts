@@ -108,6 +108,7 @@ export class ClusterCheck {
       start: start as {index: typeof first; term: Entry['term']},
       entries,
       hardState: opened.hardState,
+      isStartCommitted: this.log.committed(start.index)?.term === start.term,
     });
     let previousTerm: number | undefined = store.term(start.index);
     for (const entry of entries) {

@@ -141,9 +141,15 @@ export class MemberLog {
     readonly start: EntryId;
     readonly entries: readonly Entry[];
     readonly hardState: HardState;
+    /** Somebody committed the entry at `start`. */
+    readonly isStartCommitted: boolean;
   }): void {
     const {start, entries, hardState} = found;
     const last = start.index + entries.length;
+    const held = this.term(start.index);
+    // A checkpoint that was lost and fetched again ends in another entry than this log has there:
+    // what is committed takes the place of all that a former leader left.
+    if (found.isStartCommitted && held !== undefined && held !== start.term) this.reset(start);
     const durable = this.#durableIndex;
     demand(last >= durable, 'what was durable survives', () => {
       return `${this.#name} restarts with entries up to ${last}, ${durable} was durable`;
