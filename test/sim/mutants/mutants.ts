@@ -144,10 +144,6 @@ export const mutants: readonly Mutant[] = [
     find: 'return minIndex(state.commitIndex, state.log.stableIndex);',
     replace: 'return state.commitIndex;',
   }),
-  mutant('a follower commits beyond what the append agreed on', 'raft/follower.ts', {
-    find: 'commitTo(state, minIndex(message.commit, matchIndex));',
-    replace: 'commitTo(state, minIndex(message.commit, state.log.lastIndex));',
-  }),
   mutant('the term of the entry before an append is not compared', 'raft/follower.ts', {
     find: 'if (!state.log.holds(previous))',
     replace: 'if (previous.index > state.log.lastIndex)',
