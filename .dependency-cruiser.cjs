@@ -72,7 +72,7 @@ module.exports = {
       name: 'the-core-does-no-io',
       severity: 'error',
       from: {path: '^src/(raft|kv)/', pathNot: '\\.test\\.ts$'},
-      to: {dependencyTypes: ['core', 'npm', 'npm-dev'], pathNot: '^(node:)?(util|zlib)$'},
+      to: {dependencyTypes: ['core', 'npm', 'npm-dev'], pathNot: '^(node:)?(buffer|util|zlib)$'},
     },
     only('files', 'fs|fs/promises', '^src/(storage|server|cli)/'),
     only(

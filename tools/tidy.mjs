@@ -47,6 +47,15 @@ function checkSource(file) {
     fault(file, `has ${lineCount} lines; split it, or list it in tools/tidy.mjs with a reason`);
   }
   if (!isLong && longFiles.has(file)) fault(file, 'is not long any more; take it off the list');
+  if (file.startsWith('src/') && !isTest) checkHotHabits(file, text);
+}
+
+/** What costs a call each time, in code that runs for every entry. */
+function checkHotHabits(file, text) {
+  // As a global it is a getter, which compiled code calls anew each time.
+  if (/\bBuffer\.\w/.test(text) && !/^import \{.*\bBuffer\b.*\} from 'node:buffer'/m.test(text)) {
+    fault(file, 'takes Buffer from the global scope; import it from node:buffer');
+  }
 }
 
 function checkLines(file, text) {

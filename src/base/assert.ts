@@ -7,18 +7,44 @@ export class AssertionError extends Error {
   override readonly name = 'AssertionError';
 }
 
-/** Throws AssertionError unless `condition` holds. Put the numbers in the message. */
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new AssertionError(message);
+/**
+ * Throws AssertionError unless `condition` holds. Each `%` of the message stands for one of the
+ * values behind it: a message put together beforehand would cost more than most of what is
+ * asserted, and several assertions guard every entry.
+ */
+export function assert(
+  condition: boolean,
+  message: string,
+  first?: unknown,
+  second?: unknown,
+  third?: unknown,
+): asserts condition {
+  if (!condition) throw new AssertionError(filledIn(message, [first, second, third]));
 }
 
-/** Returns `value`, which the caller knows to be present; throws AssertionError if it is not. */
-export function must<T>(value: T | null | undefined, message: string): T {
-  if (value === null || value === undefined) throw new AssertionError(message);
+/**
+ * Returns `value`, which the caller knows to be present; throws AssertionError if it is not. The
+ * message is that of `assert`.
+ */
+export function must<T>(
+  value: T | null | undefined,
+  message: string,
+  first?: unknown,
+  second?: unknown,
+  third?: unknown,
+): T {
+  if (value === null || value === undefined) {
+    throw new AssertionError(filledIn(message, [first, second, third]));
+  }
   return value;
 }
 
 /** The default branch of an exhaustive switch: compiles only when every case is handled. */
 export function unreachable(value: never): never {
   throw new AssertionError(`unreachable: ${JSON.stringify(value)}`);
+}
+
+function filledIn(message: string, values: readonly unknown[]): string {
+  let used = 0;
+  return message.replaceAll('%', () => (used < values.length ? String(values[used++]) : '%'));
 }

@@ -12,7 +12,7 @@ export class Prng {
 
   /** `seed`: any 32-bit unsigned integer. Equal seeds give equal sequences. */
   constructor(seed: number) {
-    assert(Number.isInteger(seed) && seed >= 0 && seed <= 0xffffffff, `bad seed ${seed}`);
+    assert(Number.isInteger(seed) && seed >= 0 && seed <= 0xffffffff, 'bad seed %', seed);
     this.#a = 0x9e3779b9;
     this.#b = 0x243f6a88;
     this.#c = seed >>> 0;
@@ -37,7 +37,7 @@ export class Prng {
 
   /** A uniform integer in [min, max], both inclusive. */
   integer(range: {readonly min: number; readonly max: number}): number {
-    assert(range.min <= range.max, `empty range ${range.min}..${range.max}`);
+    assert(range.min <= range.max, 'empty range %..%', range.min, range.max);
     return range.min + Math.floor(this.float() * (range.max - range.min + 1));
   }
 }

@@ -2,6 +2,7 @@
  * One node as the launcher sees it: the process it started, until that ends, and after that
  * whatever answers at the node's API address, because the user may bring the node back by hand.
  */
+import {Buffer} from 'node:buffer';
 import type {ChildProcess} from 'node:child_process';
 import {spawn} from 'node:child_process';
 import fs from 'node:fs';

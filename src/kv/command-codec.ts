@@ -69,7 +69,7 @@ export function encodeCommand(command: Command): Uint8Array {
     writeTransactionBody(body);
   }
   const size = writer.length;
-  assert(size <= limits.entryDataSizeBytesMax, `a command of ${size} bytes`);
+  assert(size <= limits.entryDataSizeBytesMax, 'a command of % bytes', size);
   return writer.finish();
 }
 
@@ -144,7 +144,7 @@ function writeTransactionBody(transaction: Transaction): void {
 }
 
 function writeTransaction(transaction: Transaction, depth: number): void {
-  assert(depth <= limits.transactionDepthMax, `a transaction nested ${depth} deep`);
+  assert(depth <= limits.transactionDepthMax, 'a transaction nested % deep', depth);
   writeCount(transaction.compare.length);
   for (const compare of transaction.compare) writeCompare(compare);
   writeCount(transaction.success.length);
@@ -204,7 +204,7 @@ function writeCompare(compare: Compare): void {
   const {keys, target} = compare;
   writer.u8(targetTypes.indexOf(target.type) + 1);
   const operator = operators.indexOf(compare.operator);
-  assert(operator >= 0, `unknown operator ${compare.operator}`);
+  assert(operator >= 0, 'unknown operator %', compare.operator);
   if ('range' in keys) {
     writeRange(keys.range, operator | compareRangeFlag);
   } else {
@@ -222,7 +222,7 @@ function writeRange(range: KeyRange, flags: number): void {
 }
 
 function writeCount(count: number): void {
-  assert(count <= limits.operationCountMax, `a list of ${count}`);
+  assert(count <= limits.operationCountMax, 'a list of %', count);
   writer.varint(count);
 }
 

@@ -192,7 +192,7 @@ export class EventWriter {
       return {depth, previousRevision, previousSub, jump: secondJump, secondJump: noAnchor};
     }
     const bytes = this.#rows.get(historyKeyView(secondJump.revision, secondJump.sub));
-    const event = decodeEventRow(must(bytes, `event ${secondJump.revision} is not compacted`));
+    const event = decodeEventRow(must(bytes, 'event % is not compacted', secondJump.revision));
     return {depth, previousRevision, previousSub, jump: secondJump, secondJump: event.jump};
   }
 }

@@ -30,7 +30,7 @@ export function recordAt(
     readonly keysOnly: boolean;
   },
 ): KeyRecord | null {
-  assert(at.revision >= at.compactedRevision, `revision ${at.revision} is compacted`);
+  assert(at.revision >= at.compactedRevision, 'revision % is compacted', at.revision);
   let current = links;
   let stepCount = 0;
   for (;;) {
@@ -46,7 +46,7 @@ export function recordAt(
     } else {
       const bytes = rows.get(historyKeyView(previousRevision, previousSub));
       if (bytes === undefined) {
-        assert(previousRevision <= at.compactedRevision, `event ${previousRevision} is missing`);
+        assert(previousRevision <= at.compactedRevision, 'event % is missing', previousRevision);
         return null;
       }
       const found = decodeEventRow(bytes);
@@ -58,5 +58,5 @@ export function recordAt(
 
 function event(rows: Pick<RowReader, 'get'>, revision: number, sub: number): EventLinks {
   const bytes = rows.get(historyKeyView(revision, sub));
-  return decodeEventRow(must(bytes, `event ${revision} is missing`));
+  return decodeEventRow(must(bytes, 'event % is missing', revision));
 }

@@ -3,6 +3,7 @@
  * committed answer instead of a second run. Kept limits.idempotencyAgeMs of the log's time, oldest
  * dropped first, a few per command. When younger ones fill the table a keyed command is refused.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 import {ByteReader, ByteWriter, equalBytes} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
@@ -87,7 +88,7 @@ export class IdempotencyTable {
     meta.idempotencySizeBytes += sizeBytes;
     if (this.#oldestMs === Infinity) this.#oldestMs = nowMs;
     const total = meta.idempotencySizeBytes;
-    assert(total <= limits.idempotencySizeBytesMax, `${total} bytes of idempotency answers`);
+    assert(total <= limits.idempotencySizeBytesMax, '% bytes of idempotency answers', total);
   }
 
   #dropOldest(): void {
@@ -95,7 +96,7 @@ export class IdempotencyTable {
     const sequence = meta.idempotencyFirst;
     assert(sequence < meta.idempotencyNext, 'an empty queue has no oldest');
     const bytes = this.#rows.get(idempotencyQueueKeyView(sequence));
-    const reader = new ByteReader(must(bytes, `answer ${sequence} is missing`));
+    const reader = new ByteReader(must(bytes, 'answer % is missing', sequence));
     reader.u64();
     const sizeBytes = reader.u32();
     const key = Buffer.from(reader.rawView(reader.remaining)).toString('latin1');
@@ -111,7 +112,7 @@ export class IdempotencyTable {
     const {idempotencyFirst: sequence, idempotencyNext} = this.#meta;
     if (sequence === idempotencyNext) return Infinity;
     const bytes = this.#rows.get(idempotencyQueueKeyView(sequence));
-    return new ByteReader(must(bytes, `answer ${sequence} is missing`)).u64();
+    return new ByteReader(must(bytes, 'answer % is missing', sequence)).u64();
   }
 }
 

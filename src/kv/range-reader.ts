@@ -44,7 +44,7 @@ export function readRangeSlice(
   request: RangeSliceRequest,
 ): RangeSlice {
   const {countMax, sizeBytesMax, rowCountMax} = request;
-  assert(countMax > 0 && rowCountMax > 0, `a slice of ${countMax} records, ${rowCountMax} rows`);
+  assert(countMax > 0 && rowCountMax > 0, 'a slice of % records, % rows', countMax, rowCountMax);
   const tally: Tally = {records: [], count: 0, sizeBytes: 0, rowCount: 0};
   let rest: KeyRange = request.range;
   while (!isEmpty(rest)) {

@@ -2,7 +2,7 @@
  * The newest event of a key, as the table `latest` keeps it: docs/formats.md, "Store rows". Carries
  * what the key's next event needs for its links, so that a put reads one row and writes two.
  */
-import {ByteReader, ByteWriter, emptyBytes} from '../base/bytes.ts';
+import {ByteReader, ByteWriter, copyBytes, emptyBytes} from '../base/bytes.ts';
 import type {KeyRecord} from './result.ts';
 
 /** An event and its depth in the list of its key's events. Revision 0: none. */
@@ -108,8 +108,8 @@ export function toKeyRecord(
   options: {readonly keysOnly: boolean},
 ): KeyRecord {
   return {
-    key: new Uint8Array(key),
-    value: options.keysOnly ? emptyBytes : new Uint8Array(row.value),
+    key: copyBytes(key),
+    value: options.keysOnly ? emptyBytes : copyBytes(row.value),
     createRevision: row.createRevision,
     modRevision: row.modRevision,
     version: row.version,

@@ -3,7 +3,7 @@
  * answers that the idempotency table keeps. Decoded records are copies.
  */
 import {unreachable} from '../base/assert.ts';
-import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
+import {ByteReader, ByteWriter, MalformedBytesError, copyBytes} from '../base/bytes.ts';
 import {isErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {CommandResult, KeyRecord, OperationResult} from './result.ts';
@@ -177,8 +177,8 @@ function readRecords(reader: ByteReader): readonly KeyRecord[] {
 
 function readRecord(reader: ByteReader): KeyRecord {
   return {
-    key: new Uint8Array(reader.bytesView()),
-    value: new Uint8Array(reader.bytesView()),
+    key: copyBytes(reader.bytesView()),
+    value: copyBytes(reader.bytesView()),
     createRevision: reader.varint(),
     modRevision: reader.varint(),
     version: reader.varint(),

@@ -40,7 +40,7 @@ export class Scrubber {
 
   /** Looks at no more than `rowCountMax` rows; true when more remain. */
   scrub(rowCountMax: number): boolean {
-    assert(rowCountMax > 1, `a slice of ${rowCountMax} rows makes no progress`);
+    assert(rowCountMax > 1, 'a slice of % rows makes no progress', rowCountMax);
     const meta = this.#meta;
     if (meta.scrubRevision > meta.compactedRevision) return false;
     let rowCountLeft = rowCountMax - this.#timeIndex.trim(rowCountMax);
@@ -80,7 +80,7 @@ export class Scrubber {
 
   #scrubEvent(event: ScrubbedEvent): void {
     const {at, previous, tombstoneKey} = event;
-    assert(at.revision <= this.#meta.compactedRevision, `event ${at.revision} is readable`);
+    assert(at.revision <= this.#meta.compactedRevision, 'event % is readable', at.revision);
     if (previous.revision !== 0) this.#rows.delete(historyKeyView(previous.revision, previous.sub));
     if (tombstoneKey === null) return;
     const bytes = this.#rows.get(latestKeyView(tombstoneKey));

@@ -38,7 +38,7 @@ export function hashRow(key: Uint8Array, record: HashedRecord): RowHash {
 
 /** 16 hexadecimal digits. */
 export function formatStateHash(sum: RowHash, compactedRevision: number): string {
-  assert(Number.isSafeInteger(compactedRevision), `compacted revision ${compactedRevision}`);
+  assert(Number.isSafeInteger(compactedRevision), 'compacted revision %', compactedRevision);
   const low = mix(sum.low + mix(compactedRevision % 0x1_0000_0000));
   const high = mix(sum.high + mix(Math.floor(compactedRevision / 0x1_0000_0000) + low));
   return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');

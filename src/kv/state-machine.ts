@@ -82,9 +82,8 @@ export class KvStateMachine implements StateReader {
    * influence on rows or results.
    */
   begin(entry: AppliedEntry): CommandResult | null {
-    if (this.#suspended !== null || entry.index <= this.#appliedIndex) {
-      assert(false, `entry ${entry.index} after ${this.#appliedIndex}`);
-    }
+    assert(this.#suspended === null, 'entry % in the middle of a command', entry.index);
+    assert(entry.index > this.#appliedIndex, 'entry % after %', entry.index, this.#appliedIndex);
     const {data, proposedAtMs} = entry;
     this.#appliedIndex = entry.index;
     this.#idempotency.dropExpired(proposedAtMs);
@@ -181,7 +180,7 @@ export class KvStateMachine implements StateReader {
       keyCount++;
       return true;
     });
-    assert(keyCount === this.#meta.keyCount, `${keyCount} keys, counted ${this.#meta.keyCount}`);
+    assert(keyCount === this.#meta.keyCount, '% keys, counted %', keyCount, this.#meta.keyCount);
     return formatStateHash({low, high}, this.#meta.compactedRevision);
   }
 

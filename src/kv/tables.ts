@@ -2,6 +2,7 @@
  * The tables of the store and their row keys: docs/formats.md, "Store rows". Functions that end in
  * `View` return memory that the next call of the same function reuses; RowStore copies its keys.
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
@@ -31,7 +32,7 @@ export const metaKey: Uint8Array = Uint8Array.of(tables.meta);
 
 export function latestKeyView(key: Uint8Array): Uint8Array {
   const size = key.length;
-  assert(size > 0 && size <= limits.keySizeBytesMax, `a key of ${size} bytes`);
+  assert(size > 0 && size <= limits.keySizeBytesMax, 'a key of % bytes', size);
   latestKey[0] = tables.latest;
   latestKey.set(key, 1);
   return latestKey.subarray(0, size + 1);
@@ -49,12 +50,12 @@ export function latestBound(bound: Uint8Array | null): Uint8Array {
 export function historyKeyView(revision: number, sub: number): Uint8Array {
   historyKey[0] = tables.history;
   writeU64BigEndian(historyKey, revision, 1);
-  historyKey.writeUInt32BE(sub, 9);
+  writeU32BigEndian(historyKey, sub, 9);
   return historyKey;
 }
 
 export function historyPointer(rowKey: Uint8Array): EventPointer {
-  assert(rowKey.length === historyKeySizeBytes, `a history key of ${rowKey.length} bytes`);
+  assert(rowKey.length === historyKeySizeBytes, 'a history key of % bytes', rowKey.length);
   const view = dataView(rowKey);
   return {revision: readU64BigEndian(view, 1), sub: view.getUint32(9)};
 }
@@ -85,7 +86,7 @@ export function timeIndexSample(rowKey: Uint8Array): {
   readonly ms: number;
   readonly revision: number;
 } {
-  assert(rowKey.length === 17, `a time index key of ${rowKey.length} bytes`);
+  assert(rowKey.length === 17, 'a time index key of % bytes', rowKey.length);
   const view = dataView(rowKey);
   return {ms: readU64BigEndian(view, 1), revision: readU64BigEndian(view, 9)};
 }
@@ -94,10 +95,20 @@ function dataView(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function writeU64BigEndian(buffer: Buffer, value: number, offset: number): void {
-  assert(Number.isSafeInteger(value) && value >= 0, `u64 of ${value}`);
-  buffer.writeUInt32BE(Math.floor(value / 0x1_0000_0000), offset);
-  buffer.writeUInt32BE(value % 0x1_0000_0000, offset + 4);
+function writeU64BigEndian(bytes: Uint8Array, value: number, offset: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'u64 of %', value);
+  const low = value >>> 0;
+  writeU32BigEndian(bytes, (value - low) / 0x1_0000_0000, offset);
+  writeU32BigEndian(bytes, low, offset + 4);
+}
+
+/** Byte by byte, as in base/bytes.ts. */
+function writeU32BigEndian(bytes: Uint8Array, value: number, offset: number): void {
+  assert(offset + 4 <= bytes.length, 'u32 at % of % bytes', offset, bytes.length);
+  bytes[offset] = value >>> 24;
+  bytes[offset + 1] = value >>> 16;
+  bytes[offset + 2] = value >>> 8;
+  bytes[offset + 3] = value;
 }
 
 function readU64BigEndian(view: DataView, offset: number): number {

@@ -4,6 +4,7 @@
  * deleted ranges may overlap each other and single deletes. Apply checks again, since bytes from a
  * peer may come from a door that knew other limits.
  */
+import {Buffer} from 'node:buffer';
 import {unreachable} from '../base/assert.ts';
 import {compareBytes} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';

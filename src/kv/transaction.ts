@@ -7,6 +7,7 @@
  *
  * Whatever walks over a range works in steps (kv/steps.ts); the rest of a command is one step.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must, unreachable} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';

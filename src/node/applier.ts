@@ -109,7 +109,7 @@ export class Applier {
 
   /** A snapshot replaced the state. */
   reset(meta: SnapshotMeta): void {
-    assert(meta.index >= this.#applied.index, `snapshot ${meta.index} is older than the state`);
+    assert(meta.index >= this.#applied.index, 'snapshot % is older than the state', meta.index);
     assert(!this.#parts.machine.isSuspended(), 'the state machine was reloaded before');
     this.#afterCommand = null;
     this.#queue.length = 0;
@@ -119,9 +119,8 @@ export class Applier {
 
   /** False: the entry's command has begun, and `#resume` ends it. */
   #apply(entry: Entry): boolean {
-    if (entry.index !== this.#applied.index + 1) {
-      assert(false, `entry ${entry.index} cannot be applied after ${this.#applied.index}`);
-    }
+    const {index} = this.#applied;
+    assert(entry.index === index + 1, 'entry % cannot be applied after %', entry.index, index);
     const {membership} = this.#applied;
     if (entry.type === 'command') {
       const result = this.#parts.machine.begin(entry);

@@ -119,7 +119,7 @@ export class ProposalTable {
       const older = this.#at(place);
       if (older === undefined) continue;
       if (older.index < index) return;
-      assert(older.term < term, `index ${index} proposed twice in term ${term}`);
+      assert(older.term < term, 'index % proposed twice in term %', index, term);
       this.#take(place);
       older.callback(overwritten(older.index), null);
     }

@@ -125,8 +125,10 @@ export class Proposer {
   expire(nowMs: number): void {
     this.#table.expire(nowMs);
     this.#forwarder.expire(nowMs);
-    const busy = new RosettaError('OVERLOADED', 'the log had no room in time; retry in a moment');
-    for (const proposal of this.#queue.takeExpired(nowMs)) proposal.callback(busy, null);
+    for (const proposal of this.#queue.takeExpired(nowMs)) {
+      const detail = 'the log had no room in time; retry in a moment';
+      proposal.callback(new RosettaError('OVERLOADED', detail), null);
+    }
     const expired = this.#waiting.filter(proposal => proposal.deadlineMs <= nowMs);
     if (expired.length === 0) return;
     this.#waiting = this.#waiting.filter(proposal => proposal.deadlineMs > nowMs);

@@ -137,7 +137,7 @@ export class Snapshotter {
   /** Raft accepted the snapshot: switches the checkpoint to it, as SnapshotImport.install. */
   install(meta: SnapshotMeta, callback: (error: Error | null) => void): void {
     const received = must(this.#received, 'raft installs a snapshot that was received');
-    assert(received.meta.index === meta.index, `${meta.index}, not ${received.meta.index}`);
+    assert(received.meta.index === meta.index, '%, not %', meta.index, received.meta.index);
     received.snapshot.install(error => {
       this.#received = null;
       callback(error);

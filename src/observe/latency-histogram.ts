@@ -16,7 +16,7 @@ export class LatencyHistogram {
   #sumSeconds = 0;
 
   observe(seconds: number): void {
-    assert(seconds >= 0, `a duration of ${seconds} s`);
+    assert(seconds >= 0, 'a duration of % s', seconds);
     let bucket = 0;
     while (bucket < boundsSeconds.length && seconds > (boundsSeconds[bucket] as number))
       bucket += 1;

@@ -45,7 +45,8 @@ const checkpointName = 'rosetta_checkpoint_seconds';
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #requests = new Map<string, LatencyHistogram>();
+  /** By route, method and status. */
+  readonly #requests = new Map<string, Map<string, Map<number, LatencyHistogram>>>();
   readonly #fsync = new LatencyHistogram();
   readonly #checkpoint = new LatencyHistogram();
   readonly #committed: Counter;
@@ -85,13 +86,8 @@ export class Metrics {
 
   /** `route` and `method` come from fixed sets, so the number of histograms is bounded. */
   requestSeconds(route: string, method: string, status: number, seconds: number): void {
-    const labels = `route="${route}",method="${method}",status="${status}"`;
-    let histogram = this.#requests.get(labels);
-    if (histogram === undefined) {
-      histogram = new LatencyHistogram();
-      this.#requests.set(labels, histogram);
-    }
-    histogram.observe(seconds);
+    const known = this.#requests.get(route)?.get(method)?.get(status);
+    (known ?? this.#addRequestHistogram(route, method, status)).observe(seconds);
   }
 
   committed(entryCount: number): void {
@@ -117,8 +113,13 @@ export class Metrics {
   /** Everything in the text format of Prometheus. */
   async text(): Promise<string> {
     let requests = header(requestName, 'Time from the head of a request to the end of its answer');
-    for (const [labels, histogram] of this.#requests) {
-      requests += histogram.render(requestName, labels);
+    for (const [route, byMethod] of this.#requests) {
+      for (const [method, byStatus] of byMethod) {
+        for (const [status, histogram] of byStatus) {
+          const labels = `route="${route}",method="${method}",status="${status}"`;
+          requests += histogram.render(requestName, labels);
+        }
+      }
     }
     return (
       (await this.#registry.metrics()) +
@@ -128,6 +129,16 @@ export class Metrics {
       this.#checkpoint.render(checkpointName, '') +
       requests
     );
+  }
+
+  #addRequestHistogram(route: string, method: string, status: number): LatencyHistogram {
+    const byMethod = this.#requests.get(route) ?? new Map<string, Map<number, LatencyHistogram>>();
+    this.#requests.set(route, byMethod);
+    const byStatus = byMethod.get(method) ?? new Map<number, LatencyHistogram>();
+    byMethod.set(method, byStatus);
+    const added = new LatencyHistogram();
+    byStatus.set(status, added);
+    return added;
   }
 
   #registerState(): void {

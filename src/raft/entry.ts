@@ -6,8 +6,9 @@
  * little-endian) followed by `data`. It is computed once, by the leader that makes the entry;
  * every receiver and every recovery verifies it, and nobody recomputes it.
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {asBuffer, emptyBytes, writeU64} from '../base/bytes.ts';
+import {emptyBytes, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import type {LogIndex, Term} from './ids.ts';
 
@@ -85,5 +86,5 @@ function computeChecksum(
   writeU64(header, index, 8);
   writeU64(header, proposedAtMs, 16);
   header[24] = typeCodes[type];
-  return checksum(asBuffer(data), checksum(header));
+  return checksum(data, checksum(header));
 }

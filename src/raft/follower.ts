@@ -55,7 +55,7 @@ export function stepFollower(state: RaftState, message: Message): void {
 
 /** Notes contact with the leader; false when the term already has another one. */
 function followLeader(state: RaftState, message: Message): boolean {
-  assert(state.role === 'follower', `${state.role} follows`);
+  assert(state.role === 'follower', '% follows', state.role);
   if (state.leaderId !== null && state.leaderId !== message.from) {
     state.ignoredCount++;
     return false;
@@ -100,7 +100,9 @@ function appendMissing(state: RaftState, entries: readonly Entry[]): void {
   if (first.index <= log.lastIndex) {
     assert(
       first.index > state.commitIndex,
-      `leader ${state.leaderId ?? '?'} overwrites committed entry ${first.index}`,
+      'leader % overwrites committed entry %',
+      state.leaderId ?? '?',
+      first.index,
     );
     log.truncateFrom(first.index);
     rollBackMemberships(state, first.index);
@@ -154,7 +156,7 @@ function restore(state: RaftState, meta: SnapshotMeta): void {
 }
 
 function commitTo(state: RaftState, index: LogIndex): void {
-  assert(index <= state.log.lastIndex, `commit ${index} beyond ${state.log.lastIndex}`);
+  assert(index <= state.log.lastIndex, 'commit % beyond %', index, state.log.lastIndex);
   state.commitIndex = maxIndex(state.commitIndex, index);
 }
 

@@ -30,13 +30,12 @@ export function nodeId(text: string): NodeId {
 }
 
 export function term(value: number): Term {
-  // The message is built only when it is needed: the makers run several times an entry.
-  if (!Number.isSafeInteger(value) || value < 0) assert(false, `not a term: ${value}`);
+  assert(Number.isSafeInteger(value) && value >= 0, 'not a term: %', value);
   return value as Term;
 }
 
 export function logIndex(value: number): LogIndex {
-  if (!Number.isSafeInteger(value) || value < 0) assert(false, `not a log index: ${value}`);
+  assert(Number.isSafeInteger(value) && value >= 0, 'not a log index: %', value);
   return value as LogIndex;
 }
 

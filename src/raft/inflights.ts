@@ -53,7 +53,7 @@ export class Inflights {
       this.#start = (this.#start + 1) % this.#countMax;
       this.#count--;
     }
-    assert(this.#sizeBytes >= 0, `window of ${this.#sizeBytes} bytes`);
+    assert(this.#sizeBytes >= 0, 'window of % bytes', this.#sizeBytes);
   }
 
   reset(): void {

@@ -16,7 +16,8 @@ export function checkInvariants(raft: Raft): void {
   assert((state.role === 'leader') === (state.leadership !== null), 'leadership without the role');
   assert(
     (state.role === 'leader') === (state.leaderId === state.id),
-    `${state.id} misnames itself`,
+    '% misnames itself',
+    state.id,
   );
   if (state.leadership !== null) checkLeadership(state, state.leadership);
   if (state.role === 'candidate') assert(state.vote === state.id, 'a candidate votes for itself');
@@ -24,29 +25,29 @@ export function checkInvariants(raft: Raft): void {
 
 function checkIndexes(state: RaftState): void {
   const {log, appliedIndex, applyingIndex, commitIndex} = state;
-  assert(appliedIndex <= applyingIndex, `applied ${appliedIndex} > applying ${applyingIndex}`);
-  assert(applyingIndex <= commitIndex, `applying ${applyingIndex} > commit ${commitIndex}`);
-  assert(commitIndex <= log.lastIndex, `commit ${commitIndex} > last ${log.lastIndex}`);
-  assert(log.firstIndex <= log.lastIndex + 1, `first ${log.firstIndex} > last ${log.lastIndex}`);
-  assert(log.stableIndex < log.unstable.firstIndex, `stable ${log.stableIndex} is unstable`);
+  assert(appliedIndex <= applyingIndex, 'applied % > applying %', appliedIndex, applyingIndex);
+  assert(applyingIndex <= commitIndex, 'applying % > commit %', applyingIndex, commitIndex);
+  assert(commitIndex <= log.lastIndex, 'commit % > last %', commitIndex, log.lastIndex);
+  assert(log.firstIndex <= log.lastIndex + 1, 'first % > last %', log.firstIndex, log.lastIndex);
+  assert(log.stableIndex < log.unstable.firstIndex, 'stable % is unstable', log.stableIndex);
   if (log.unstable.snapshot === null) {
-    assert(applyingIndex <= log.stableIndex, `applying ${applyingIndex} before it is durable`);
+    assert(applyingIndex <= log.stableIndex, 'applying % before it is durable', applyingIndex);
     assert(log.stableIndex + 1 === log.unstable.firstIndex, 'a gap after the durable log');
   }
   let sizeBytes = 0;
   for (const batch of state.applyingBatches) sizeBytes += batch.sizeBytes;
-  assert(sizeBytes === state.applyingSizeBytes, `applying ${state.applyingSizeBytes} bytes`);
+  assert(sizeBytes === state.applyingSizeBytes, 'applying % bytes', state.applyingSizeBytes);
 }
 
 function checkTerms(state: RaftState): void {
   const {log} = state;
   const last = log.lastId();
-  assert(last.term <= state.term, `log of term ${last.term} in term ${state.term}`);
+  assert(last.term <= state.term, 'log of term % in term %', last.term, state.term);
   const inMemory = log.unstable;
   let previous = last.term;
   for (let index = last.index; index >= inMemory.firstIndex; index--) {
     const term = log.term(index);
-    assert(term !== undefined && term <= previous, `terms decrease at ${index}`);
+    assert(term !== undefined && term <= previous, 'terms decrease at %', index);
     previous = term;
   }
   assert(state.sequence >= state.persistedSequence, 'a write is durable before it was made');
@@ -55,16 +56,16 @@ function checkTerms(state: RaftState): void {
 function checkMemberships(state: RaftState): void {
   let previousIndex = -1;
   for (const {index, membership} of state.memberships) {
-    assert(index > previousIndex, `memberships out of order at ${index}`);
-    assert(index <= state.log.lastIndex, `membership ${index} beyond the log`);
+    assert(index > previousIndex, 'memberships out of order at %', index);
+    assert(index <= state.log.lastIndex, 'membership % beyond the log', index);
     const isEmpty = membership.members.length === 0;
-    assert(isEmpty || isWellFormed(membership), `membership ${index} is malformed`);
+    assert(isEmpty || isWellFormed(membership), 'membership % is malformed', index);
     previousIndex = index;
   }
   const uncommitted = state.memberships.filter(record => record.index > state.commitIndex);
   // A leader makes one change at a time; a follower may see the commit of the first late.
   if (state.leadership !== null && state.commitIndex >= state.leadership.termStartIndex) {
-    assert(uncommitted.length <= 1, `${uncommitted.length} uncommitted changes`);
+    assert(uncommitted.length <= 1, '% uncommitted changes', uncommitted.length);
   }
 }
 
@@ -75,15 +76,15 @@ function checkLeadership(state: RaftState, leadership: Leadership): void {
   const ids = currentMembership(state).members.map(member => member.id);
   for (const progress of leadership.progress.values()) {
     const {id, matchIndex, nextIndex, inflights} = progress;
-    assert(ids.includes(id) && id !== state.id, `progress of a stranger ${id}`);
-    assert(matchIndex < nextIndex, `${id}: match ${matchIndex}, next ${nextIndex}`);
-    assert(matchIndex <= log.lastIndex, `${id}: match ${matchIndex} beyond ${log.lastIndex}`);
-    assert(inflights.count === 0 || progress.state === 'replicate', `${id}: a useless window`);
-    assert(progress.confirmedRound <= leadership.lastReadRound, `${id}: a round from nowhere`);
+    assert(ids.includes(id) && id !== state.id, 'progress of a stranger %', id);
+    assert(matchIndex < nextIndex, '%: match %, next %', id, matchIndex, nextIndex);
+    assert(matchIndex <= log.lastIndex, '%: match % beyond %', id, matchIndex, log.lastIndex);
+    assert(inflights.count === 0 || progress.state === 'replicate', '%: a useless window', id);
+    assert(progress.confirmedRound <= leadership.lastReadRound, '%: a round from nowhere', id);
   }
   let previousRound = 0;
   for (const {round} of leadership.readRounds) {
-    assert(round > previousRound, `read round ${round} after ${previousRound}`);
+    assert(round > previousRound, 'read round % after %', round, previousRound);
     previousRound = round;
   }
 }

@@ -71,8 +71,8 @@ export function enterMemberships(state: RaftState, entries: readonly Entry[]): v
   for (const entry of entries) {
     if (entry.type !== 'membership') continue;
     const membership = membershipOfEntry(entry);
-    assert(membership !== undefined, `entry ${entry.index} holds no membership`);
-    assert(entry.index > currentMembershipRecord(state).index, `membership ${entry.index} is old`);
+    assert(membership !== undefined, 'entry % holds no membership', entry.index);
+    assert(entry.index > currentMembershipRecord(state).index, 'membership % is old', entry.index);
     state.memberships.push({index: entry.index, membership});
   }
 }
@@ -80,7 +80,7 @@ export function enterMemberships(state: RaftState, entries: readonly Entry[]): v
 /** Undoes the memberships of entries at and after `index`. */
 export function rollBackMemberships(state: RaftState, index: LogIndex): void {
   while (currentMembershipRecord(state).index >= index) {
-    assert(state.memberships.length > 1, `no membership before ${index}`);
+    assert(state.memberships.length > 1, 'no membership before %', index);
     state.memberships.pop();
   }
 }
@@ -124,7 +124,7 @@ function membersOf(membership: Membership, rows: readonly Member[]): Member[] {
   const members: Member[] = [];
   for (const id of idsOf(membership)) {
     const row = rows.find(candidate => candidate.id === id);
-    assert(row !== undefined, `no member row for ${id}`);
+    assert(row !== undefined, 'no member row for %', id);
     members.push(row);
   }
   return members;

@@ -67,7 +67,7 @@ export class Progress {
   }
 
   becomeProbe(nextIndex: LogIndex): void {
-    assert(nextIndex > this.matchIndex, `probe at ${nextIndex}, match ${this.matchIndex}`);
+    assert(nextIndex > this.matchIndex, 'probe at %, match %', nextIndex, this.matchIndex);
     this.#enter('probe', nextIndex);
   }
 
@@ -137,7 +137,7 @@ export class Progress {
     readonly commitIndex: LogIndex;
     readonly isCut: boolean;
   }): void {
-    assert(sent.lastIndex >= this.nextIndex - 1, `sent ${sent.lastIndex} before next`);
+    assert(sent.lastIndex >= this.nextIndex - 1, 'sent % before next', sent.lastIndex);
     this.sentCommit = maxIndex(this.sentCommit, minIndex(sent.commitIndex, sent.lastIndex));
     if (this.state === 'probe') {
       this.isProbeSent = true;

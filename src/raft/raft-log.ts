@@ -38,7 +38,7 @@ export class RaftLog {
 
   lastId(): EntryId {
     const index = this.lastIndex;
-    return {index, term: must(this.term(index), `no term of the last entry ${index}`)};
+    return {index, term: must(this.term(index), 'no term of the last entry %', index)};
   }
 
   /** Defined for firstIndex - 1 … lastIndex. */
@@ -78,8 +78,8 @@ export class RaftLog {
     readonly to: LogIndex;
     readonly sizeBytesMax: number;
   }): readonly Entry[] {
-    assert(range.from >= this.firstIndex, `entry ${range.from} is compacted`);
-    assert(range.from <= range.to, `empty range ${range.from}..${range.to}`);
+    assert(range.from >= this.firstIndex, 'entry % is compacted', range.from);
+    assert(range.from <= range.to, 'empty range %..%', range.from, range.to);
     const boundary = this.unstable.firstIndex;
     if (range.from >= boundary) return this.unstable.slice(range);
     const stable = this.#reader.entries({
@@ -87,8 +87,8 @@ export class RaftLog {
       to: minIndex(range.to, indexBefore(boundary)),
       sizeBytesMax: range.sizeBytesMax,
     });
-    const last = must(stable[stable.length - 1], `no entry read from ${range.from}`);
-    assert(stable[0]?.index === range.from, `read ${stable[0]?.index ?? 0} for ${range.from}`);
+    const last = must(stable[stable.length - 1], 'no entry read from %', range.from);
+    assert(stable[0]?.index === range.from, 'read % for %', stable[0]?.index ?? 0, range.from);
     if (last.index !== boundary - 1 || range.to < boundary) return stable;
     let sizeBytes = 0;
     for (const entry of stable) sizeBytes += entrySizeBytes(entry);

@@ -98,8 +98,8 @@ export function makeState(options: RaftOptions): RaftState {
   const commitIndex = maxIndex(commit, maxIndex(options.appliedIndex, firstKnown));
   assert(options.electionTimeoutTicks > options.heartbeatIntervalTicks, 'timeout ≤ heartbeat');
   assert(options.memberships.length > 0, 'a membership must be known, if only the empty one');
-  assert(commitIndex <= log.lastIndex, `commit ${commitIndex} beyond the log ${log.lastIndex}`);
-  assert(options.appliedIndex >= firstKnown, `applied ${options.appliedIndex} before the log`);
+  assert(commitIndex <= log.lastIndex, 'commit % beyond the log %', commitIndex, log.lastIndex);
+  assert(options.appliedIndex >= firstKnown, 'applied % before the log', options.appliedIndex);
   return {
     id: options.id,
     options,
@@ -166,5 +166,5 @@ function lastProposedAtMs(log: RaftLog): number {
   const last = log.lastIndex;
   if (last === noIndex || last < log.firstIndex) return 0;
   const [entry] = log.entries({from: last, to: last, sizeBytesMax: 1});
-  return must(entry, `no entry at ${last}`).proposedAtMs;
+  return must(entry, 'no entry at %', last).proposedAtMs;
 }

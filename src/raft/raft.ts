@@ -63,7 +63,7 @@ export class Raft {
 
   /** Leader only. `data` belongs to raft from here on and never changes. */
   propose(data: Uint8Array, proposedAtMs: number): ProposeResult {
-    assert(data.length <= limits.entryDataSizeBytesMax, `a proposal of ${data.length} bytes`);
+    assert(data.length <= limits.entryDataSizeBytesMax, 'a proposal of % bytes', data.length);
     return proposeCommand(this.#state, data, proposedAtMs);
   }
 
@@ -105,7 +105,7 @@ export class Raft {
   /** Every write up to and including `sequence` is durable. */
   persisted(sequence: number): void {
     const state = this.#state;
-    assert(sequence <= state.sequence, `persisted ${sequence} of ${state.sequence}`);
+    assert(sequence <= state.sequence, 'persisted % of %', sequence, state.sequence);
     if (sequence <= state.persistedSequence) return;
     state.persistedSequence = sequence;
     const hadSnapshot = state.log.unstable.snapshot;
@@ -216,7 +216,7 @@ export class Raft {
   /** In force at `index`, which must not lie before appliedIndex. */
   membershipAt(index: LogIndex): Membership {
     const record = this.#state.memberships.findLast(candidate => candidate.index <= index);
-    return must(record, `no membership known at ${index}`).membership;
+    return must(record, 'no membership known at %', index).membership;
   }
 
   /** Accepted, and not yet confirmed as installed. */

@@ -67,7 +67,7 @@ export function takeReady(state: RaftState): Ready {
 export function noteApplied(state: RaftState, index: LogIndex): void {
   // A batch handed out before a snapshot replaced it may still report.
   if (index <= state.appliedIndex) return;
-  assert(index <= state.applyingIndex, `applied ${index}, handed out ${state.applyingIndex}`);
+  assert(index <= state.applyingIndex, 'applied %, handed out %', index, state.applyingIndex);
   state.appliedIndex = index;
   let done = 0;
   for (const batch of state.applyingBatches) {
@@ -107,7 +107,7 @@ function takeCommitted(state: RaftState): readonly Entry[] {
   let sizeBytes = 0;
   for (const entry of committed) sizeBytes += entrySizeBytes(entry);
   const lastIndex = logIndex(state.applyingIndex + committed.length);
-  assert(lastIndex <= to, `handing out ${lastIndex} beyond ${to}`);
+  assert(lastIndex <= to, 'handing out % beyond %', lastIndex, to);
   state.applyingIndex = lastIndex;
   state.applyingBatches.push({lastIndex, sizeBytes});
   state.applyingSizeBytes += sizeBytes;

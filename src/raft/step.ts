@@ -31,7 +31,7 @@ export function step(state: RaftState, message: Message): void {
     return;
   }
   if (message.term > state.term && !adoptTerm(state, message)) return;
-  assert(message.term === state.term, `term ${message.term} at ${state.term}`);
+  assert(message.term === state.term, 'term % at %', message.term, state.term);
   stepRole(state, message);
 }
 

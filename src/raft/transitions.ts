@@ -11,7 +11,7 @@ import {drawElectionTimeout, isHardStateDurable} from './raft-state.ts';
 import {followMembership} from './replication.ts';
 
 export function becomeFollower(state: RaftState, term: Term, leaderId: NodeId | null): void {
-  assert(term >= state.term, `term ${term} after ${state.term}`);
+  assert(term >= state.term, 'term % after %', term, state.term);
   assert(leaderId !== state.id, 'a follower of itself');
   setTerm(state, term);
   state.role = 'follower';
@@ -39,7 +39,7 @@ export function becomeCandidate(state: RaftState): void {
 }
 
 export function becomeLeader(state: RaftState): Leadership {
-  assert(state.role === 'candidate', `${state.role} wins an election`);
+  assert(state.role === 'candidate', '% wins an election', state.role);
   assert(state.vote === state.id, 'a winner has voted for itself');
   assert(isHardStateDurable(state), 'the own vote counts only once it is durable');
   const leadership: Leadership = {
@@ -67,7 +67,7 @@ export function becomeLeader(state: RaftState): Leadership {
 }
 
 export function setVote(state: RaftState, vote: NodeId): void {
-  assert(state.vote === null || state.vote === vote, `second vote in term ${state.term}`);
+  assert(state.vote === null || state.vote === vote, 'second vote in term %', state.term);
   if (state.vote === vote) return;
   state.vote = vote;
   state.hardStateSequence = null;

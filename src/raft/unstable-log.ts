@@ -66,17 +66,16 @@ export class UnstableLog {
 
   append(entries: readonly Entry[]): void {
     for (const entry of entries) {
-      if (entry.index !== this.lastIndex + 1) {
-        assert(false, `append ${entry.index} after ${this.lastIndex}`);
-      }
+      const {lastIndex} = this;
+      assert(entry.index === lastIndex + 1, 'append % after %', entry.index, lastIndex);
       this.#entries.push(entry);
     }
   }
 
   /** Removes `index` and everything after it, durable or not. */
   truncateFrom(index: LogIndex): void {
-    assert(index > 0 && index <= this.lastIndex, `truncate at ${index} of ${this.lastIndex}`);
-    assert(this.#snapshot === null || index > this.#snapshot.index, `truncate at ${index}`);
+    assert(index > 0 && index <= this.lastIndex, 'truncate at % of %', index, this.lastIndex);
+    assert(this.#snapshot === null || index > this.#snapshot.index, 'truncate at %', index);
     const keep = indexBefore(index);
     if (index <= this.#firstIndex) {
       this.#entries = [];
@@ -103,8 +102,8 @@ export class UnstableLog {
     readonly to: LogIndex;
     readonly sizeBytesMax: number;
   }): readonly Entry[] {
-    assert(range.from >= this.#firstIndex, `slice from ${range.from}`);
-    assert(range.to <= this.lastIndex, `slice to ${range.to}`);
+    assert(range.from >= this.#firstIndex, 'slice from %', range.from);
+    assert(range.to <= this.lastIndex, 'slice to %', range.to);
     const start = range.from - this.#firstIndex;
     const endMax = range.to - this.#firstIndex + 1;
     let end = start;
@@ -126,7 +125,7 @@ export class UnstableLog {
   /** Moves out what storage has not been given; `noteWrite` must follow. */
   takeUnhanded(): {readonly entries: readonly Entry[]; readonly snapshot: SnapshotMeta | null} {
     const start = this.#handedIndex + 1 - this.#firstIndex;
-    assert(start >= 0, `handed ${this.#handedIndex}, first ${this.#firstIndex}`);
+    assert(start >= 0, 'handed %, first %', this.#handedIndex, this.#firstIndex);
     const entries = start < this.#entries.length ? this.#entries.slice(start) : [];
     const snapshot = this.#isSnapshotHanded ? null : this.#snapshot;
     this.#handedIndex = this.lastIndex;
@@ -136,7 +135,7 @@ export class UnstableLog {
 
   noteWrite(sequence: number): void {
     const last = this.#writes[this.#writes.length - 1];
-    assert(last === undefined || last.sequence < sequence, `write ${sequence} out of order`);
+    assert(last === undefined || last.sequence < sequence, 'write % out of order', sequence);
     this.#writes.push({sequence, lastIndex: this.#handedIndex});
   }
 

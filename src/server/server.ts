@@ -245,7 +245,7 @@ function openCheckpoint(options: ServerOptions, directory: DataDirectory): LmdbC
 }
 
 function readAddress(text: string): Address {
-  return must(parseAddress(text), `not an address: ${text}`);
+  return must(parseAddress(text), 'not an address: %', text);
 }
 
 /** Resolves when the socket listens; the reason why not is one clear line. */

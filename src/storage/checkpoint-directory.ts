@@ -3,6 +3,7 @@
  * moment in which neither is, and counts of what died while opening or copying one. Format:
  * docs/formats.md, "Checkpoint". Runs at start and when an environment replaces another.
  */
+import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import path from 'node:path';
 import {assert} from '../base/assert.ts';
@@ -164,7 +165,7 @@ export class CheckpointDirectory {
  */
 export function prepareCurrent(directory: string): void {
   const name = path.basename(directory);
-  assert(generationPattern.test(name), `not a checkpoint directory: ${name}`);
+  assert(generationPattern.test(name), 'not a checkpoint directory: %', name);
   const file = path.join(directory, currentFileName);
   fs.writeFileSync(file, currentText(name), {mode: 0o600});
   syncFile(file);

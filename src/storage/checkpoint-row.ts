@@ -3,6 +3,7 @@
  * its own, and a page that is not what was written must never reach a reader. Format:
  * docs/formats.md, "Checkpoint".
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
 import {asBuffer, ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
@@ -40,7 +41,7 @@ export class RowSealer {
 
   sealView(rowKey: Uint8Array, value: Uint8Array): Uint8Array {
     const size = value.length + rowChecksumSizeBytes;
-    if (rowKey.length + size > rowSizeBytesMax) assert(false, `row of ${size} bytes`);
+    assert(rowKey.length + size <= rowSizeBytesMax, 'row of % bytes', size);
     if (size > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(size * 2);
     this.#buffer.set(value, 0);
     this.#buffer.writeUInt32LE(checksum(value, checksum(rowKey)), value.length);

@@ -3,6 +3,7 @@
  * and builds received ones, so that none of it stops the main thread. The only writer of the
  * environment. It sorts what it writes: neighbouring rows share pages.
  */
+import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import path from 'node:path';
 import {parentPort, workerData} from 'node:worker_threads';
@@ -300,11 +301,11 @@ class CheckpointWorker {
   }
 
   #exportStream(streamId: number): ExportStream {
-    return must(this.#exports.get(streamId), `no export ${streamId}`);
+    return must(this.#exports.get(streamId), 'no export %', streamId);
   }
 
   #importStream(streamId: number): ImportStream {
-    return must(this.#imports.get(streamId), `no import ${streamId}`);
+    return must(this.#imports.get(streamId), 'no import %', streamId);
   }
 }
 

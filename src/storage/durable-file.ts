@@ -3,6 +3,7 @@
  * never a part of either. Its checksum tells damage from content. Format: docs/formats.md, "Data
  * directory".
  */
+import {Buffer} from 'node:buffer';
 import path from 'node:path';
 import {checksum} from '../base/checksum.ts';
 import type {Disk, DiskFile} from './disk.ts';

@@ -287,7 +287,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     meta: CheckpointMeta,
     callback: (error: Error | null) => void,
   ): void {
-    assert(meta.index > this.#meta.index, `snapshot ${meta.index} over ${this.#meta.index}`);
+    assert(meta.index > this.#meta.index, 'snapshot % over %', meta.index, this.#meta.index);
     this.#changeCount += 1;
     const install = (): void => this.#switchTo(generation, meta, callback);
     // To a copy of what the snapshot replaces.

@@ -3,6 +3,7 @@
  * thread to write: within a process both share the same environment underneath. Damage shows as
  * CheckpointDamagedError, whether LMDB or a row's checksum noticed it.
  */
+import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import type {RootDatabase} from 'lmdb';
 import {open} from 'lmdb';
@@ -198,7 +199,7 @@ export class LmdbEnvironment {
   }
 
   #guard<Result>(read: () => Result): Result {
-    if (this.#isClosed) assert(false, `${this.path} is read after it was closed`);
+    assert(!this.#isClosed, '% is read after it was closed', this.path);
     try {
       return read();
     } catch (error) {

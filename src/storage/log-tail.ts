@@ -33,7 +33,7 @@ export class LogTail {
   }
 
   get(index: LogIndex): Entry {
-    return must(this.#entries[this.#head + index - this.#first], `entry ${index} of the tail`);
+    return must(this.#entries[this.#head + index - this.#first], 'entry % of the tail', index);
   }
 
   /** Drops entries from `index` on; the next one pushed has this index. */

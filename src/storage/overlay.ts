@@ -161,7 +161,7 @@ export class Overlay implements FrozenOverlay {
   #write(rowKey: Uint8Array, value: Uint8Array | null): void {
     assert(!this.#isFrozen, 'a frozen overlay is not written');
     const keySize = rowKey.length;
-    if (keySize < 1 || keySize > rowKeySizeBytesMax) assert(false, `row key of ${keySize} bytes`);
+    assert(keySize > 0 && keySize <= rowKeySizeBytesMax, 'row key of % bytes', keySize);
     assert(rowKey[0] !== reservedTable, 'table 0 belongs to the checkpoint');
     const hash = hashOf(rowKey);
     const id = this.#find(rowKey, hash);

@@ -4,6 +4,7 @@
  * not write any more. Records are numbered from 0 in the order of their first appearance and never
  * move, except that a value that outgrows its place gets a new one.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 
 /** What another thread needs to read the records. */
@@ -105,7 +106,7 @@ export class PackedRecords {
 
   valueView(id: number): Uint8Array {
     const size = this.#field(id, valueField) - 1;
-    if (size < 0) assert(false, `record ${id} is deleted`);
+    assert(size >= 0, 'record % is deleted', id);
     const offset = this.#field(id, offsetField) + this.#field(id, keySizeField);
     return this.#slab(id).subarray(offset, offset + size);
   }
@@ -244,8 +245,7 @@ export class PackedRecords {
   }
 
   #field(id: number, field: number): number {
-    // The message is built on failure only: this runs several times per row.
-    if (id >= this.#recordCount) assert(false, `record ${id} of ${this.#recordCount}`);
+    assert(id < this.#recordCount, 'record % of %', id, this.#recordCount);
     return this.#fields[id * fieldCount + field] as number;
   }
 }

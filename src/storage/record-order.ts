@@ -156,7 +156,7 @@ export class RecordOrder {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const order = this.#records.compare(this.#sorted[middle] as number, id);
-      if (order === 0) assert(false, `record ${id} exists twice`);
+      assert(order !== 0, 'record % exists twice', id);
       if (order < 0) low = middle + 1;
       else high = middle;
     }

@@ -95,7 +95,7 @@ export class RecordSort {
       const leftId = left[leftPosition] as number;
       const rightId = right[rightPosition] as number;
       const order = records.compare(leftId, rightId);
-      if (order === 0) assert(false, `records ${leftId} and ${rightId} have one key`);
+      assert(order !== 0, 'records % and % have one key', leftId, rightId);
       cost += costOfComparing(records, leftId);
       if (order < 0) merged[leftPosition++ + rightPosition] = leftId;
       else merged[leftPosition + rightPosition++] = rightId;
@@ -114,7 +114,7 @@ export class RecordSort {
 /** In place; returns what it cost. */
 function sortRun(records: PackedRecords, run: Uint32Array): number {
   const {length} = run;
-  assert(length <= runLengthMax, `a run of ${length}`);
+  assert(length <= runLengthMax, 'a run of %', length);
   let cost = 0;
   for (const id of run) cost += costOfComparing(records, id);
   if (isInOrder(records, run)) return cost;

@@ -2,6 +2,7 @@
  * Rows as a stream of checksummed blocks, and back. Both sides hold one block and one row at a time
  * at most. Format: docs/formats.md, "Snapshot stream".
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
 import {
   asBuffer,
@@ -189,7 +190,7 @@ function block(payload: Uint8Array): Uint8Array {
   bytes.writeUInt32LE(payload.length, 0);
   bytes.set(payload, 4);
   bytes.writeUInt32LE(checksum(payload), 4 + payload.length);
-  assert(bytes.length <= limits.snapshotBlockSizeBytesMax, `block of ${bytes.length} bytes`);
+  assert(bytes.length <= limits.snapshotBlockSizeBytesMax, 'block of % bytes', bytes.length);
   return bytes;
 }
 

@@ -149,7 +149,7 @@ export class StateStore implements RowStore {
 
   #dropFrozen(prefix: FrozenPrefix): void {
     const reached = this.#checkpoint.meta().index;
-    assert(reached === prefix.meta.index, `checkpoint ${prefix.meta.index} reads back ${reached}`);
+    assert(reached === prefix.meta.index, 'checkpoint % reads back %', prefix.meta.index, reached);
     this.#frozen = null;
   }
 }

@@ -19,12 +19,9 @@ export class TermRuns {
 
   /** Takes the entry after the last one. */
   push(id: EntryId): void {
-    // The messages are built only when they are needed: every entry comes through here.
-    if (id.index !== this.#last + 1) assert(false, `entry ${id.index} after ${this.#last}`);
+    assert(id.index === this.#last + 1, 'entry % after %', id.index, this.#last);
     const last = must(this.#runs.at(-1), 'a run');
-    if (id.term < last.term) {
-      assert(false, `term ${id.term} after ${last.term} at index ${id.index}`);
-    }
+    assert(id.term >= last.term, 'term % after % at index %', id.term, last.term, id.index);
     if (id.term !== last.term) this.#runs.push(id);
     this.#last = id.index;
   }
@@ -41,14 +38,14 @@ export class TermRuns {
 
   /** `index` becomes the last; not below the start. */
   truncateAfter(index: LogIndex): void {
-    assert(index >= must(this.#runs[0], 'a run').index, `truncation to ${index} before the start`);
+    assert(index >= must(this.#runs[0], 'a run').index, 'truncation to % before the start', index);
     while (must(this.#runs.at(-1), 'a run').index > index) this.#runs.pop();
     this.#last = index;
   }
 
   /** `index`, which must be within, becomes the start. */
   dropBefore(index: LogIndex): void {
-    const term = must(this.at(index), `index ${index} is not in the log`);
+    const term = must(this.at(index), 'index % is not in the log', index);
     const rest = this.#runs.filter(run => run.index > index);
     this.#runs = [{index, term}, ...rest];
   }

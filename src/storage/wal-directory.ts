@@ -2,6 +2,7 @@
  * The segments that a log's directory holds, as they are found: opened, their headers read, none of
  * them believed yet. Also how the first one is made.
  */
+import {Buffer} from 'node:buffer';
 import path from 'node:path';
 import type {EntryId} from '../raft/entry.ts';
 import type {Disk, DiskFile} from './disk.ts';

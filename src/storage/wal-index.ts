@@ -64,7 +64,7 @@ export class WalIndex {
       else high = middle;
     }
     const at = low - 1;
-    assert(at >= this.#start, `index ${index} lies before every batch`);
+    assert(at >= this.#start, 'index % lies before every batch', index);
     return {
       firstIndex: logIndex(this.#firstAt(at)),
       sequence: must(this.#sequences[at], 'a sequence number'),

@@ -209,7 +209,7 @@ export class WalLogStore implements LogStore {
   }): readonly Entry[] {
     const {from, to, sizeBytesMax} = range;
     assert(from > this.#start.index, `entry ${from} is before ${this.firstIndex()}`);
-    assert(to <= this.#last.index, `entry ${to} is behind ${this.#last.index}`);
+    assert(to <= this.#last.index, 'entry % is behind %', to, this.#last.index);
     if (from > to) return [];
     if (from < this.#tail.first) {
       const end = minIndex(to, indexBefore(this.#tail.first));
@@ -314,8 +314,8 @@ export class WalLogStore implements LogStore {
   }
 
   #take(first: LogIndex, entries: readonly Entry[]): void {
-    assert(first > this.#start.index, `entry ${first} is before the log's start`);
-    assert(first <= this.#last.index + 1, `entry ${first} leaves a gap after ${this.#last.index}`);
+    assert(first > this.#start.index, "entry % is before the log's start", first);
+    assert(first <= this.#last.index + 1, 'entry % leaves a gap after %', first, this.#last.index);
     if (first <= this.#last.index) this.#supersede(first);
     for (const entry of entries) {
       this.#terms.push(entry);
@@ -348,5 +348,5 @@ export class WalLogStore implements LogStore {
 }
 
 function segmentAt<T>(segments: readonly T[], position: number): T {
-  return must(segments[position], `segment ${position}`);
+  return must(segments[position], 'segment %', position);
 }

@@ -19,8 +19,8 @@ export interface WalOptions {
 
 export function walOptions(overrides: Partial<WalOptions> = {}): WalOptions {
   const segmentSizeBytes = overrides.segmentSizeBytes ?? limits.walSegmentSizeBytes;
-  assert(segmentSizeBytes % 4096 === 0, `segment size ${segmentSizeBytes} is no multiple of 4096`);
-  assert(segmentSizeBytes >= 32_768, `segment size ${segmentSizeBytes} is below 32768`);
+  assert(segmentSizeBytes % 4096 === 0, 'segment size % is no multiple of 4096', segmentSizeBytes);
+  assert(segmentSizeBytes >= 32_768, 'segment size % is below 32768', segmentSizeBytes);
   return {
     batchSizeBytesMax: limits.walBatchSizeBytesMax,
     fillStepSizeBytes: Math.min(1024 * 1024, segmentSizeBytes),

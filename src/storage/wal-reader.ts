@@ -3,6 +3,7 @@
  * for replay after a start. Every entry is checked against its checksum; a damaged one throws, and
  * the node stops rather than send or apply it.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 import type {Entry} from '../raft/entry.ts';
 import {entrySizeBytes} from '../raft/entry.ts';
@@ -39,7 +40,7 @@ export function readEntries(
       const batch = cursor.nextBatch();
       const end = Math.min(batch.header.firstIndex + batch.header.entryCount, place.endIndex);
       if (batch.header.entryCount === 0 || end <= next) continue;
-      assert(batch.header.firstIndex <= next, `entry ${next} is missing in ${batch.path}`);
+      assert(batch.header.firstIndex <= next, 'entry % is missing in %', next, batch.path);
       let dataOffset = batch.header.dataOffset;
       for (let i = 0; batch.header.firstIndex + i < end && next <= range.to; i++) {
         const length = entryDataLength(batch.bytes, batch.at, batch.header, i);
@@ -91,7 +92,7 @@ class BatchCursor {
   seek(sequence: number, offset: number): void {
     const first = must(this.#segments[0], 'a segment').sequence;
     const position = sequence - first;
-    const segment = must(this.#segments[position], `segment ${sequence}`);
+    const segment = must(this.#segments[position], 'segment %', sequence);
     assert(segment.sequence === sequence, 'segments are consecutive');
     if (position !== this.#position) this.#bytes = chunk.subarray(0, 0);
     this.#position = position;

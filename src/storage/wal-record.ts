@@ -3,8 +3,9 @@
  * table is in docs/formats.md, "Write-ahead log". Encoding writes into memory the caller reuses;
  * decoding never trusts a length it has not checked against the bytes at hand.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
-import {readU64, writeU64} from '../base/bytes.ts';
+import {readU32, readU64, writeU32, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import {entryTypeCode, entryTypeFromCode, isEntryIntact} from '../raft/entry.ts';
@@ -88,18 +89,18 @@ export function encodeBatch(
   const vote = hardState.vote ?? '';
   const headersAt = entryHeadersOffset(vote.length);
   const dataAt = headersAt + entryCount * entryHeaderSizeBytes;
-  assert(sizeBytes <= target.length, `a batch of ${sizeBytes} bytes in ${target.length}`);
-  assert(sizeBytes % batchAlignment === 0, `batch size ${sizeBytes}`);
-  target.writeUInt32LE(magic, 0);
-  target.writeUInt32LE(batch.segmentId, 4);
-  target.writeUInt32LE(sizeBytes, 12);
-  target.writeUInt32LE(entryCount, 16);
-  target.writeUInt32LE(batch.offset, 20);
+  assert(sizeBytes <= target.length, 'a batch of % bytes in %', sizeBytes, target.length);
+  assert(sizeBytes % batchAlignment === 0, 'batch size %', sizeBytes);
+  writeU32(target, magic, 0);
+  writeU32(target, batch.segmentId, 4);
+  writeU32(target, sizeBytes, 12);
+  writeU32(target, entryCount, 16);
+  writeU32(target, batch.offset, 20);
   writeU64(target, hardState.term, 24);
   writeU64(target, hardState.commit, 32);
   writeU64(target, batch.synced.sequence, 40);
-  target.writeUInt32LE(batch.synced.offset, 48);
-  target.writeUInt32LE(vote.length, 52);
+  writeU32(target, batch.synced.offset, 48);
+  writeU32(target, vote.length, 52);
   target.fill(0, batchFixedSizeBytes, headersAt);
   target.write(vote, batchFixedSizeBytes, 'latin1');
   let at = headersAt;
@@ -110,19 +111,19 @@ export function encodeBatch(
       if (firstIndex === noIndex) firstIndex = entry.index;
       writeU64(target, entry.term, at);
       writeU64(target, entry.proposedAtMs, at + 8);
-      target.writeUInt32LE(entry.data.length, at + 16);
-      target.writeUInt32LE(entry.checksum, at + 20);
-      target.writeUInt32LE(entryTypeCode(entry.type), at + 24);
+      writeU32(target, entry.data.length, at + 16);
+      writeU32(target, entry.checksum, at + 20);
+      writeU32(target, entryTypeCode(entry.type), at + 24);
       at += entryHeaderSizeBytes;
       target.set(entry.data, data);
       data += entry.data.length;
     }
   }
-  assert(at === dataAt, `${entryCount} entries announced, headers end at ${at}`);
-  assert(data <= sizeBytes && sizeBytes - data < batchAlignment, `data end at ${data}`);
+  assert(at === dataAt, '% entries announced, headers end at %', entryCount, at);
+  assert(data <= sizeBytes && sizeBytes - data < batchAlignment, 'data end at %', data);
   target.fill(0, data, sizeBytes);
   writeU64(target, firstIndex, 56);
-  target.writeUInt32LE(checksum(target.subarray(crcStart, dataAt), batch.segmentId), 8);
+  writeU32(target, checksum(target.subarray(crcStart, dataAt), batch.segmentId), 8);
 }
 
 /**
@@ -140,18 +141,18 @@ export function decodeBatchHeader(
 ): BatchHeader | null {
   const {at, segmentId} = place;
   if (at + batchFixedSizeBytes > bytes.length) return null;
-  if (bytes.readUInt32LE(at) !== magic || bytes.readUInt32LE(at + 4) !== segmentId) return null;
-  const sizeBytes = bytes.readUInt32LE(at + 12);
-  const entryCount = bytes.readUInt32LE(at + 16);
-  const voteLength = bytes.readUInt32LE(at + 52);
+  if (readU32(bytes, at) !== magic || readU32(bytes, at + 4) !== segmentId) return null;
+  const sizeBytes = readU32(bytes, at + 12);
+  const entryCount = readU32(bytes, at + 16);
+  const voteLength = readU32(bytes, at + 52);
   if (sizeBytes > place.available || voteLength > 64) return null;
   const headersAt = entryHeadersOffset(voteLength);
   const dataAt = headersAt + entryCount * entryHeaderSizeBytes;
   if (dataAt > sizeBytes || at + dataAt > bytes.length) return null;
   const sum = checksum(bytes.subarray(at + crcStart, at + dataAt), segmentId);
-  if (sum !== bytes.readUInt32LE(at + 8)) return null;
+  if (sum !== readU32(bytes, at + 8)) return null;
   // Behind a matching checksum a strange field is a write that went astray, not noise.
-  if (bytes.readUInt32LE(at + 20) !== place.offset || sizeBytes % batchAlignment !== 0) return null;
+  if (readU32(bytes, at + 20) !== place.offset || sizeBytes % batchAlignment !== 0) return null;
   const vote = bytes.toString('latin1', at + 64, at + 64 + voteLength);
   if (vote !== '' && !isNodeId(vote)) return null;
   for (const field of u64Fields) if (!isSafeU64(bytes, at + field)) return null;
@@ -164,7 +165,7 @@ export function decodeBatchHeader(
       vote: vote === '' ? null : vote,
       commit: logIndex(readU64(bytes, at + 32)),
     },
-    synced: {sequence: readU64(bytes, at + 40), offset: bytes.readUInt32LE(at + 48)},
+    synced: {sequence: readU64(bytes, at + 40), offset: readU32(bytes, at + 48)},
     firstIndex: logIndex(readU64(bytes, at + 56)),
     entryHeadersOffset: headersAt,
     dataOffset: dataAt,
@@ -173,8 +174,8 @@ export function decodeBatchHeader(
 
 /** What the batch at `bytes[at]` says of the size of everything before its data, unchecked. */
 export function batchHeadersSizeBytes(bytes: Buffer, at: number): number {
-  const voteLength = bytes.readUInt32LE(at + 52);
-  return entryHeadersOffset(voteLength) + bytes.readUInt32LE(at + 16) * entryHeaderSizeBytes;
+  const voteLength = readU32(bytes, at + 52);
+  return entryHeadersOffset(voteLength) + readU32(bytes, at + 16) * entryHeaderSizeBytes;
 }
 
 /** Length of entry `ordinal`'s data. `at`: where the batch begins in `bytes`. */
@@ -184,7 +185,7 @@ export function entryDataLength(
   header: BatchHeader,
   ordinal: number,
 ): number {
-  return bytes.readUInt32LE(at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes + 16);
+  return readU32(bytes, at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes + 16);
 }
 
 /**
@@ -196,10 +197,10 @@ export function commandIds(bytes: Buffer, at: number, header: BatchHeader): Entr
   let dataEnd = header.dataOffset;
   let from = at + header.entryHeadersOffset;
   for (let i = 0; i < header.entryCount; i++, from += entryHeaderSizeBytes) {
-    const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
+    const type = entryTypeFromCode(readU32(bytes, from + 24));
     if (type === undefined || type === 'membership') return null;
     if (!isSafeU64(bytes, from)) return null;
-    dataEnd += bytes.readUInt32LE(from + 16);
+    dataEnd += readU32(bytes, from + 16);
     ids.push({term: term(readU64(bytes, from)), index: logIndex(header.firstIndex + i)});
   }
   return dataEnd <= header.sizeBytes ? ids : null;
@@ -213,11 +214,10 @@ export function decodeEntry(
   ordinal: number,
   data: Uint8Array,
 ): Entry | null {
-  // The message is built only when it is needed: recovery comes here for every entry.
-  if (ordinal >= header.entryCount) assert(false, `entry ${ordinal} of ${header.entryCount}`);
+  assert(ordinal < header.entryCount, 'entry % of %', ordinal, header.entryCount);
   const from = at + header.entryHeadersOffset + ordinal * entryHeaderSizeBytes;
-  const type = entryTypeFromCode(bytes.readUInt32LE(from + 24));
-  if (type === undefined || data.length !== bytes.readUInt32LE(from + 16)) return null;
+  const type = entryTypeFromCode(readU32(bytes, from + 24));
+  if (type === undefined || data.length !== readU32(bytes, from + 16)) return null;
   if (!isSafeU64(bytes, from) || !isSafeU64(bytes, from + 8)) return null;
   const entry: Entry = {
     term: term(readU64(bytes, from)),
@@ -225,7 +225,7 @@ export function decodeEntry(
     type,
     proposedAtMs: readU64(bytes, from + 8),
     data,
-    checksum: bytes.readUInt32LE(from + 20),
+    checksum: readU32(bytes, from + 20),
   };
   return isEntryIntact(entry) ? entry : null;
 }
@@ -258,5 +258,5 @@ export function visitEntries(
 
 /** Whether the integer fits a number: at most 2^53 - 1, which no writer exceeds. */
 function isSafeU64(bytes: Buffer, at: number): boolean {
-  return bytes.readUInt32LE(at + 4) < 2 ** 21;
+  return readU32(bytes, at + 4) < 2 ** 21;
 }

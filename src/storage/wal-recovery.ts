@@ -6,6 +6,7 @@
  * may be in the page cache only, and synced: after a failed fdatasync and a restart it could be
  * readable and still not be on the disk.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';

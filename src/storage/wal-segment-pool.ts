@@ -89,7 +89,7 @@ export class WalSegmentPool {
   }
 
   #use(next: WalSegment): WalSegment {
-    assert(this.#prepared[0] === next, `segment ${next.sequence} out of order`);
+    assert(this.#prepared[0] === next, 'segment % out of order', next.sequence);
     assert(next.sequence > this.#current.sequence, 'sequence numbers rise');
     this.#prepared.shift();
     this.#current = next;
@@ -177,8 +177,8 @@ export class WalSegmentPool {
   #fillStep(segment: WalSegment): void {
     const from = segment.filled;
     const size = Math.min(this.#zeros.length, segment.limit - from);
-    assert(size > 0, `nothing to fill in ${segment.path}`);
-    assert(from >= segment.end, `zeros at ${from} would overwrite the log to ${segment.end}`);
+    assert(size > 0, 'nothing to fill in %', segment.path);
+    assert(from >= segment.end, 'zeros at % would overwrite the log to %', from, segment.end);
     this.#isFilling = true;
     segment.write(this.#zeros.subarray(0, size), from, writeError => {
       if (writeError !== null || this.#isStopped || segment.isClosing) {

@@ -3,6 +3,7 @@
  * about it. A file with operations in flight is closed when they have ended, never before: the
  * system would hand its descriptor to another file and the write would land there.
  */
+import {Buffer} from 'node:buffer';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import {ByteReader, ByteWriter, MalformedBytesError, writeU64} from '../base/bytes.ts';
@@ -88,7 +89,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   writer.string(identity.nodeId);
   writer.string(identity.incarnation);
   const bytes = Buffer.alloc(alignUp(writer.length, segmentHeaderAlignment));
-  assert(bytes.length <= segmentHeaderSizeBytesMax, `a segment header of ${bytes.length} bytes`);
+  assert(bytes.length <= segmentHeaderSizeBytesMax, 'a segment header of % bytes', bytes.length);
   const id = segmentId(header.sequence, identity.incarnation);
   bytes.set(writer.contentView());
   bytes.set(magic);
@@ -215,13 +216,13 @@ export class WalSegment {
   }
 
   write(bytes: Uint8Array, position: number, callback: (error: Error | null) => void): void {
-    assert(!this.#isClosing, `write to ${this.path} while it closes`);
+    assert(!this.#isClosing, 'write to % while it closes', this.path);
     this.#operationCount++;
     this.#file.write(bytes, position, error => this.#onDone(error, callback));
   }
 
   sync(callback: (error: Error | null) => void): void {
-    assert(!this.#isClosing, `sync of ${this.path} while it closes`);
+    assert(!this.#isClosing, 'sync of % while it closes', this.path);
     this.#operationCount++;
     this.#file.sync(error => this.#onDone(error, callback));
   }
@@ -258,7 +259,7 @@ export class WalSegment {
   }
 
   #endWith(onIdle: () => void): void {
-    assert(!this.#isClosing, `${this.path} is closed once`);
+    assert(!this.#isClosing, '% is closed once', this.path);
     this.#isClosing = true;
     if (this.#operationCount === 0) onIdle();
     else this.#onIdle = onIdle;

@@ -4,6 +4,7 @@
  * Nothing is overwritten in place. An error of fdatasync, or of a write for another reason than
  * space, ends the log for ever: the pages may look clean and not be on the disk.
  */
+import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
@@ -153,7 +154,7 @@ export class Wal {
    */
   dropSegments(count: number): void {
     assert(this.#reset === null, 'a log being reset has no segments');
-    assert(count < this.#segments.length, `${count} of ${this.#segments.length} segments dropped`);
+    assert(count < this.#segments.length, '% of % segments dropped', count, this.#segments.length);
     for (const segment of this.#segments.splice(0, count)) this.#pool.recycle(segment);
     const oldest = must(this.#segments[0], 'a segment stays');
     this.#writtenMemberships.dropBefore(must(oldest.previous, 'a header').index);
@@ -237,7 +238,7 @@ export class Wal {
     const voteLength = hardState.vote?.length ?? 0;
     const sizeBytes = batchSizeBytes({voteLength, entryCount, dataSizeBytes});
     const offset = segment.end;
-    assert(offset + sizeBytes <= segment.limit, `batch to ${offset + sizeBytes}`);
+    assert(offset + sizeBytes <= segment.limit, 'batch to %', offset + sizeBytes);
     segment.wanted = offset + sizeBytes;
     if (segment.wanted > segment.filled) return false;
     const target = this.#bufferFor(sizeBytes);
@@ -344,7 +345,7 @@ export class Wal {
       sequence: segment.sequence,
       identity: this.#identity,
     });
-    assert(bytes.length < segment.limit, `a header of ${bytes.length} bytes`);
+    assert(bytes.length < segment.limit, 'a header of % bytes', bytes.length);
     return bytes;
   }
 

@@ -2,6 +2,7 @@
  * One attempt to open a channel: an HTTP request with `Upgrade`, answered by `101` and a raw socket
  * or by a refusal. Reports exactly once, later, unless it is cancelled first.
  */
+import {Buffer} from 'node:buffer';
 import * as http from 'node:http';
 import type {Socket} from 'node:net';
 import {dialHost, parseAddress} from '../base/address.ts';

@@ -1,4 +1,5 @@
 /** `POST /formation`: one JSON question and answer, between nodes that share no cluster yet. */
+import {Buffer} from 'node:buffer';
 import type {IncomingMessage} from 'node:http';
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';

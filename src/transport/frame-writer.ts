@@ -4,8 +4,9 @@
  * way to the kernel. Of a message too large for a frame only the headers are written: its data go
  * to the socket as they are.
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {asBuffer} from '../base/bytes.ts';
+import {asBuffer, writeU32} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {FrameKind} from './frame.ts';
 import {frameHeader, frameHeaderSizeBytes, framePayloadSizeBytesMax, sealFrame} from './frame.ts';
@@ -32,7 +33,7 @@ export class FrameWriter {
 
   message(message: EncodableMessage): void {
     const size = messageSizeBytes(message);
-    assert(size > 0 && size <= limits.messageSizeBytesMax, `message of ${size} bytes`);
+    assert(size > 0 && size <= limits.messageSizeBytesMax, 'message of % bytes', size);
     const needed = messagePrefixSizeBytes + size;
     if (needed > framePayloadSizeBytesMax) {
       this.#fragments(messagePieces(message), size);
@@ -44,7 +45,7 @@ export class FrameWriter {
       this.#frameStart = this.#end;
       this.#end += frameHeaderSizeBytes;
     }
-    const at = this.#slab.writeUInt32LE(size, this.#end);
+    const at = writeU32(this.#slab, size, this.#end);
     this.#end = writeMessage(this.#slab, at, message);
     assert(this.#end === at + size, 'a message has the announced size');
   }

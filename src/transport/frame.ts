@@ -7,8 +7,9 @@
  * read, never longer than what was read, so a view may be kept: it pins its neighbours of the same
  * read and nothing else.
  */
+import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {emptyBytes} from '../base/bytes.ts';
+import {emptyBytes, readU32, writeU32} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 
@@ -47,9 +48,9 @@ export function sealFrame(
   assert(payloadSizeBytes <= framePayloadSizeBytesMax, 'a frame payload within its bound');
   const payloadAt = at + frameHeaderSizeBytes;
   const word = (kinds.indexOf(kind) * 0x100_0000 + payloadSizeBytes) >>> 0;
-  buffer.writeUInt32LE(word, at);
+  writeU32(buffer, word, at);
   const sum = checksum(buffer.subarray(payloadAt, payloadAt + payloadSizeBytes), word);
-  buffer.writeUInt32LE(sum, at + 4);
+  writeU32(buffer, sum, at + 4);
 }
 
 /** The 8 bytes before a payload that is in pieces. */
@@ -61,8 +62,8 @@ export function frameHeader(kind: FrameKind, payload: readonly Uint8Array[]): Bu
   const word = (kinds.indexOf(kind) * 0x100_0000 + payloadSizeBytes) >>> 0;
   let sum = word;
   for (const piece of payload) sum = checksum(piece, sum);
-  header.writeUInt32LE(word, 0);
-  header.writeUInt32LE(sum, 4);
+  writeU32(header, word, 0);
+  writeU32(header, sum, 4);
   return header;
 }
 
@@ -130,8 +131,8 @@ export class FrameParser {
   }
 
   #readHeader(): boolean {
-    this.#word = this.#header.readUInt32LE(0);
-    this.#checksum = this.#header.readUInt32LE(4);
+    this.#word = readU32(this.#header, 0);
+    this.#checksum = readU32(this.#header, 4);
     const length = this.#word & 0xff_ffff;
     const kind = kinds[this.#word >>> 24];
     if (kind === undefined) return this.#fail(`frame kind ${this.#word >>> 24}`);

@@ -116,8 +116,8 @@ export class HttpTransport implements Transport {
   send(to: NodeId, message: PeerMessage): boolean {
     assert(message.type !== 'snapshot', 'a snapshot is streamed, not sent');
     if ('to' in message) {
-      assert(message.to === to, `a message for ${message.to} sent to ${to}`);
-      assert(message.from === this.#identity?.id, `a message from ${message.from} sent by another`);
+      assert(message.to === to, 'a message for % sent to %', message.to, to);
+      assert(message.from === this.#identity?.id, 'a message from % sent by another', message.from);
     }
     return this.#links.get(to)?.send(message) ?? false;
   }
@@ -183,7 +183,7 @@ export class HttpTransport implements Transport {
   }
 
   #listenAddress(): Address {
-    return must(parseAddress(this.#options.listen), `not an address: ${this.#options.listen}`);
+    return must(parseAddress(this.#options.listen), 'not an address: %', this.#options.listen);
   }
 
   #snapshotProblem(to: NodeId): string | null {
@@ -249,11 +249,15 @@ export class HttpTransport implements Transport {
     for (const [id, link] of [...this.#links]) this.#closeLink(id, link);
   }
 
+  readonly #flushDue = (): void => {
+    this.flush();
+  };
+
   /** Everything sent in one callback leaves together, right after it. */
   #needFlush(channel: OutgoingChannel): void {
     this.#dirty.push(channel);
     if (this.#dirty.length > 1) return;
-    queueMicrotask(() => this.flush());
+    process.nextTick(this.#flushDue);
   }
 
   #scheduleTick(): void {

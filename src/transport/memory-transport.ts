@@ -48,7 +48,7 @@ export class MemoryNetwork {
     for (;;) {
       const delivered = this.deliver();
       count += delivered;
-      assert(count <= eventCountMax, `more than ${eventCountMax} events`);
+      assert(count <= eventCountMax, 'more than % events', eventCountMax);
       if (delivered === 0 && this.#queue.length === 0) return count;
     }
   }
@@ -355,7 +355,7 @@ export class MemoryTransport implements Transport {
   }
 
   #closeLink(id: NodeId): void {
-    const link = must(this.#links.get(id), `no link to ${id}`);
+    const link = must(this.#links.get(id), 'no link to %', id);
     this.#links.delete(id);
     if (link.target !== null) this.#drop(id, link);
   }

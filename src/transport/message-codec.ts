@@ -3,8 +3,16 @@
  * outgoing buffer, after `messageSizeBytes` said how much room to make. Decoding checks everything
  * that raft takes for granted: ranges, consecutive entries, terms that never decrease.
  */
+import {Buffer} from 'node:buffer';
 import {assert, unreachable} from '../base/assert.ts';
-import {ByteReader, MalformedBytesError, asBuffer, emptyBytes} from '../base/bytes.ts';
+import {
+  ByteReader,
+  MalformedBytesError,
+  asBuffer,
+  emptyBytes,
+  writeU32,
+  writeU64,
+} from '../base/bytes.ts';
 import {isErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
@@ -87,38 +95,38 @@ export function writeMessage(buffer: Buffer, at: number, message: EncodableMessa
   at += 1;
   switch (message.type) {
     case 'timeout-now':
-      return putU64(buffer, message.term, at);
+      return writeU64(buffer, message.term, at);
     case 'pre-vote':
-      return putEntryId(buffer, message.last, putU64(buffer, message.term, at));
+      return putEntryId(buffer, message.last, writeU64(buffer, message.term, at));
     case 'vote':
-      at = putEntryId(buffer, message.last, putU64(buffer, message.term, at));
+      at = putEntryId(buffer, message.last, writeU64(buffer, message.term, at));
       return putFlag(buffer, message.isTransfer, at);
     case 'pre-vote-response':
     case 'vote-response':
-      return putFlag(buffer, message.granted, putU64(buffer, message.term, at));
+      return putFlag(buffer, message.granted, writeU64(buffer, message.term, at));
     case 'append':
       return writeAppend(buffer, at, message);
     case 'append-accepted':
-      return putU64(buffer, message.matchIndex, putU64(buffer, message.term, at));
+      return writeU64(buffer, message.matchIndex, writeU64(buffer, message.term, at));
     case 'append-rejected':
-      at = putU64(buffer, message.rejected, putU64(buffer, message.term, at));
+      at = writeU64(buffer, message.rejected, writeU64(buffer, message.term, at));
       return putEntryId(buffer, message.hint, at);
     case 'heartbeat':
-      at = putU64(buffer, message.commit, putU64(buffer, message.term, at));
-      return putU64(buffer, message.readRound, at);
+      at = writeU64(buffer, message.commit, writeU64(buffer, message.term, at));
+      return writeU64(buffer, message.readRound, at);
     case 'heartbeat-response':
-      return putU64(buffer, message.readRound, putU64(buffer, message.term, at));
+      return writeU64(buffer, message.readRound, writeU64(buffer, message.term, at));
     case 'read-index':
-      return putU64(buffer, message.context, putU64(buffer, message.term, at));
+      return writeU64(buffer, message.context, writeU64(buffer, message.term, at));
     case 'read-index-response':
-      at = putU64(buffer, message.context, putU64(buffer, message.term, at));
-      return putU64(buffer, message.index, at);
+      at = writeU64(buffer, message.context, writeU64(buffer, message.term, at));
+      return writeU64(buffer, message.index, at);
     case 'forward':
       return writeForward(buffer, at, message);
     case 'forward-response':
       return writeForwardResponse(buffer, at, message);
     case 'state-hash':
-      at = putU64(buffer, message.index, at);
+      at = writeU64(buffer, message.index, at);
       return at + buffer.write(message.hash, at, 'latin1');
     default:
       return unreachable(message);
@@ -236,18 +244,18 @@ function writeAppendHeader(buffer: Buffer, at: number, message: AppendMessage): 
     index += 1;
     assert(entry.index === index, 'entries of an append are consecutive');
   }
-  at = putU64(buffer, term, at);
+  at = writeU64(buffer, term, at);
   at = putEntryId(buffer, previous, at);
-  at = putU64(buffer, commit, at);
-  return buffer.writeUInt32LE(entries.length, at);
+  at = writeU64(buffer, commit, at);
+  return writeU32(buffer, entries.length, at);
 }
 
 function writeEntryHeader(buffer: Buffer, at: number, entry: Entry): number {
-  at = putU64(buffer, entry.term, at);
-  at = putU64(buffer, entry.proposedAtMs, at);
+  at = writeU64(buffer, entry.term, at);
+  at = writeU64(buffer, entry.proposedAtMs, at);
   buffer[at] = entryTypeCode(entry.type);
-  at = buffer.writeUInt32LE(entry.checksum, at + 1);
-  return buffer.writeUInt32LE(entry.data.length, at);
+  at = writeU32(buffer, entry.checksum, at + 1);
+  return writeU32(buffer, entry.data.length, at);
 }
 
 function readAppend(reader: ByteReader, route: MessageRoute): AppendMessage {
@@ -290,9 +298,9 @@ function readEntry(reader: ByteReader, index: LogIndex): Entry {
 }
 
 function writeForward(buffer: Buffer, at: number, message: ForwardMessage): number {
-  at = putU64(buffer, message.requestId, at);
+  at = writeU64(buffer, message.requestId, at);
   const timeoutMs = Math.min(Math.max(0, Math.ceil(message.timeoutMs)), limits.requestTimeoutMsMax);
-  at = buffer.writeUInt32LE(timeoutMs, at);
+  at = writeU32(buffer, timeoutMs, at);
   buffer.set(message.command, at);
   return at + message.command.length;
 }
@@ -314,7 +322,7 @@ function forwardResponseBodySizeBytes(message: ForwardResponseMessage): number {
 
 function writeForwardResponse(buffer: Buffer, at: number, message: ForwardResponseMessage): number {
   const {requestId, result, error} = message;
-  at = putU64(buffer, requestId, at);
+  at = writeU64(buffer, requestId, at);
   if (result !== null) {
     buffer[at] = statusResult;
     buffer.set(result, at + 1);
@@ -373,18 +381,10 @@ function readFlag(reader: ByteReader): boolean {
 }
 
 function putEntryId(buffer: Buffer, id: EntryId, at: number): number {
-  return putU64(buffer, id.index, putU64(buffer, id.term, at));
+  return writeU64(buffer, id.index, writeU64(buffer, id.term, at));
 }
 
 function putFlag(buffer: Buffer, value: boolean, at: number): number {
   buffer[at] = value ? 1 : 0;
   return at + 1;
-}
-
-function putU64(buffer: Buffer, value: number, at: number): number {
-  assert(Number.isSafeInteger(value) && value >= 0, 'a u64 is a safe non-negative integer');
-  // ToUint32 is exact modulo 2^32 for safe integers.
-  const low = value >>> 0;
-  buffer.writeUInt32LE(low, at);
-  return buffer.writeUInt32LE((value - low) / 0x1_0000_0000, at + 4);
 }

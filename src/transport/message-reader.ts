@@ -2,7 +2,8 @@
  * Frames in, messages out: splits frames of messages, joins fragments, checks every entry. Either a
  * message is whole and sound or the stream is at its end; nothing in between reaches raft.
  */
-import {MalformedBytesError} from '../base/bytes.ts';
+import {Buffer} from 'node:buffer';
+import {MalformedBytesError, readU32} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {FrameKind} from './frame.ts';
 import {FrameParser} from './frame.ts';
@@ -68,7 +69,7 @@ export class MessageReader {
     while (at < payload.length) {
       if (payload.length - at < 4) return this.#fail('bad-frame', 'message size cut off');
       const start = at + 4;
-      const end = start + payload.readUInt32LE(at);
+      const end = start + readU32(payload, at);
       if (end === start || end > payload.length) return this.#fail('bad-frame', 'message size');
       if (!this.#onMessageBytes(payload.subarray(start, end))) return false;
       at = end;

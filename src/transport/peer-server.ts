@@ -4,6 +4,7 @@
  * Whatever arrives before a valid handshake costs a bounded amount of memory and time and changes
  * nothing but a counter.
  */
+import {Buffer} from 'node:buffer';
 import * as http from 'node:http';
 import type {Server, Socket} from 'node:net';
 import type {Duplex} from 'node:stream';

@@ -43,7 +43,7 @@ export class BufferBudget {
     const use = this.#useOf(socket);
     // A closed connection has given back everything at once.
     if (use.isClosed) return;
-    assert(use.heldSizeBytes >= sizeBytes, `release ${sizeBytes} of ${use.heldSizeBytes}`);
+    assert(use.heldSizeBytes >= sizeBytes, 'release % of %', sizeBytes, use.heldSizeBytes);
     use.heldSizeBytes -= sizeBytes;
     this.#totalSizeBytes -= sizeBytes;
   }

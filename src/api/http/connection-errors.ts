@@ -2,6 +2,7 @@
  * Answers to what never became a request: bytes that are not HTTP, headers that are too large or
  * too slow, CONNECT. They are written to the socket by hand, and the connection is closed.
  */
+import {Buffer} from 'node:buffer';
 import type {ServerResponse} from 'node:http';
 import type {Duplex} from 'node:stream';
 import {errorTable, type ErrorCode} from '../../base/errors.ts';

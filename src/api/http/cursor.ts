@@ -11,6 +11,7 @@
  *   16 raw  hash of the range that was asked for
  *   u32     CRC-32 of everything before
  */
+import {Buffer} from 'node:buffer';
 import {createHash} from 'node:crypto';
 import {ByteReader, ByteWriter, MalformedBytesError, equalBytes} from '../../base/bytes.ts';
 import {checksum} from '../../base/checksum.ts';

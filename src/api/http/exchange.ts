@@ -2,6 +2,7 @@
  * One request and its answer. Handlers read the request from here and answer exactly once; each
  * answer has a Content-Length. Answering a client that has gone is allowed and does nothing.
  */
+import {Buffer} from 'node:buffer';
 import type {OutgoingHttpHeader} from 'node:http';
 import {assert, AssertionError} from '../../base/assert.ts';
 import type {Clock} from '../../base/clock.ts';
@@ -109,16 +110,12 @@ export class Exchange {
     revision: number,
     more: readonly OutgoingHttpHeader[] = noHeaders,
   ): void {
-    const length = Buffer.byteLength(text);
-    this.#send(status, this.#headers('application/json', length, revision, more), text, length);
+    this.#send(status, {type: 'application/json', body: text, revision, more});
   }
 
   /** The chunks of one JSON text, made beforehand. */
   sendJsonChunks(chunks: readonly Uint8Array[], revision: number): void {
-    let length = 0;
-    for (const chunk of chunks) length += chunk.length;
-    const headers = this.#headers('application/json', length, revision, noHeaders);
-    this.#send(200, headers, chunks, length);
+    this.#send(200, {type: 'application/json', body: chunks, revision, more: noHeaders});
   }
 
   sendBytes(
@@ -127,13 +124,12 @@ export class Exchange {
     revision: number,
     more: readonly OutgoingHttpHeader[] = noHeaders,
   ): void {
-    const length = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
-    this.#send(200, this.#headers(type, length, revision, more), bytes, length);
+    this.#send(200, {type, body: bytes, revision, more});
   }
 
   /** 204 and 304: nothing but headers. */
   sendEmpty(status: number, revision: number, more: readonly OutgoingHttpHeader[]): void {
-    this.#send(status, this.#headers(null, 0, revision, more), null, 0);
+    this.#send(status, {type: null, body: null, revision, more});
   }
 
   sendProblem(
@@ -143,12 +139,10 @@ export class Exchange {
     more: readonly OutgoingHttpHeader[] = noHeaders,
   ): void {
     const {status} = errorTable[code];
-    const text = problemJson(code, detail, this);
-    const length = Buffer.byteLength(text);
-    const headers = this.#headers(problemType, length, revision, more);
+    const body = problemJson(code, detail, this);
     const seconds = retryAfterSeconds(status);
-    if (seconds !== null) headers.push('Retry-After', seconds);
-    this.#send(status, headers, text, length);
+    const all = seconds === null ? more : [...more, 'Retry-After', seconds];
+    this.#send(status, {type: problemType, body, revision, more: all});
   }
 
   /** Answers an operating error. A programmer's error is thrown on: it stops the process. */
@@ -179,39 +173,28 @@ export class Exchange {
     this.context.budget.release(this.wire.socket, sizeBytes);
   }
 
-  #headers(
-    type: string | null,
-    length: number,
-    revision: number,
-    more: readonly OutgoingHttpHeader[],
-  ): OutgoingHttpHeader[] {
-    const {context} = this;
-    const hasOrigins = context.corsOrigins.size > 0;
-    const headers: OutgoingHttpHeader[] = [
-      'Cache-Control',
-      'no-cache',
-      'X-Content-Type-Options',
-      'nosniff',
-      'Vary',
-      hasOrigins ? 'Accept, Origin' : 'Accept',
-    ];
-    if (type !== null) headers.push('Content-Type', type, 'Content-Length', length);
-    if (revision > 0) headers.push('Rosetta-Revision', revision);
-    for (const item of more) headers.push(item);
-    if (hasOrigins) headers.push(...corsHeaders(this.headers.origin, context.corsOrigins));
-    return headers;
-  }
-
-  #send(status: number, headers: OutgoingHttpHeader[], body: AnswerBody, length: number): void {
-    assert(!this.#isAnswered, `${this.method} ${this.route} is answered twice`);
+  #send(status: number, content: Content): void {
+    assert(!this.#isAnswered, '% % is answered twice', this.method, this.route);
     this.#isAnswered = true;
     const {context, wire} = this;
     const durationMs = context.clock.monotonicMs() - this.#startedAtMs;
     context.observe(this.route, this.method, status, durationMs);
     if (wire.isGone) return;
-    if (length > uncountedSizeBytesMax && !this.#holdUntilSent(length)) return;
-    const content = this.method === 'HEAD' ? null : body;
-    wire.send({status, headers, body: content, sizeBytes: length, ending: this.#ending()});
+    const {type, body, revision} = content;
+    const sizeBytes = sizeOf(body);
+    if (sizeBytes > uncountedSizeBytesMax && !this.#holdUntilSent(sizeBytes)) return;
+    const hasOrigins = context.corsOrigins.size > 0;
+    const cors = hasOrigins ? corsHeaders(this.headers.origin, context.corsOrigins) : noHeaders;
+    wire.send({
+      status,
+      type,
+      sizeBytes,
+      revision,
+      vary: hasOrigins ? 'Accept, Origin' : 'Accept',
+      more: hasOrigins ? [...content.more, ...cors] : content.more,
+      body: this.method === 'HEAD' ? null : body,
+      ending: this.#ending(),
+    });
   }
 
   #ending(): Ending {
@@ -240,6 +223,22 @@ export class Exchange {
 }
 
 const lingerThresholdSizeBytes = 64 * 1024;
+
+/** What differs between answers. */
+interface Content {
+  /** Null: there is none. */
+  readonly type: string | null;
+  readonly body: AnswerBody;
+  readonly revision: number;
+  readonly more: readonly OutgoingHttpHeader[];
+}
+
+function sizeOf(body: AnswerBody): number {
+  if (body === null) return 0;
+  if (typeof body === 'string') return Buffer.byteLength(body);
+  if (body instanceof Uint8Array) return body.length;
+  return body.reduce((sum, chunk) => sum + chunk.length, 0);
+}
 
 /** For answers to what is no exchange yet: a target or a header list that was refused. */
 export function mustBeOperating(error: unknown): RosettaError {

@@ -1,4 +1,5 @@
 /** Reading the fields of a JSON request: every refusal names the field. */
+import {Buffer} from 'node:buffer';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import type {JsonObject, JsonValue} from './json-parser.ts';

@@ -68,7 +68,7 @@ export function handleDeleteKey(exchange: Exchange): void {
   const operation = {type: 'delete', key, wantsPrevious: false} as const;
   awaitEnd(exchange, () => {
     writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
-      assert(result.type === 'delete', `a delete was answered by ${result.type}`);
+      assert(result.type === 'delete', 'a delete was answered by %', result.type);
       exchange.sendJson(200, deletedJson(result.deletedCount, revision), revision);
     });
   });
@@ -126,7 +126,7 @@ function put(exchange: Exchange, key: Buffer, value: Buffer, timeoutMs: number):
     wantsPrevious: false,
   } as const;
   writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
-    assert(result.type === 'put', `a put was answered by ${result.type}`);
+    assert(result.type === 'put', 'a put was answered by %', result.type);
     exchange.sendJson(200, putJson(key, revision, result.version), revision);
   });
 }
@@ -142,7 +142,7 @@ function writeOne(
   const compare = writeConditions(exchange.headers, key);
   const body = {type: 'transaction', compare, success: [operation], failure: []} as const;
   propose(exchange, body, timeoutMs, answer => {
-    assert(answer.type === 'transaction', `a write was answered by ${answer.type}`);
+    assert(answer.type === 'transaction', 'a write was answered by %', answer.type);
     if (!answer.succeeded) {
       const detail = 'the key is not in the state that the condition asks for';
       exchange.sendProblem('PRECONDITION_FAILED', detail, answer.revision);

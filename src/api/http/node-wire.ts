@@ -3,6 +3,7 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 import type {Socket} from 'node:net';
 import type {Clock} from '../../base/clock.ts';
 import {limits} from '../../base/limits.ts';
+import {headerList} from './answer-head.ts';
 import type {Answer, AnswerBody, Wire} from './wire.ts';
 
 export class NodeWire implements Wire {
@@ -51,11 +52,12 @@ export class NodeWire implements Wire {
 
   send(answer: Answer): void {
     const response = this.#response;
+    const headers = headerList(answer);
     if (answer.ending !== 'keep') {
-      answer.headers.push('Connection', 'close');
+      headers.push('Connection', 'close');
       ended.add(this.#request.socket);
     }
-    response.writeHead(answer.status, answer.headers);
+    response.writeHead(answer.status, headers);
     const {body} = answer;
     if (answer.ending === 'linger') {
       writeAll(response, body);

@@ -6,11 +6,12 @@
  * With the first byte that is not plain the connection goes to node:http and stays there: between
  * two requests, with every byte that no request has taken.
  */
-import {STATUS_CODES} from 'node:http';
+import {Buffer} from 'node:buffer';
 import type {Socket} from 'node:net';
 import {assert} from '../../base/assert.ts';
 import {asBuffer, emptyBytes} from '../../base/bytes.ts';
-import {limits} from '../../base/limits.ts';
+import {uncountedSizeBytesMax} from './buffer-budget.ts';
+import {headText} from './answer-head.ts';
 import {answerClientError} from './connection-errors.ts';
 import {readPlainRequest, type PlainRequest} from './plain-request.ts';
 import type {Answer, Wire} from './wire.ts';
@@ -88,9 +89,9 @@ export class PlainConnection implements Wire {
     return true;
   }
 
-  /** No request is being received or answered. */
+  /** No request is being received or answered, and the last answer has left this process. */
   get isIdle(): boolean {
-    return this.#doing === 'waiting';
+    return this.#doing === 'waiting' && this.socket.writableLength === 0;
   }
 
   /** Nothing was ever received. */
@@ -168,7 +169,7 @@ export class PlainConnection implements Wire {
     this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
     this.#pieceCount += 1;
     if (this.#doing !== 'answering') this.#readOn();
-    else if (this.#unread.length > limits.plainRequestSizeBytesMax) this.socket.pause();
+    else if (this.#unread.length > uncountedSizeBytesMax) this.socket.pause();
   };
 
   readonly #onEnd = (): void => {
@@ -204,7 +205,7 @@ export class PlainConnection implements Wire {
       const request = readPlainRequest(this.#unread);
       if (typeof request === 'object') this.#take(request);
       else if (this.#isHalfClosed) this.#refuse('HPE_INVALID_EOF_STATE');
-      else if (request === 'other' || this.#pieceCount > pieceCountMax) this.#handOver();
+      else if (request === 'other' || !this.#mayWait()) this.#handOver();
       else {
         this.#waitForMore(request === 'part-of-head' ? 'receiving-head' : 'receiving-body');
         break;
@@ -221,6 +222,11 @@ export class PlainConnection implements Wire {
       request.end === this.#unread.length ? nothing : this.#unread.subarray(request.end);
     this.#pieceCount = 0;
     this.#host.onRequest(this, request);
+  }
+
+  /** What waits here is counted by no budget: a larger or slower request is node:http's. */
+  #mayWait(): boolean {
+    return this.#unread.length <= uncountedSizeBytesMax && this.#pieceCount <= pieceCountMax;
   }
 
   #waitForMore(doing: 'receiving-head' | 'receiving-body'): void {
@@ -289,15 +295,3 @@ export class PlainConnection implements Wire {
     answerClientError(Object.assign(new Error(code), {code}), this.socket);
   }
 }
-
-function headText({status, headers}: Answer): string {
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
-  for (let i = 0; i + 1 < headers.length; i += 2) {
-    const value = String(headers[i + 1]);
-    assert(!isUnprintable.test(value), `the value of ${String(headers[i])} is printable`);
-    text += `${String(headers[i])}: ${value}\r\n`;
-  }
-  return text;
-}
-
-const isUnprintable = /[^\t\x20-\x7e]/;

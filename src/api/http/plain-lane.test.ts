@@ -187,3 +187,24 @@ test('an answer that is not read holds its memory only until the client goes', a
   socket.destroy();
   while (http.api.bufferSizeBytes() > 0) await new Promise(resolve => setImmediate(resolve));
 });
+
+test('bodies that arrive slowly are counted against the memory of the server', async t => {
+  const http = await startHttp(t);
+  const sizeBytes = 40_000;
+  const sockets: Socket[] = [];
+  for (let i = 0; i < 5; i++) {
+    const socket = http.socket();
+    socket.write(put(`slow-${i}`, 'v'.repeat(sizeBytes)).slice(0, -1));
+    sockets.push(socket);
+  }
+  while (http.api.bufferSizeBytes() < sockets.length * sizeBytes) {
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  for (const socket of sockets) {
+    const answered = until(socket, /"version":1}/);
+    socket.write('v');
+    await answered;
+    socket.destroy();
+  }
+  assert.equal(http.api.bufferSizeBytes(), 0);
+});

@@ -5,6 +5,7 @@
  * is refused here, and nothing is accepted that node:http would refuse or read differently.
  */
 import {limits} from '../../base/limits.ts';
+import {isNamed} from './request-headers.ts';
 
 export interface PlainRequest {
   readonly method: string;
@@ -33,8 +34,8 @@ export function readPlainRequest(bytes: Buffer): PlainReading {
   const methodEnd = text.indexOf(' ');
   const targetEnd = text.indexOf(' ', methodEnd + 1);
   if (methodEnd < 0 || targetEnd < 0 || !text.startsWith(version, targetEnd)) return 'other';
-  const method = text.slice(0, methodEnd);
-  if (!methods.includes(method)) return 'other';
+  const method = methods[methods.indexOf(text.slice(0, methodEnd))];
+  if (method === undefined) return 'other';
   const target = text.slice(methodEnd + 1, targetEnd);
   if (!isPlainTarget(target)) return 'other';
   const headers = readHeaders(text, targetEnd + version.length, headSize);
@@ -92,12 +93,12 @@ function readHeaders(text: string, start: number, end: number): PlainHeaders | n
         if (specialNames.has(name.toLowerCase())) return null;
         break;
       case 10:
-        if (name.toLowerCase() !== 'connection') break;
+        if (!isNamed(name, 'connection')) break;
         if (/^close$/i.test(value)) wantsClose = true;
         else if (!/^keep-alive$/i.test(value)) return null;
         break;
       case 14:
-        if (name.toLowerCase() !== 'content-length') break;
+        if (!isNamed(name, 'content-length')) break;
         // No white space behind the digits: node:http has its own opinion of it.
         if (contentLength >= 0 || !/^ ?[0-9]{1,9}$/.test(text.slice(nameEnd + 1, lineEnd)))
           return null;

@@ -4,6 +4,7 @@
  * Memory: at most limits.rangeSizeBytesMax of answer (or one record, if that is larger), counted
  * in the buffer budget as it grows.
  */
+import {Buffer} from 'node:buffer';
 import {must} from '../../base/assert.ts';
 import {compareBytes, keySuccessor} from '../../base/bytes.ts';
 import {RosettaError} from '../../base/errors.ts';

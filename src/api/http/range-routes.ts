@@ -50,9 +50,9 @@ export function handleDeleteRange(exchange: Exchange): void {
   const body = {type: 'transaction', compare: [], success: [operation], failure: []} as const;
   awaitEnd(exchange, () => {
     propose(exchange, body, timeoutMs, answer => {
-      assert(answer.type === 'transaction', `a write was answered by ${answer.type}`);
+      assert(answer.type === 'transaction', 'a write was answered by %', answer.type);
       const result = must(answer.results[0], 'one operation has one result');
-      assert(result.type === 'delete', `a range delete was answered by ${result.type}`);
+      assert(result.type === 'delete', 'a range delete was answered by %', result.type);
       exchange.sendJson(200, deletedJson(result.deletedCount, answer.revision), answer.revision);
     });
   });
@@ -66,7 +66,7 @@ export function handleCompact(exchange: Exchange): void {
     const fields = requestObject(parseJson(body), compactFields);
     const revision = integerField(fields, 'revision', 0);
     propose(exchange, {type: 'compact', revision}, timeoutMs, answer => {
-      assert(answer.type === 'compact', `a compaction was answered by ${answer.type}`);
+      assert(answer.type === 'compact', 'a compaction was answered by %', answer.type);
       const text = `{"compactedRevision":${answer.compactedRevision}}`;
       exchange.sendJson(200, text, answer.revision);
     });

@@ -6,6 +6,7 @@
  * whole one: many clients that send megabytes at once would otherwise stop the event loop, and
  * heartbeats with it, for as long as all of them take together.
  */
+import {Buffer} from 'node:buffer';
 import {RosettaError, type ErrorCode} from '../../base/errors.ts';
 import {emptyBytes, asBuffer} from '../../base/bytes.ts';
 import {uncountedSizeBytesMax} from './buffer-budget.ts';

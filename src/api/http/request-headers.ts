@@ -119,8 +119,15 @@ function moreThanChunked(): RosettaError {
   return new RosettaError('INVALID_PARAMETER', 'Transfer-Encoding can only be chunked');
 }
 
-function isNamed(name: string, lowerCase: string): boolean {
-  return name === lowerCase || name.toLowerCase() === lowerCase;
+/** Whether `name`, of the characters that header names have, is `lowerCase` in any case. */
+export function isNamed(name: string, lowerCase: string): boolean {
+  if (name.length !== lowerCase.length) return false;
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    const lower = code >= 0x41 && code <= 0x5a ? code | 0x20 : code;
+    if (lower !== lowerCase.charCodeAt(i)) return false;
+  }
+  return true;
 }
 
 function once(

@@ -2,6 +2,7 @@
  * The request target as it came over the wire. Only the origin form is accepted, nothing is ever
  * normalised: `/kv/../x` is the key `../x`. Percent-decoding yields bytes, exactly once.
  */
+import {Buffer} from 'node:buffer';
 import {RosettaError} from '../../base/errors.ts';
 
 export interface RequestTarget {

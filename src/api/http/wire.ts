@@ -16,12 +16,18 @@ export type Ending = 'keep' | 'close' | 'linger';
 
 export interface Answer {
   readonly status: number;
-  /** Name, value, … */
-  readonly headers: OutgoingHttpHeader[];
+  /** The media type of the content; null: there is none, as with 204 and 304. */
+  readonly type: string | null;
+  /** Of the content, in bytes, also where a HEAD leaves it out. */
+  readonly sizeBytes: number;
+  /** Of the state read or written; 0: the answer says nothing about the store. */
+  readonly revision: number;
+  /** What of the request the answer depends on. */
+  readonly vary: string;
+  /** Further headers: name, value, … */
+  readonly more: readonly OutgoingHttpHeader[];
   /** Null: nothing but headers. */
   readonly body: AnswerBody;
-  /** Of the body, in bytes. */
-  readonly sizeBytes: number;
   readonly ending: Ending;
 }
 
