@@ -14,7 +14,12 @@ import type {BenchContext} from './bench-context.ts';
 import {comparedKey, comparedValue, etcdHas, runRound, valueSizeBytes} from './workload-plan.ts';
 
 export const connectionCounts = [1, 64, 256] as const;
-const warmUpSeconds = 2;
+/**
+ * Of each load at 64 connections, before anything is measured: a server runs for weeks, and some
+ * hundred thousand requests into them its code is compiled and its files have their size.
+ */
+const warmUpSeconds = 8;
+const quickWarmUpSeconds = 2;
 
 export interface Stores {
   readonly clusters: readonly StoreCluster[];
@@ -41,14 +46,14 @@ export async function measureThroughput(
   context: BenchContext,
   stores: Stores,
 ): Promise<ThroughputRow[]> {
-  const {roundCount, secondsPerRound, selected} = context.options;
+  const {roundCount, secondsPerRound, selected, isQuick} = context.options;
   const workloads = workloadNames.filter(name => selected.has(name));
   for (const cluster of stores.clusters) await writeComparedKey(cluster);
   const series = connectionCounts.flatMap(connectionCount =>
     workloads.flatMap(workload => seriesOf(context, stores, {workload, connectionCount})),
   );
   for (const one of series) {
-    if (one.connectionCount === 64) await one.run(warmUpSeconds);
+    if (one.connectionCount === 64) await one.run(isQuick ? quickWarmUpSeconds : warmUpSeconds);
   }
   for (let round = 1; round <= roundCount; round++) {
     for (const one of series) {

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {must} from '../../src/base/assert.ts';
+import {nodeProcessEnvironment, nodeProcessFlags} from '../../src/cli/node-process-settings.ts';
 import type {NodeStatus} from '../../src/node/service.ts';
 import {freePorts} from '../../test/cluster/free-ports.ts';
 import {ServerProcess} from './child-process.ts';
@@ -72,10 +73,10 @@ export class RosettaCluster implements StoreCluster {
           ];
     this.#processes[node] = new ServerProcess(
       process.execPath,
-      [...profile, '--disable-proto=delete', program, ...flags],
+      [...profile, ...nodeProcessFlags, program, ...flags],
       {
         logPath: path.join(directory, `${id}.log`),
-        env: {...ownEnvironment(), UV_THREADPOOL_SIZE: '16', NO_COLOR: '1'},
+        env: {...nodeProcessEnvironment, ...ownEnvironment(), NO_COLOR: '1'},
       },
     );
   }

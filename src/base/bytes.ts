@@ -50,10 +50,15 @@ export function keySuccessor(key: Uint8Array): Uint8Array {
 /** From here on `finish` hands out the buffer itself when little of it would be wasted. */
 const handedOutSizeBytesMin = 64 * 1024;
 
+/** Views of less than so many bytes are kept. */
+const keptViewCount = 512;
+
 /** Appends to a buffer that grows by doubling. `finish` hands out bytes that are never reused. */
 export class ByteWriter {
   readonly #capacity: number;
   #buffer: Buffer;
+  /** Of the beginning of the buffer, by length: making one costs more than filling it. */
+  #views: (Uint8Array | undefined)[] = [];
   #length = 0;
 
   constructor(capacity = 256) {
@@ -119,7 +124,9 @@ export class ByteWriter {
 
   /** The bytes so far, in memory that later writes reuse: valid until the next call. */
   contentView(): Uint8Array {
-    return this.#buffer.subarray(0, this.#length);
+    const length = this.#length;
+    if (length >= keptViewCount) return this.#buffer.subarray(0, length);
+    return (this.#views[length] ??= this.#buffer.subarray(0, length));
   }
 
   /** Ends the use of what was written: `reset` comes next. */
@@ -127,7 +134,7 @@ export class ByteWriter {
     const {buffer, byteOffset, length} = this.#buffer;
     if (this.#length >= handedOutSizeBytesMin && this.#length >= length - length / 8) {
       const bytes = new Uint8Array(buffer, byteOffset, this.#length);
-      this.#buffer = Buffer.allocUnsafe(this.#capacity);
+      this.#use(Buffer.allocUnsafe(this.#capacity));
       this.#length = 0;
       return bytes;
     }
@@ -144,10 +151,15 @@ export class ByteWriter {
     if (needed > this.#buffer.length) {
       const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
       this.#buffer.copy(grown, 0, 0, at);
-      this.#buffer = grown;
+      this.#use(grown);
     }
     this.#length = needed;
     return at;
+  }
+
+  #use(buffer: Buffer): void {
+    this.#buffer = buffer;
+    this.#views = [];
   }
 }
 

@@ -11,6 +11,7 @@ import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {must} from '../base/assert.ts';
 import type {PlannedNode} from './launcher-plan.ts';
+import {nodeProcessEnvironment, nodeProcessFlags} from './node-process-settings.ts';
 
 const logSizeBytesMax = 16 * 1024 * 1024;
 const requestTimeoutMs = 1_000;
@@ -47,7 +48,7 @@ export class LaunchedNode {
     }
     const log = fs.openSync(logFile, 'a');
     // Descriptor 3 ties the node to this process: however the launcher ends, the node sees it.
-    const child = spawn(process.execPath, ['--disable-proto=delete', program, ...args], {
+    const child = spawn(process.execPath, [...nodeProcessFlags, program, ...args], {
       stdio: ['ignore', log, log, 'pipe'],
       env: {...nodeEnvironment(), ROSETTA_PARENT_PIPE: '3'},
     });
@@ -119,7 +120,7 @@ function nodeEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('ROSETTA_') || name === 'ROSETTA_LOG_LEVEL',
   );
-  return {UV_THREADPOOL_SIZE: '16', ...Object.fromEntries(kept)};
+  return {...nodeProcessEnvironment, ...Object.fromEntries(kept)};
 }
 
 function parseAnswer(body: string): NodeAnswer | 'silent' {

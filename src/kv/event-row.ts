@@ -20,6 +20,10 @@ interface EventRow {
 }
 
 const flags = {tombstone: 1, lease: 2, previous: 4, jump: 8} as const;
+/** Flags, createRevision, version and depth, which every event has; then what the flags announce. */
+const fixedSizeBytes = 1 + 8 + 8 + 4;
+const leaseSizeBytes = 8;
+const previousSizeBytes = 8 + 4;
 
 const writer = new ByteWriter(4096);
 
@@ -45,6 +49,15 @@ export function encodeEventRowView(key: Uint8Array, row: RecordRow): Uint8Array 
   writer.raw(key);
   writer.raw(row.value);
   return writer.contentView();
+}
+
+/** The jump of an encoded event, without the rest. */
+export function jumpOf(bytes: Uint8Array): Anchor {
+  const flag = bytes[0] ?? 0;
+  if ((flag & flags.jump) === 0) return noAnchor;
+  const lease = (flag & flags.lease) === 0 ? 0 : leaseSizeBytes;
+  const previous = (flag & flags.previous) === 0 ? 0 : previousSizeBytes;
+  return readAnchor(new ByteReader(bytes, fixedSizeBytes + lease + previous));
 }
 
 export function decodeEventRow(bytes: Uint8Array): EventRow {

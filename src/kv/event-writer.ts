@@ -12,9 +12,9 @@
 import {assert, must} from '../base/assert.ts';
 import {emptyBytes} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
-import {decodeEventRow, encodeEventRowView} from './event-row.ts';
-import {decodeRecordRow, encodeRecordRowView, noAnchor} from './record-row.ts';
-import type {Anchor, RecordRow} from './record-row.ts';
+import {encodeEventRowView, jumpOf} from './event-row.ts';
+import {decodeRecordHead, decodeRecordRow, encodeRecordRowView, noAnchor} from './record-row.ts';
+import type {Anchor, RecordHead, RecordRow} from './record-row.ts';
 import type {RowStore} from './rows.ts';
 import {hashRow} from './state-hash.ts';
 import type {StateMeta} from './state-meta.ts';
@@ -86,7 +86,19 @@ export class EventWriter {
     const bytes = this.#rows.get(latestKeyView(key));
     if (bytes === undefined) return null;
     const row = decodeRecordRow(bytes);
-    return row.isTombstone && row.modRevision <= this.#meta.compactedRevision ? null : row;
+    return this.#counts(row) ? row : null;
+  }
+
+  /** As `latest`, without its value. */
+  latestHead(key: Uint8Array): RecordHead | null {
+    const bytes = this.#rows.get(latestKeyView(key));
+    if (bytes === undefined) return null;
+    const head = decodeRecordHead(bytes);
+    return this.#counts(head) ? head : null;
+  }
+
+  #counts(row: RecordHead): boolean {
+    return !row.isTombstone || row.modRevision > this.#meta.compactedRevision;
   }
 
   /**
@@ -95,7 +107,7 @@ export class EventWriter {
    */
   put(
     key: Uint8Array,
-    latest: RecordRow | null,
+    latest: RecordHead | null,
     record: {readonly value: Uint8Array; readonly leaseId: number},
   ): number {
     assert(record.value.length <= limits.valueSizeBytesMax, 'a value within its limit');
@@ -119,7 +131,7 @@ export class EventWriter {
   }
 
   /** Only for a key that exists. */
-  delete(key: Uint8Array, latest: RecordRow): void {
+  delete(key: Uint8Array, latest: RecordHead): void {
     assert(!latest.isTombstone, 'a deleted key is not deleted again');
     assert(this.keyCount() > 0, 'a key that exists is counted');
     this.#keyCountChange--;
@@ -136,7 +148,7 @@ export class EventWriter {
 
   #write(
     key: Uint8Array,
-    latest: RecordRow | null,
+    latest: RecordHead | null,
     event: Pick<
       RecordRow,
       'isTombstone' | 'createRevision' | 'version' | 'leaseId' | 'hashLow' | 'hashHigh' | 'value'
@@ -176,7 +188,7 @@ export class EventWriter {
    * merge. Only a merge reads a row, and never one at or below compactedRevision: that row may be
    * gone here and present elsewhere. Reads never follow a jump to there, so none is kept.
    */
-  #linksAfter(latest: RecordRow): Links {
+  #linksAfter(latest: RecordHead): Links {
     const {jump, secondJump} = latest;
     const depth = (latest.depth + 1) >>> 0;
     const isMerge =
@@ -192,7 +204,7 @@ export class EventWriter {
       return {depth, previousRevision, previousSub, jump: secondJump, secondJump: noAnchor};
     }
     const bytes = this.#rows.get(historyKeyView(secondJump.revision, secondJump.sub));
-    const event = decodeEventRow(must(bytes, 'event % is not compacted', secondJump.revision));
-    return {depth, previousRevision, previousSub, jump: secondJump, secondJump: event.jump};
+    const next = jumpOf(must(bytes, 'event % is not compacted', secondJump.revision));
+    return {depth, previousRevision, previousSub, jump: secondJump, secondJump: next};
   }
 }

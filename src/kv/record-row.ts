@@ -35,6 +35,9 @@ export interface RecordRow {
   readonly value: Uint8Array;
 }
 
+/** What the key's next event starts from. */
+export type RecordHead = Omit<RecordRow, 'value'>;
+
 const flags = {tombstone: 1, lease: 2, previous: 4, jump: 8, secondJump: 16} as const;
 
 const writer = new ByteWriter(4096);
@@ -68,6 +71,15 @@ export function encodeRecordRowView(row: RecordRow): Uint8Array {
 }
 
 export function decodeRecordRow(bytes: Uint8Array): RecordRow {
+  return decode(bytes, {wantsValue: true});
+}
+
+/** As decodeRecordRow, without a view of the value. */
+export function decodeRecordHead(bytes: Uint8Array): RecordHead {
+  return decode(bytes, {wantsValue: false});
+}
+
+function decode(bytes: Uint8Array, options: {readonly wantsValue: boolean}): RecordRow {
   const reader = new ByteReader(bytes);
   const flag = reader.u8();
   const createRevision = reader.u64();
@@ -97,7 +109,7 @@ export function decodeRecordRow(bytes: Uint8Array): RecordRow {
     previousSub,
     jump,
     secondJump,
-    value: reader.rawView(reader.remaining),
+    value: options.wantsValue ? reader.rawView(reader.remaining) : emptyBytes,
   };
 }
 

@@ -3,7 +3,7 @@
  * `View` return memory that the next call of the same function reuses; RowStore copies its keys.
  */
 import {Buffer} from 'node:buffer';
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 
@@ -25,6 +25,10 @@ export interface EventPointer {
 export const historyKeySizeBytes = 13;
 
 const latestKey = Buffer.alloc(2 + limits.keySizeBytesMax);
+/** By size; they are asked for several times per command. */
+const latestKeyViews = Array.from({length: 1 + limits.keySizeBytesMax}, (_, size) =>
+  latestKey.subarray(0, size + 1),
+);
 const historyKey = Buffer.alloc(historyKeySizeBytes);
 const queueKey = Buffer.alloc(9);
 
@@ -35,7 +39,7 @@ export function latestKeyView(key: Uint8Array): Uint8Array {
   assert(size > 0 && size <= limits.keySizeBytesMax, 'a key of % bytes', size);
   latestKey[0] = tables.latest;
   latestKey.set(key, 1);
-  return latestKey.subarray(0, size + 1);
+  return must(latestKeyViews[size], 'a view of every size');
 }
 
 /** A bound of a range over latest rows; null: the end of the table. */

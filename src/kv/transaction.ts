@@ -79,7 +79,7 @@ export class TransactionExecutor {
   /** The plain put, without the objects of a transaction around it. */
   put(key: Uint8Array, value: Uint8Array): CommandResult {
     this.#events.begin();
-    const latest = this.#events.latest(key);
+    const latest = this.#events.latestHead(key);
     const version = this.#events.put(key, latest, {value, leaseId: 0});
     this.#events.finish();
     return {

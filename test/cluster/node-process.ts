@@ -6,6 +6,7 @@ import {spawn} from 'node:child_process';
 import type {ChildProcess} from 'node:child_process';
 import {closeSync, openSync, readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
+import {nodeProcessEnvironment, nodeProcessFlags} from '../../src/cli/node-process-settings.ts';
 import {Client} from './client.ts';
 import type {Status} from './client.ts';
 import {eventually} from './eventually.ts';
@@ -91,12 +92,13 @@ export class NodeProcess {
     const [command = process.execPath, ...rest] = [
       ...this.#wrapper,
       process.execPath,
+      ...nodeProcessFlags,
       mainPath,
       ...flags,
     ];
     const child = spawn(command, rest, {
       stdio: ['ignore', log, log],
-      env: {...process.env, NO_COLOR: '1', UV_THREADPOOL_SIZE: '16'},
+      env: {...nodeProcessEnvironment, ...process.env, NO_COLOR: '1'},
     });
     closeSync(log);
     killAtExit(child);

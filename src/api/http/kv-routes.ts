@@ -15,6 +15,7 @@ import type {Exchange} from './exchange.ts';
 import {checkIdempotencyKey, encodeRequest} from './idempotency-header.ts';
 import {bytesField, checkKey, checkValue, invalidField, requestObject} from './json-fields.ts';
 import {parseJson, type JsonObject} from './json-parser.ts';
+import {readPlainPutBody, type PlainPutBody} from './plain-put-body.ts';
 import {invalidParameter, type QueryParameters} from './query-parameters.ts';
 import {putJson, recordJson} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
@@ -42,12 +43,9 @@ export function handlePutJson(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(putJsonParameters).timeoutMs();
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   readBody(exchange, jsonBodyLimit, body => {
-    const fields = requestObject(parseJson(body), putFields);
-    const key = bytesField(fields, 'key', 'keyEncoding');
+    const {key, value} = readPlainPutBody(body) ?? readPutBody(body);
     checkKey(key);
-    const value = bytesField(fields, 'value', 'encoding');
     checkValue(value);
-    refuseLeaseFields(fields);
     put(exchange, key, value, timeoutMs);
   });
 }
@@ -112,6 +110,16 @@ export function propose(
 
 export function deletedJson(deletedCount: number, revision: number): string {
   return `{"deleted":${deletedCount},"revision":${revision}}`;
+}
+
+function readPutBody(body: Buffer): PlainPutBody {
+  const fields = requestObject(parseJson(body), putFields);
+  const key = bytesField(fields, 'key', 'keyEncoding');
+  checkKey(key);
+  const value = bytesField(fields, 'value', 'encoding');
+  checkValue(value);
+  refuseLeaseFields(fields);
+  return {key, value};
 }
 
 function put(exchange: Exchange, key: Buffer, value: Buffer, timeoutMs: number): void {

@@ -1,0 +1,12 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import {test} from 'node:test';
+import {nodeProcessEnvironment, nodeProcessFlags} from './node-process-settings.ts';
+
+test('./rosetta starts a node with the same settings', () => {
+  const script = fs.readFileSync(new URL('../../../rosetta', import.meta.url), 'utf8');
+  const exported = [...script.matchAll(/^export (\w+)="\$\{\1:-(\w+)\}"$/gm)];
+  const settings = Object.fromEntries(exported.map(([, name, value]) => [name, value]));
+  assert.deepEqual(settings, nodeProcessEnvironment);
+  assert.match(script, new RegExp(`^exec node ${nodeProcessFlags.join(' ')} "`, 'm'));
+});

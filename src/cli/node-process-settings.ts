@@ -1,0 +1,17 @@
+/**
+ * What a node's process is started with, beside its own flags: settings that libuv, V8 and the C
+ * library read before the first line of the program runs. `./rosetta` has the same, as a script.
+ */
+
+/** A `__proto__` in what a client sends is a name like any other. */
+export const nodeProcessFlags: readonly string[] = ['--disable-proto=delete'];
+
+/** What the user has set already wins. */
+export const nodeProcessEnvironment: Readonly<Record<string, string>> = {
+  // The write-ahead log must never wait for a slow look-up or file call in libuv's pool.
+  UV_THREADPOOL_SIZE: '16',
+  // For every read of a socket memory comes and goes at the top of the heap, which glibc would
+  // give back to the kernel and take again, page by page, thousands of times a second.
+  MALLOC_TRIM_THRESHOLD_: '16777216',
+  MALLOC_TOP_PAD_: '1048576',
+};
