@@ -6,7 +6,8 @@ import {nodeProcessEnvironment, nodeProcessFlags} from './node-process-settings.
 test('./rosetta starts a node with the same settings', () => {
   const script = fs.readFileSync(new URL('../../../rosetta', import.meta.url), 'utf8');
   const exported = [...script.matchAll(/^export (\w+)="\$\{\1:-(\w+)\}"$/gm)];
-  const settings = Object.fromEntries(exported.map(([, name, value]) => [name, value]));
+  const settings: Record<string, string> = {};
+  for (const [, name = '', value = ''] of exported) settings[name] = value;
   assert.deepEqual(settings, nodeProcessEnvironment);
   assert.match(script, new RegExp(`^exec node ${nodeProcessFlags.join(' ')} "`, 'm'));
 });

@@ -20,7 +20,7 @@ interface EventRow {
 }
 
 const flags = {tombstone: 1, lease: 2, previous: 4, jump: 8} as const;
-/** Flags, createRevision, version and depth, which every event has; then what the flags announce. */
+/** Flags, createRevision, version and depth, which every event has; behind them what flags tell. */
 const fixedSizeBytes = 1 + 8 + 8 + 4;
 const leaseSizeBytes = 8;
 const previousSizeBytes = 8 + 4;
