@@ -9,7 +9,7 @@ import {run} from 'node:test';
 import {home, listFiles, withSetup} from './setup.mjs';
 
 const clusterFolder = path.join('dist', 'test', 'cluster') + path.sep;
-const partTimeoutMs = 120_000;
+const partTimeoutMs = 300_000;
 const clusterTimeoutMs = 300_000;
 const countNames = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo'];
 

@@ -7,6 +7,8 @@ export class AssertionError extends Error {
   override readonly name = 'AssertionError';
 }
 
+type AssertedValue = string | number | boolean | null | undefined;
+
 /**
  * Throws AssertionError unless `condition` holds. Each `%` of the message stands for one of the
  * values behind it: a message put together beforehand would cost more than most of what is
@@ -15,9 +17,9 @@ export class AssertionError extends Error {
 export function assert(
   condition: boolean,
   message: string,
-  first?: unknown,
-  second?: unknown,
-  third?: unknown,
+  first?: AssertedValue,
+  second?: AssertedValue,
+  third?: AssertedValue,
 ): asserts condition {
   if (!condition) throw new AssertionError(filledIn(message, [first, second, third]));
 }
@@ -29,9 +31,9 @@ export function assert(
 export function must<T>(
   value: T | null | undefined,
   message: string,
-  first?: unknown,
-  second?: unknown,
-  third?: unknown,
+  first?: AssertedValue,
+  second?: AssertedValue,
+  third?: AssertedValue,
 ): T {
   if (value === null || value === undefined) {
     throw new AssertionError(filledIn(message, [first, second, third]));
@@ -44,7 +46,10 @@ export function unreachable(value: never): never {
   throw new AssertionError(`unreachable: ${JSON.stringify(value)}`);
 }
 
-function filledIn(message: string, values: readonly unknown[]): string {
+function filledIn(message: string, values: readonly AssertedValue[]): string {
   let used = 0;
-  return message.replaceAll('%', () => (used < values.length ? String(values[used++]) : '%'));
+  return message.replaceAll('%', placeholder => {
+    const value = values[used++];
+    return value === undefined ? placeholder : String(value);
+  });
 }

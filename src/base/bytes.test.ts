@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {ByteReader, ByteWriter} from './bytes.ts';
+import {ByteReader, ByteWriter, copyBytes, readU64} from './bytes.ts';
 
 test('what finish handed out is never written again, whatever its size', () => {
   const writer = new ByteWriter(64);
@@ -15,4 +15,22 @@ test('what finish handed out is never written again, whatever its size', () => {
     assert.ok(reader.bytesView().every(byte => byte === fill));
     reader.end();
   }
+});
+
+test('what a writer finishes shares memory with its own kind only', () => {
+  const writer = new ByteWriter();
+  const finished = [1, 2].map(value => {
+    writer.reset();
+    writer.u64(value);
+    const bytes = writer.finish();
+    copyBytes(bytes);
+    return bytes;
+  });
+  const [first, second] = finished;
+  assert.equal(first?.buffer, second?.buffer);
+  assert.notEqual(first?.buffer, copyBytes(new Uint8Array(8)).buffer);
+  assert.deepEqual(
+    finished.map(bytes => readU64(bytes, 0)),
+    [1, 2],
+  );
 });

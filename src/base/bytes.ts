@@ -50,16 +50,53 @@ export function keySuccessor(key: Uint8Array): Uint8Array {
 /** From here on `finish` hands out the buffer itself when little of it would be wasted. */
 const handedOutSizeBytesMin = 64 * 1024;
 
+const slabSizeBytes = 16 * 1024;
+const slabCopySizeBytesMax = 2 * 1024;
+
+/**
+ * Makes copies that nobody writes again. Small ones lie side by side in a larger piece of memory:
+ * one of its own would cost several times more. A copy keeps its neighbours, so each slab holds
+ * what lives about as long.
+ */
+class CopySlab {
+  #memory = new ArrayBuffer(slabSizeBytes);
+  #end = 0;
+
+  copy(bytes: Uint8Array): Uint8Array {
+    const {length} = bytes;
+    if (length > slabCopySizeBytesMax) return new Uint8Array(bytes);
+    if (this.#end + length > slabSizeBytes) {
+      this.#memory = new ArrayBuffer(slabSizeBytes);
+      this.#end = 0;
+    }
+    const copy = new Uint8Array(this.#memory, this.#end, length);
+    this.#end += length;
+    copy.set(bytes);
+    return copy;
+  }
+}
+
+const passing = new CopySlab();
+
+/** A copy for the time of a request, beside others of that kind. */
+export function copyBytes(bytes: Uint8Array): Uint8Array {
+  return passing.copy(bytes);
+}
+
 /** Views of less than so many bytes are kept. */
 const keptViewCount = 512;
 
-/** Appends to a buffer that grows by doubling. `finish` hands out bytes that are never reused. */
+/**
+ * Appends to a buffer that grows by doubling. `finish` hands out bytes that are never reused; the
+ * small ones of one writer share memory with each other, and with nobody else.
+ */
 export class ByteWriter {
   readonly #capacity: number;
   #buffer: Buffer;
   /** Of the beginning of the buffer, by length: making one costs more than filling it. */
   #views: (Uint8Array | undefined)[] = [];
   #length = 0;
+  #slab: CopySlab | null = null;
 
   constructor(capacity = 256) {
     this.#capacity = Math.max(16, capacity);
@@ -138,7 +175,8 @@ export class ByteWriter {
       this.#length = 0;
       return bytes;
     }
-    return copyBytes(this.contentView());
+    this.#slab ??= new CopySlab();
+    return this.#slab.copy(this.contentView());
   }
 
   reset(): void {
@@ -293,28 +331,6 @@ function loadU32(bytes: Uint8Array, at: number): number {
   const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
   const high = (bytes[at + 2] as number) | ((bytes[at + 3] as number) << 8);
   return (low | (high << 16)) >>> 0;
-}
-
-const sharedSizeBytes = 16 * 1024;
-const sharedCopySizeBytesMax = 2 * 1024;
-let shared = new ArrayBuffer(sharedSizeBytes);
-let sharedEnd = 0;
-
-/**
- * The same bytes in memory that nobody writes again. Small copies lie side by side in a larger
- * piece: one of its own would cost several times more.
- */
-export function copyBytes(bytes: Uint8Array): Uint8Array {
-  const {length} = bytes;
-  if (length > sharedCopySizeBytesMax) return new Uint8Array(bytes);
-  if (sharedEnd + length > sharedSizeBytes) {
-    shared = new ArrayBuffer(sharedSizeBytes);
-    sharedEnd = 0;
-  }
-  const copy = new Uint8Array(shared, sharedEnd, length);
-  sharedEnd += length;
-  copy.set(bytes);
-  return copy;
 }
 
 /** The same memory as a Buffer, without a copy. */

@@ -69,7 +69,7 @@ export const limits = {
   walSegmentSizeBytes: 64 * mib,
   walBatchSizeBytesMax: 4 * mib,
   walSyncMarkDelayMs: 100,
-  logTailSizeBytesMax: 32 * mib,
+  logTailSizeBytesMax: 16 * mib,
   logRetentionSizeBytesMax: 256 * mib,
   overlayRecordCountTarget: 24_000,
   overlaySizeBytesTarget: 16 * mib,

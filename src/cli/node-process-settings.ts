@@ -14,4 +14,6 @@ export const nodeProcessEnvironment: Readonly<Record<string, string>> = {
   // give back to the kernel and take again, page by page, thousands of times a second.
   MALLOC_TRIM_THRESHOLD_: '16777216',
   MALLOC_TOP_PAD_: '1048576',
+  // With one of the two set glibc no longer learns which sizes come and go: large values neither.
+  MALLOC_MMAP_THRESHOLD_: '4194304',
 };

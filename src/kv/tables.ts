@@ -108,6 +108,7 @@ function writeU64BigEndian(bytes: Uint8Array, value: number, offset: number): vo
 
 /** Byte by byte, as in base/bytes.ts. */
 function writeU32BigEndian(bytes: Uint8Array, value: number, offset: number): void {
+  assert(value >>> 0 === value, 'u32 of %', value);
   assert(offset + 4 <= bytes.length, 'u32 at % of % bytes', offset, bytes.length);
   bytes[offset] = value >>> 24;
   bytes[offset + 1] = value >>> 16;

@@ -73,8 +73,9 @@ export class Applier {
   /** Applies one slice; returns whether anything was done. */
   run(): boolean {
     const {machine, clock, hasRoom} = this.#parts;
-    const startedAtMs = clock.monotonicMs();
     machine.prepareScans();
+    if (!this.hasWork) return false;
+    const startedAtMs = clock.monotonicMs();
     // What has begun goes on without room too: only between two commands room can be made.
     const wasSuspended = machine.isSuspended();
     if (wasSuspended && !this.#resume(startedAtMs)) return true;

@@ -62,6 +62,12 @@ export class ReadyLoop {
     this.#parts.clock.afterPoll(this.#onTurn);
   }
 
+  /** As `schedule`, after something that often leaves nothing to do. */
+  scheduleIfReady(): void {
+    const {raft, applier} = this.#parts;
+    if (raft.hasReady() || applier.hasWork) this.schedule();
+  }
+
   stop(): void {
     this.#isStopped = true;
   }
@@ -120,6 +126,9 @@ export class ReadyLoop {
     this.#persist(ready);
     this.#sendAfterPersist(ready);
     if (ready.softState !== null) onSoftState(ready.softState);
+    // The next round begins with the next turn: for reads that gathered behind this one, or behind
+    // one that another leader was to answer.
+    if (ready.softState !== null || ready.readStates.length > 0) this.schedule();
     if (ready.committed.length > 0) {
       applier.enqueue(ready.committed);
       onCommitted(ready.committed.length);
@@ -150,7 +159,7 @@ export class ReadyLoop {
       this.#send(first.messages);
     }
     this.#maybeInstall();
-    this.schedule();
+    this.scheduleIfReady();
   }
 
   #sendAfterPersist(ready: Ready): void {

@@ -234,7 +234,7 @@ export class Replica {
         return;
       default:
         this.raft.step(message);
-        this.#loop.schedule();
+        this.#loop.scheduleIfReady();
     }
   }
 

@@ -25,7 +25,7 @@ export function isNodeId(text: string): text is NodeId {
 }
 
 export function nodeId(text: string): NodeId {
-  assert(isNodeId(text), `not a node id: ${JSON.stringify(text)}`);
+  assert(isNodeId(text), 'not a node id: %', text);
   return text;
 }
 

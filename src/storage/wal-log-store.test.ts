@@ -28,7 +28,7 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 const identity = {clusterId: null, nodeId: 'node1', incarnation: '0123456789abcdef'};
 const small: Partial<WalOptions> = {
   segmentSizeBytes: 64 * 1024,
-  tailSizeBytesMax: 4 * 1024,
+  tailSizeBytesMax: 16 * 1024,
   retentionSizeBytesMax: 0,
   retryDelayMs: 5,
 };

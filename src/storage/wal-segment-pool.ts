@@ -105,6 +105,7 @@ export class WalSegmentPool {
     if (this.#isFilling) return;
     const segment = this.#segmentToFill();
     if (segment !== null) this.#fillStep(segment);
+    else if (this.#isFull && !this.#isShort()) this.#noteRoom();
   }
 
   /**
@@ -151,6 +152,17 @@ export class WalSegmentPool {
     this.#closeCallback = null;
     for (const segment of this.#prepared.splice(0)) segment.close();
     callback();
+  }
+
+  /** A segment is wanted that does not exist yet. */
+  #isShort(): boolean {
+    return this.#wantsPrepared() && this.#prepared.length === 0;
+  }
+
+  /** Full means that a step which is wanted failed: with none to take nobody would try again. */
+  #noteRoom(): void {
+    this.#isFull = false;
+    this.#onProgress();
   }
 
   #wantsPrepared(): boolean {

@@ -84,6 +84,7 @@ export class Machine {
       logger,
       wal: {
         segmentSizeBytes: config.segmentSizeBytes,
+        fillStepSizeBytes: config.fillStepSizeBytes,
         retentionSizeBytesMax: config.retentionSizeBytesMax,
         tailSizeBytesMax: config.tailSizeBytesMax,
       },

@@ -56,6 +56,8 @@ export interface SwarmConfig {
   readonly diskDelayMinMs: number;
   readonly diskDelayMeanMs: number;
   readonly segmentSizeBytes: number;
+  /** Zeros written at once ahead of the log. */
+  readonly fillStepSizeBytes: number;
   readonly retentionSizeBytesMax: number;
   readonly tailSizeBytesMax: number;
   readonly historyAgeMs: number;
@@ -128,6 +130,7 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     keyCount: pick([1, 3, 10, 100]),
     valueSizeBytesMax: pick([20, 200, 2_000, 2_000]),
     timeoutMs: pick([200, 1_000, 5_000]),
+    fillStepSizeBytes: pick([4_096, 8_192, 1_048_576]),
     limits: drawLimits(prng),
   };
   return overridden(config, overrides);

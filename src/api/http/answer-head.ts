@@ -26,7 +26,7 @@ export function headText(answer: Answer): string {
   if (revision > 0) text += `Rosetta-Revision: ${revision}\r\n`;
   for (let i = 0; i + 1 < more.length; i += 2) {
     const value = String(more[i + 1]);
-    assert(!isUnprintable.test(value), 'the value of % is printable', more[i]);
+    assert(!isUnprintable.test(value), 'the value % is printable', value);
     text += `${String(more[i])}: ${value}\r\n`;
   }
   return text;

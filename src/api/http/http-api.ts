@@ -191,6 +191,7 @@ export class HttpApi {
     const lane = new PlainLane({
       clock: this.#context.clock,
       timeouts: this.#timeouts,
+      budget: this.#context.budget,
       onRequest: (wire, {target, rawHeaders}) => {
         this.#onRequest(wire, {target, rawHeaders, mustHaveHost: true, isHeldBack: false});
       },

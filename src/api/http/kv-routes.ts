@@ -17,7 +17,7 @@ import {bytesField, checkKey, checkValue, invalidField, requestObject} from './j
 import {parseJson, type JsonObject} from './json-parser.ts';
 import {readPlainPutBody, type PlainPutBody} from './plain-put-body.ts';
 import {invalidParameter, type QueryParameters} from './query-parameters.ts';
-import {putJson, recordJson} from './record-json.ts';
+import {keyFields, putJson, recordJson} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
 import {percentDecode} from './request-target.ts';
 
@@ -133,9 +133,11 @@ function put(exchange: Exchange, key: Buffer, value: Buffer, timeoutMs: number):
     ignoreLease: false,
     wantsPrevious: false,
   } as const;
+  // The key itself may be a view of the body, which nobody keeps until the answer.
+  const named = keyFields(key);
   writeOne(exchange, key, operation, timeoutMs, (result, revision) => {
     assert(result.type === 'put', 'a put was answered by %', result.type);
-    exchange.sendJson(200, putJson(key, revision, result.version), revision);
+    exchange.sendJson(200, putJson(named, revision, result.version), revision);
   });
 }
 

@@ -10,7 +10,7 @@ import {Buffer} from 'node:buffer';
 import type {Socket} from 'node:net';
 import {assert} from '../../base/assert.ts';
 import {asBuffer, emptyBytes} from '../../base/bytes.ts';
-import {uncountedSizeBytesMax} from './buffer-budget.ts';
+import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {headText} from './answer-head.ts';
 import {answerClientError} from './connection-errors.ts';
 import {readPlainRequest, type PlainRequest} from './plain-request.ts';
@@ -25,6 +25,7 @@ export interface PlainHost {
   readonly onRequest: (wire: Wire, request: PlainRequest) => void;
   /** Takes the socket over; `bytes` were received and not used. */
   readonly handOver: (socket: Socket, bytes: Buffer) => void;
+  readonly budget: BufferBudget;
   /** Times after which a connection is given up, by what it is doing. */
   readonly timeouts: {
     readonly headersTimeoutMs: number;
@@ -49,6 +50,8 @@ export class PlainConnection implements Wire {
   #doing: Doing = 'receiving-head';
   /** Received and not yet taken by a request. */
   #unread = nothing;
+  /** Of an incomplete request, in the memory budget. */
+  #heldSizeBytes = 0;
   /** Pieces that #unread was put together from. */
   #pieceCount = 0;
   /** Guards #readOn against itself: an answer may be given before its request was left. */
@@ -105,7 +108,10 @@ export class PlainConnection implements Wire {
   }
 
   readBody(onChunk: (chunk: Buffer) => void, onEnd: () => void): void {
-    if (this.#body.length > 0) onChunk(this.#body);
+    const body = this.#body;
+    // Whoever keeps the body counts it.
+    this.#body = nothing;
+    if (body.length > 0) onChunk(body);
     onEnd();
   }
 
@@ -193,8 +199,10 @@ export class PlainConnection implements Wire {
     if (this.#doing !== 'answering') return;
     this.#sent();
     this.#doing = 'waiting';
-    if (this.socket.isPaused()) this.socket.resume();
     if (this.#unread.length > 0) this.#readOn();
+    // Answering a small request makes no room for the next large piece behind it.
+    const {socket} = this;
+    if (socket.isPaused() && this.#unread.length <= uncountedSizeBytesMax) socket.resume();
   };
 
   /** Takes request after request from what has been received. */
@@ -221,12 +229,25 @@ export class PlainConnection implements Wire {
     this.#unread =
       request.end === this.#unread.length ? nothing : this.#unread.subarray(request.end);
     this.#pieceCount = 0;
+    this.#hold(0);
     this.#host.onRequest(this, request);
   }
 
-  /** What waits here is counted by no budget: a larger or slower request is node:http's. */
+  /** A slower request, or one that the memory budget has no room for, is node:http's. */
   #mayWait(): boolean {
-    return this.#unread.length <= uncountedSizeBytesMax && this.#pieceCount <= pieceCountMax;
+    const size = this.#unread.length;
+    if (this.#pieceCount > pieceCountMax) return false;
+    return this.#hold(size <= uncountedSizeBytesMax ? 0 : size);
+  }
+
+  /** Counts so much of what waits here; false when there is no room for it. */
+  #hold(sizeBytes: number): boolean {
+    const {budget} = this.#host;
+    const more = sizeBytes - this.#heldSizeBytes;
+    if (more > 0 && budget.hold(this.socket, more) !== 'held') return false;
+    if (more < 0) budget.release(this.socket, -more);
+    this.#heldSizeBytes = sizeBytes;
+    return true;
   }
 
   #waitForMore(doing: 'receiving-head' | 'receiving-body'): void {
@@ -243,6 +264,7 @@ export class PlainConnection implements Wire {
     socket.off('close', this.#onClose);
     const bytes = this.#unread;
     this.#unread = nothing;
+    this.#hold(0);
     this.#onLeft();
     this.#host.handOver(socket, bytes);
   }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import {once} from 'node:events';
-import type {Socket} from 'node:net';
+import {Socket} from 'node:net';
 import {test} from 'node:test';
 import {startHttp} from '../../../test/contract/http-fixture.ts';
+import {BufferBudget} from './buffer-budget.ts';
+import {PlainConnection, type PlainHost} from './plain-connection.ts';
+import type {Answer} from './wire.ts';
 
 const head = (method: string, target: string, more = ''): string =>
   `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
@@ -208,3 +211,57 @@ test('bodies that arrive slowly are counted against the memory of the server', a
   }
   assert.equal(http.api.bufferSizeBytes(), 0);
 });
+
+test('small requests that are pipelined are read as fast as they are answered', async () => {
+  const request = put('a', 'v');
+  const chunk = Buffer.from(request.repeat(Math.floor(64_000 / request.length)));
+  let chunkCount = 0;
+  class Client extends Socket {
+    override _read(): void {
+      chunkCount++;
+      this.push(chunk);
+    }
+
+    override _write(_bytes: unknown, _encoding: string, callback: () => void): void {
+      callback();
+    }
+  }
+  const client = new Client();
+  let answerCount = 0;
+  const answered = new Promise<void>(resolve => {
+    const host: PlainHost = {
+      nowMs: () => 0,
+      closingLines: () => '\r\n',
+      budget: new BufferBudget(),
+      timeouts: {
+        headersTimeoutMs: 1,
+        requestTimeoutMs: 1,
+        keepAliveTimeoutMs: 1,
+        idleTimeoutMs: 1,
+      },
+      handOver: () => assert.fail('all of it is plain'),
+      onRequest: wire => {
+        setImmediate(() => {
+          answerCount++;
+          if (answerCount === 500) resolve();
+          else wire.send(noContent);
+        });
+      },
+    };
+    new PlainConnection(client, host, () => undefined);
+  });
+  await answered;
+  assert.ok(chunkCount <= 4, `${chunkCount} chunks read for ${answerCount} answers`);
+  client.destroy();
+});
+
+const noContent: Answer = {
+  status: 204,
+  type: null,
+  sizeBytes: 0,
+  revision: 0,
+  vary: 'Accept',
+  more: [],
+  body: null,
+  ending: 'keep',
+};

@@ -11,6 +11,7 @@ export interface PlainLaneOptions {
   readonly timeouts: PlainHost['timeouts'] & {readonly checkingIntervalMs: number};
   readonly onRequest: PlainHost['onRequest'];
   readonly handOver: PlainHost['handOver'];
+  readonly budget: PlainHost['budget'];
 }
 
 export class PlainLane {
@@ -35,6 +36,7 @@ export class PlainLane {
         this.#date() + (isKept ? this.#keepLines : 'Connection: close\r\n\r\n'),
       onRequest: options.onRequest,
       handOver: options.handOver,
+      budget: options.budget,
       timeouts,
     };
   }

@@ -4,6 +4,7 @@
  * here is read there alike.
  */
 import {isUtf8, type Buffer} from 'node:buffer';
+import {limits} from '../../base/limits.ts';
 
 export interface PlainPutBody {
   /** Views of the body. */
@@ -13,6 +14,8 @@ export interface PlainPutBody {
 
 const beforeKey = bytesOf('{"key":"');
 const beforeValue = bytesOf(',"value":"');
+/** No more than key and value may have, and what is around them. */
+const plainSizeBytesMax = limits.keySizeBytesMax + limits.valueSizeBytesMax + 64;
 const quote = 0x22;
 const backslash = 0x5c;
 const closingBrace = 0x7d;
@@ -20,12 +23,14 @@ const closingBrace = 0x7d;
 /** Null: this body is not of that shape. */
 export function readPlainPutBody(body: Buffer): PlainPutBody | null {
   const keyStart = beforeKey.length;
-  if (!hasAt(body, 0, beforeKey)) return null;
+  if (body.length > plainSizeBytesMax || !hasAt(body, 0, beforeKey)) return null;
+  // Of a body that ends otherwise not all of it need be looked at twice.
+  if (body.at(-1) !== closingBrace || body.at(-2) !== quote) return null;
   const keyEnd = endOfPlainText(body, keyStart);
   if (!hasAt(body, keyEnd + 1, beforeValue)) return null;
   const valueStart = keyEnd + 1 + beforeValue.length;
   const valueEnd = endOfPlainText(body, valueStart);
-  if (valueEnd + 2 !== body.length || body[valueEnd + 1] !== closingBrace) return null;
+  if (valueEnd + 2 !== body.length) return null;
   if (!isUtf8(body)) return null;
   return {key: body.subarray(keyStart, keyEnd), value: body.subarray(valueStart, valueEnd)};
 }

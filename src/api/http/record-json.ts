@@ -30,8 +30,9 @@ export function recordJson(record: KeyRecord, form: {readonly keysOnly: boolean}
   );
 }
 
-export function putJson(key: Uint8Array, revision: number, version: number): string {
-  return `{${keyFields(key)},"revision":${revision},"version":${version}}`;
+/** `named`: the keyFields of the key. */
+export function putJson(named: string, revision: number, version: number): string {
+  return `{${named},"revision":${revision},"version":${version}}`;
 }
 
 /** JSON.stringify is only needed where a character must be escaped. */
