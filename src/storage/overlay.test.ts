@@ -3,6 +3,7 @@ import {describe, test} from 'node:test';
 import {Prng} from '../base/prng.ts';
 import {Overlay} from './overlay.ts';
 import {PackedRecords} from './packed-records.ts';
+import {RecordMemory} from './record-memory.ts';
 import {RecordOrder} from './record-order.ts';
 
 function bytes(text: string): Uint8Array {
@@ -187,4 +188,24 @@ describe('overlay', () => {
     overlay.freeze();
     assert.throws(() => overlay.put(bytes('a'), bytes('v')), /frozen/);
   });
+});
+
+test('the memory of an overlay that the checkpoint has is used by later ones', () => {
+  const memory = new RecordMemory();
+  const filled = (fill: number): Overlay => {
+    const overlay = new Overlay(null, memory);
+    for (let i = 0; i < 40; i++) overlay.put(bytes(`\u0002${i}`), Buffer.alloc(100_000, fill));
+    overlay.freeze();
+    return overlay;
+  };
+  const first = filled(1);
+  const slabs = new Set(first.share().slabs);
+  first.release();
+  const second = filled(2);
+  assert.ok(second.share().slabs.every(slab => slabs.has(slab)));
+  for (let i = 0; i < 40; i++) {
+    assert.ok(second.get(bytes(`\u0002${i}`))?.every(byte => byte === 2));
+  }
+  assert.equal(first.get(bytes('\u00021')), undefined);
+  assert.equal(first.recordCount, 0);
 });

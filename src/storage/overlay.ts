@@ -7,6 +7,7 @@ import {assert} from '../base/assert.ts';
 import type {RowRange} from '../kv/rows.ts';
 import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
+import {RecordMemory} from './record-memory.ts';
 import {RecordOrder} from './record-order.ts';
 
 const rowKeySizeBytesMax = 1100;
@@ -50,7 +51,7 @@ interface TableOrder {
 }
 
 export class Overlay implements FrozenOverlay {
-  readonly #records = PackedRecords.empty();
+  readonly #records: PackedRecords;
   /** By table. */
   readonly #tables: (TableOrder | undefined)[] = [];
   /** Record number plus one; 0: free. Open addressing; the length is a power of two. */
@@ -65,7 +66,8 @@ export class Overlay implements FrozenOverlay {
   #isFrozen = false;
 
   /** `previous`: the overlay this one follows; what was scanned there will be scanned here. */
-  constructor(previous: Overlay | null = null) {
+  constructor(previous: Overlay | null = null, memory: RecordMemory = new RecordMemory()) {
+    this.#records = PackedRecords.empty(memory);
     this.#slots = new Int32Array(slotCountFor(previous?.recordCount ?? 0));
     const tables = previous === null ? [] : previous.#tables;
     for (const [index, table] of tables.entries()) {
@@ -96,6 +98,15 @@ export class Overlay implements FrozenOverlay {
 
   delete(rowKey: Uint8Array): void {
     this.#write(rowKey, null);
+  }
+
+  /** After the checkpoint has it all: nobody reads this overlay any more. */
+  release(): void {
+    assert(this.#isFrozen, 'an overlay in use is not released');
+    this.#slots = new Int32Array(slotCountMin);
+    this.#outgrown = null;
+    this.#tables.length = 0;
+    this.#records.release();
   }
 
   freeze(): FrozenOverlay {

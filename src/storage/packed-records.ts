@@ -6,6 +6,7 @@
  */
 import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
+import {growableBuffer, RecordMemory, type GrowableBuffer} from './record-memory.ts';
 
 /** What another thread needs to read the records. */
 export interface SharedRecords {
@@ -13,12 +14,6 @@ export interface SharedRecords {
   readonly slabs: readonly SharedArrayBuffer[];
   /** May be longer than what the records take. */
   readonly fields: SharedArrayBuffer;
-}
-
-/** Address space is reserved for all of it, memory is taken as it grows, and nothing is copied. */
-interface GrowableBuffer extends SharedArrayBuffer {
-  readonly maxByteLength: number;
-  grow(sizeBytes: number): void;
 }
 
 const fieldCount = 6;
@@ -30,8 +25,6 @@ const valueField = 3;
 const capacityField = 4;
 const hashField = 5;
 
-const slabSizeBytes = 1024 * 1024;
-const firstSlabSizeBytes = 64 * 1024;
 /** A power of two times the first, and the largest that grows in its place: 48 MiB of fields. */
 const firstCapacity = 256;
 const reservedCapacity = 2 ** 21;
@@ -42,27 +35,29 @@ export class PackedRecords {
   readonly #slabs: Uint8Array[] = [];
   /** The same memory, for comparing. */
   readonly #slabBuffers: Buffer[] = [];
+  readonly #memory: RecordMemory;
   #fields: Uint32Array;
   #recordCount = 0;
   /** Free bytes begin here in the last slab. */
   #slabOffset = 0;
   #slabTotalBytes = 0;
 
-  private constructor(fields: Uint32Array) {
+  private constructor(fields: Uint32Array, memory: RecordMemory) {
     this.#fields = fields;
+    this.#memory = memory;
   }
 
-  static empty(): PackedRecords {
-    const buffer = growableBuffer(
+  static empty(memory: RecordMemory = new RecordMemory()): PackedRecords {
+    const buffer = memory.takeFields(
       fieldsSizeBytes(firstCapacity),
       fieldsSizeBytes(reservedCapacity),
     );
-    return new PackedRecords(fieldsIn(buffer));
+    return new PackedRecords(fieldsIn(buffer), memory);
   }
 
   /** The records of another thread, to be read only. */
   static fromShared(shared: SharedRecords): PackedRecords {
-    const records = new PackedRecords(fieldsIn(shared.fields));
+    const records = new PackedRecords(fieldsIn(shared.fields), new RecordMemory());
     for (const slab of shared.slabs) records.#addSlab(slab);
     records.#recordCount = shared.recordCount;
     return records;
@@ -75,6 +70,15 @@ export class PackedRecords {
       slabs,
       fields: this.#fields.buffer as SharedArrayBuffer,
     };
+  }
+
+  /** Nobody looks at the records any more, in no thread: others may have their memory. */
+  release(): void {
+    const {slabs, fields} = this.share();
+    this.#recordCount = 0;
+    this.#slabs.length = 0;
+    this.#slabBuffers.length = 0;
+    this.#memory.giveBack(slabs, fields as GrowableBuffer);
   }
 
   get recordCount(): number {
@@ -211,9 +215,8 @@ export class PackedRecords {
   #reserve(size: number): number {
     const last = this.#slabs.at(-1);
     if (last === undefined || this.#slabOffset + size > last.length) {
-      const standardSize = last === undefined ? firstSlabSizeBytes : slabSizeBytes;
       this.#slabTotalBytes += this.#slabOffset;
-      this.#addSlab(new SharedArrayBuffer(Math.max(size, standardSize)));
+      this.#addSlab(this.#memory.takeSlab(size, {isFirst: last === undefined}));
       this.#slabOffset = 0;
     }
     const offset = this.#slabOffset;
@@ -257,9 +260,4 @@ function fieldsSizeBytes(recordCount: number): number {
 /** Of a fixed length: an array that grew with its buffer would be read more slowly. */
 function fieldsIn(buffer: SharedArrayBuffer): Uint32Array {
   return new Uint32Array(buffer, 0, buffer.byteLength / Uint32Array.BYTES_PER_ELEMENT);
-}
-
-function growableBuffer(sizeBytes: number, maxByteLength: number): GrowableBuffer {
-  // The second argument is younger than the language version this is compiled for.
-  return Reflect.construct(SharedArrayBuffer, [sizeBytes, {maxByteLength}]) as GrowableBuffer;
 }

@@ -10,6 +10,7 @@ import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {CheckpointMeta, CheckpointStore} from './checkpoint-store.ts';
 import type {OverlayCursor} from './overlay.ts';
 import {Overlay} from './overlay.ts';
+import {RecordMemory} from './record-memory.ts';
 
 type Visit = (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean;
 
@@ -21,7 +22,8 @@ interface FrozenPrefix {
 
 export class StateStore implements RowStore {
   readonly #checkpoint: CheckpointStore;
-  #active = new Overlay();
+  readonly #memory = new RecordMemory();
+  #active = new Overlay(null, this.#memory);
   /** Set from freezing until the checkpoint holds it; stays over a failure for lack of space. */
   #frozen: FrozenPrefix | null = null;
   #isWriting = false;
@@ -135,14 +137,14 @@ export class StateStore implements RowStore {
 
   /** After SnapshotImport.install(): forgets the overlays; reads come from the new checkpoint. */
   resetToCheckpoint(): void {
-    this.#active = new Overlay(this.#active);
+    this.#active = new Overlay(this.#active, this.#memory);
     this.#frozen = null;
   }
 
   #freeze(meta: CheckpointMeta): FrozenPrefix {
     const overlay = this.#active;
     overlay.freeze();
-    this.#active = new Overlay(overlay);
+    this.#active = new Overlay(overlay, this.#memory);
     this.#frozen = {overlay, meta};
     return this.#frozen;
   }
@@ -151,6 +153,7 @@ export class StateStore implements RowStore {
     const reached = this.#checkpoint.meta().index;
     assert(reached === prefix.meta.index, 'checkpoint % reads back %', prefix.meta.index, reached);
     this.#frozen = null;
+    prefix.overlay.release();
   }
 }
 
