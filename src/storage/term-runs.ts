@@ -26,6 +26,13 @@ export class TermRuns {
     this.#last = id.index;
   }
 
+  /** Takes the entries from `first` to `lastIndex`, all of one term. */
+  pushRun(first: EntryId, lastIndex: LogIndex): void {
+    assert(lastIndex >= first.index, 'a run from % to %', first.index, lastIndex);
+    this.push(first);
+    this.#last = lastIndex;
+  }
+
   /** Undefined outside of start … last. */
   at(index: LogIndex): Term | undefined {
     if (index > this.#last) return undefined;

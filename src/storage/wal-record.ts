@@ -7,10 +7,10 @@ import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
 import {readU32, readU64, writeU32, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
-import type {Entry, EntryId} from '../raft/entry.ts';
+import type {Entry} from '../raft/entry.ts';
 import {entryTypeCode, entryTypeFromCode, isEntryIntact} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
-import type {LogIndex} from '../raft/ids.ts';
+import type {LogIndex, Term} from '../raft/ids.ts';
 import {isNodeId, logIndex, noIndex, term} from '../raft/ids.ts';
 
 /** A place in the log's bytes: positions order by segment, then by offset. */
@@ -189,21 +189,23 @@ export function entryDataLength(
 }
 
 /**
- * What the entry headers of the batch at `bytes[at]` say, without a look at the data; null when
- * there is a membership among them, or what no entry has.
+ * The one term of all entries of the batch at `bytes[at]`, by their headers, without a look at the
+ * data; null when there are several, or a membership among them, or what no entry has. A restart
+ * comes here for everything that the checkpoint holds already.
  */
-export function commandIds(bytes: Buffer, at: number, header: BatchHeader): EntryId[] | null {
-  const ids: EntryId[] = [];
-  let dataEnd = header.dataOffset;
+export function commandTerm(bytes: Buffer, at: number, header: BatchHeader): Term | null {
   let from = at + header.entryHeadersOffset;
+  if (header.entryCount === 0 || !isSafeU64(bytes, from)) return null;
+  const low = readU32(bytes, from);
+  const high = readU32(bytes, from + 4);
+  let dataEnd = header.dataOffset;
   for (let i = 0; i < header.entryCount; i++, from += entryHeaderSizeBytes) {
     const type = entryTypeFromCode(readU32(bytes, from + 24));
     if (type === undefined || type === 'membership') return null;
-    if (!isSafeU64(bytes, from)) return null;
+    if (readU32(bytes, from) !== low || readU32(bytes, from + 4) !== high) return null;
     dataEnd += readU32(bytes, from + 16);
-    ids.push({term: term(readU64(bytes, from)), index: logIndex(header.firstIndex + i)});
   }
-  return dataEnd <= header.sizeBytes ? ids : null;
+  return dataEnd <= header.sizeBytes ? term(high * 0x1_0000_0000 + low) : null;
 }
 
 /** Entry `ordinal` of the batch at `bytes[at]`, with `data`; null when it is not intact. */

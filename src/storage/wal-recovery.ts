@@ -11,8 +11,8 @@ import {assert, must} from '../base/assert.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
 import {initialHardState} from '../raft/hard-state.ts';
-import type {LogIndex} from '../raft/ids.ts';
-import {indexBefore, minIndex, noIndex, noTerm} from '../raft/ids.ts';
+import type {LogIndex, Term} from '../raft/ids.ts';
+import {indexBefore, logIndex, minIndex, noIndex, noTerm} from '../raft/ids.ts';
 import {decodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import {WalCorruptionError} from './storage-error.ts';
@@ -22,7 +22,7 @@ import type {SegmentCandidate, WalDirectory} from './wal-directory.ts';
 import {openCandidates} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
-import {commandIds, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
+import {commandTerm, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
 import {findBatch, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
 import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
@@ -273,19 +273,45 @@ class Recovery {
     const {at, header, mayTrust} = batch;
     this.#noteSynced(header.synced);
     if (header.entryCount > 0) {
-      const ids = mayTrust ? commandIds(bytes, at, header) : null;
-      if (ids !== null) {
-        if (!this.#follows(ids)) return false;
-        this.#takeIds(segment, at, ids);
-      } else {
-        const entries: Entry[] = [];
-        if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
-        if (!this.#follows(entries)) return false;
-        this.#takeIds(segment, at, entries);
-        this.#takeMemberships(entries);
-      }
+      const term = mayTrust ? commandTerm(bytes, at, header) : null;
+      const isTaken =
+        term === null
+          ? this.#takeEntries(segment, bytes, batch)
+          : this.#takeRun(segment, batch, term);
+      if (!isTaken) return false;
     }
     this.#hardState = header.hardState;
+    return true;
+  }
+
+  #takeEntries(
+    segment: WalSegment,
+    bytes: Buffer,
+    {at, header}: {readonly at: number; readonly header: BatchHeader},
+  ): boolean {
+    const entries: Entry[] = [];
+    if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
+    if (!this.#follows(entries)) return false;
+    this.#noteBatch(segment, at, header.firstIndex);
+    for (const entry of entries) this.#terms.push(entry);
+    const {index, term} = must(entries.at(-1), 'an entry');
+    this.#last = {index, term};
+    this.#takeMemberships(entries);
+    return true;
+  }
+
+  /** Commands of one term, which the checkpoint holds. */
+  #takeRun(
+    segment: WalSegment,
+    {at, header}: {readonly at: number; readonly header: BatchHeader},
+    term: Term,
+  ): boolean {
+    const first = {index: header.firstIndex, term};
+    if (!this.#follows([first])) return false;
+    this.#noteBatch(segment, at, first.index);
+    const lastIndex = logIndex(first.index + header.entryCount - 1);
+    this.#terms.pushRun(first, lastIndex);
+    this.#last = {index: lastIndex, term};
     return true;
   }
 
@@ -305,17 +331,14 @@ class Recovery {
     return true;
   }
 
-  #takeIds(segment: WalSegment, offset: number, ids: readonly EntryId[]): void {
-    const firstIndex = must(ids[0], 'an entry').index;
+  /** What it supersedes is forgotten. */
+  #noteBatch(segment: WalSegment, offset: number, firstIndex: LogIndex): void {
     this.#index.note({firstIndex, lastIndex: this.#last.index, segment, offset});
     noteSuperseded(this.#segments, firstIndex);
     this.#terms.truncateAfter(indexBefore(firstIndex));
     while (must(this.#memberships.at(-1), 'a membership').index >= firstIndex) {
       this.#memberships.pop();
     }
-    for (const id of ids) this.#terms.push(id);
-    const {index, term} = must(ids.at(-1), 'an entry');
-    this.#last = {index, term};
   }
 
   #takeMemberships(entries: readonly Entry[]): void {

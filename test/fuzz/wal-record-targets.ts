@@ -8,7 +8,7 @@ import {maxIndex, minIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
 import type {WalPosition} from '../../src/storage/wal-record.ts';
 import {
   batchSizeBytes,
-  commandIds,
+  commandTerm,
   decodeBatchHeader,
   encodeBatch,
   visitEntries,
@@ -60,7 +60,7 @@ function decode(bytes: Buffer): Batch {
   const header = decodeBatchHeader(bytes, place);
   if (header === null) throw new NoRecordError('header');
   assert(header.sizeBytes <= bytes.length, 'a batch within its bytes');
-  const ids = commandIds(bytes, 0, header);
+  const common = commandTerm(bytes, 0, header);
   const entries: Entry[] = [];
   const visited = visitEntries(bytes, 0, header, entry => entries.push(entry));
   if (!visited) {
@@ -68,11 +68,11 @@ function decode(bytes: Buffer): Batch {
     throw new NoRecordError('entries');
   }
   assert(entries.length === header.entryCount, 'every entry is visited');
-  const isAllCommands = entries.every(entry => entry.type !== 'membership');
-  assert((ids !== null) === isAllCommands, 'ids of commands');
-  for (const [i, id] of (ids ?? []).entries()) {
-    assert(id.index === entries[i]?.index && id.term === entries[i].term, 'ids of entries');
-  }
+  const [first] = entries;
+  const isRun =
+    first !== undefined &&
+    entries.every(entry => entry.type !== 'membership' && entry.term === first.term);
+  assert(common === (isRun ? first.term : null), 'the term of a run of commands');
   return {hardState: header.hardState, synced: header.synced, entries};
 }
 
