@@ -171,8 +171,9 @@ export class NodeProcess {
 
   /** What it said on leaving: lines for the person who started it. */
   complaints(): string[] {
+    // LMDB tells of a failed write without ending its line.
     return this.output()
-      .split('\n')
+      .split(/\n|(?<=^Write error: .*)(?=rosetta: )/m)
       .filter(line => line.startsWith('rosetta: '));
   }
 
