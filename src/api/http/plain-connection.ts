@@ -200,10 +200,17 @@ export class PlainConnection implements Wire {
     this.#sent();
     this.#doing = 'waiting';
     if (this.#unread.length > 0) this.#readOn();
-    // Answering a small request makes no room for the next large piece behind it.
-    const {socket} = this;
-    if (socket.isPaused() && this.#unread.length <= uncountedSizeBytesMax) socket.resume();
+    if (this.socket.isPaused() && this.#mayReceive()) this.socket.resume();
   };
+
+  /**
+   * Answering a small request makes no room for the next large piece behind it; an incomplete one
+   * needs the piece.
+   */
+  #mayReceive(): boolean {
+    if (this.#doing === 'ended') return false;
+    return this.#doing !== 'answering' || this.#unread.length <= uncountedSizeBytesMax;
+  }
 
   /** Takes request after request from what has been received. */
   #readOn(): void {

@@ -5,7 +5,7 @@ import {test} from 'node:test';
 import {startHttp} from '../../../test/contract/http-fixture.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {PlainConnection, type PlainHost} from './plain-connection.ts';
-import type {Answer} from './wire.ts';
+import type {Answer, Wire} from './wire.ts';
 
 const head = (method: string, target: string, more = ''): string =>
   `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
@@ -212,6 +212,33 @@ test('bodies that arrive slowly are counted against the memory of the server', a
   assert.equal(http.api.bufferSizeBytes(), 0);
 });
 
+test('a large request goes on when the small one before it is answered', async () => {
+  class Client extends Socket {
+    override _read(): void {
+      // What arrives is pushed.
+    }
+
+    override _write(_bytes: unknown, _encoding: string, callback: () => void): void {
+      callback();
+    }
+  }
+  const client = new Client();
+  const wires: Wire[] = [];
+  new PlainConnection(client, hostOf({onRequest: wire => wires.push(wire)}), () => undefined);
+  const arrived = async (bytes: string): Promise<void> => {
+    client.push(Buffer.from(bytes));
+    for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve));
+  };
+  const large = put('large', 'v'.repeat(60_000));
+  await arrived(put('small', 'v'));
+  await arrived(large.slice(0, 30_000));
+  assert.equal(client.isPaused(), true);
+  wires[0]?.send(noContent);
+  await arrived(large.slice(30_000));
+  assert.equal(wires.length, 2);
+  client.destroy();
+});
+
 test('small requests that are pipelined are read as fast as they are answered', async () => {
   const request = put('a', 'v');
   const chunk = Buffer.from(request.repeat(Math.floor(64_000 / request.length)));
@@ -229,17 +256,7 @@ test('small requests that are pipelined are read as fast as they are answered', 
   const client = new Client();
   let answerCount = 0;
   const answered = new Promise<void>(resolve => {
-    const host: PlainHost = {
-      nowMs: () => 0,
-      closingLines: () => '\r\n',
-      budget: new BufferBudget(),
-      timeouts: {
-        headersTimeoutMs: 1,
-        requestTimeoutMs: 1,
-        keepAliveTimeoutMs: 1,
-        idleTimeoutMs: 1,
-      },
-      handOver: () => assert.fail('all of it is plain'),
+    const host = hostOf({
       onRequest: wire => {
         setImmediate(() => {
           answerCount++;
@@ -247,7 +264,7 @@ test('small requests that are pipelined are read as fast as they are answered', 
           else wire.send(noContent);
         });
       },
-    };
+    });
     new PlainConnection(client, host, () => undefined);
   });
   await answered;
@@ -265,3 +282,20 @@ const noContent: Answer = {
   body: null,
   ending: 'keep',
 };
+
+function hostOf(fields: Pick<PlainHost, 'onRequest'>): PlainHost {
+  const timeoutMs = 60_000;
+  return {
+    ...fields,
+    nowMs: () => 0,
+    closingLines: () => '\r\n',
+    budget: new BufferBudget(),
+    timeouts: {
+      headersTimeoutMs: timeoutMs,
+      requestTimeoutMs: timeoutMs,
+      keepAliveTimeoutMs: timeoutMs,
+      idleTimeoutMs: timeoutMs,
+    },
+    handOver: () => assert.fail('all of it is plain'),
+  };
+}
