@@ -44,8 +44,6 @@ export function handlePutJson(exchange: Exchange): void {
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   readBody(exchange, jsonBodyLimit, body => {
     const {key, value} = readPlainPutBody(body) ?? readPutBody(body);
-    checkKey(key);
-    checkValue(value);
     put(exchange, key, value, timeoutMs);
   });
 }

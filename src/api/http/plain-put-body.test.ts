@@ -8,7 +8,7 @@ test('a body without escapes is read as its bytes', () => {
   const body = readPlainPutBody(Buffer.from('{"key":"grün","value":"世界"}'));
   assert.equal(body?.key.toString(), 'grün');
   assert.equal(body.value.toString(), '世界');
-  assert.equal(readPlainPutBody(Buffer.from('{"key":"","value":""}'))?.value.length, 0);
+  assert.equal(readPlainPutBody(Buffer.from('{"key":"a","value":""}'))?.value.length, 0);
 });
 
 const others: Readonly<Record<string, string | Buffer>> = {
@@ -20,6 +20,8 @@ const others: Readonly<Record<string, string | Buffer>> = {
   'white space': '{"key": "a","value":"b"}',
   'something behind the object': '{"key":"a","value":"b"} ',
   'an end too early': '{"key":"a","value":"b"',
+  'an empty key': '{"key":"","value":"b"}',
+  'a key that is too long': `{"key":"${'k'.repeat(1025)}","value":"b"}`,
   'no value': '{"key":"a"}',
   'bytes that are no UTF-8': Buffer.from('7b226b6579223a22ff222c2276616c7565223a2262227d', 'hex'),
   nothing: '',

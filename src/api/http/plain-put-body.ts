@@ -1,7 +1,7 @@
 /**
  * The most frequent body, `{"key":"…","value":"…"}` without escapes, read without making text of
- * it: key and value are the bytes between the quotes. Every other body is parseJson's; what is read
- * here is read there alike.
+ * it: key and value are the bytes between the quotes, within their limits. Every other body is
+ * parseJson's; what is read here is read there alike.
  */
 import {isUtf8, type Buffer} from 'node:buffer';
 import {limits} from '../../base/limits.ts';
@@ -31,7 +31,9 @@ export function readPlainPutBody(body: Buffer): PlainPutBody | null {
   const valueStart = keyEnd + 1 + beforeValue.length;
   const valueEnd = endOfPlainText(body, valueStart);
   if (valueEnd + 2 !== body.length) return null;
-  if (!isUtf8(body)) return null;
+  const keySizeBytes = keyEnd - keyStart;
+  if (keySizeBytes === 0 || keySizeBytes > limits.keySizeBytesMax) return null;
+  if (valueEnd - valueStart > limits.valueSizeBytesMax || !isUtf8(body)) return null;
   return {key: body.subarray(keyStart, keyEnd), value: body.subarray(valueStart, valueEnd)};
 }
 
