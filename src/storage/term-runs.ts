@@ -22,7 +22,8 @@ export class TermRuns {
     assert(id.index === this.#last + 1, 'entry % after %', id.index, this.#last);
     const last = must(this.#runs.at(-1), 'a run');
     assert(id.term >= last.term, 'term % after % at index %', id.term, last.term, id.index);
-    if (id.term !== last.term) this.#runs.push(id);
+    // Not `id` itself: it may be an entry, whose data is part of something much larger.
+    if (id.term !== last.term) this.#runs.push({index: id.index, term: id.term});
     this.#last = id.index;
   }
 

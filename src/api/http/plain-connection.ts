@@ -174,8 +174,12 @@ export class PlainConnection implements Wire {
     if (this.#doing === 'ended') return;
     this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
     this.#pieceCount += 1;
-    if (this.#doing !== 'answering') this.#readOn();
-    else if (this.#unread.length > uncountedSizeBytesMax) this.socket.pause();
+    if (this.#doing !== 'answering') {
+      this.#readOn();
+      return;
+    }
+    this.#countUnread();
+    if (this.#unread.length > uncountedSizeBytesMax) this.socket.pause();
   };
 
   readonly #onEnd = (): void => {
@@ -199,6 +203,8 @@ export class PlainConnection implements Wire {
     if (this.#doing !== 'answering') return;
     this.#sent();
     this.#doing = 'waiting';
+    // Answered inside #readOn: its loop goes on, and its caller decides about the socket.
+    if (this.#isReadingOn) return;
     if (this.#unread.length > 0) this.#readOn();
     if (this.socket.isPaused() && this.#mayReceive()) this.socket.resume();
   };
@@ -233,17 +239,20 @@ export class PlainConnection implements Wire {
     this.#doing = 'answering';
     this.#request = request;
     this.#body = this.#unread.subarray(request.bodyStart, request.end);
-    this.#unread =
-      request.end === this.#unread.length ? nothing : this.#unread.subarray(request.end);
+    this.#unread = restOf(this.#unread, request.end);
     this.#pieceCount = 0;
-    this.#hold(0);
+    this.#countUnread();
     this.#host.onRequest(this, request);
   }
 
   /** A slower request, or one that the memory budget has no room for, is node:http's. */
   #mayWait(): boolean {
+    return this.#pieceCount <= pieceCountMax && this.#countUnread();
+  }
+
+  /** False: the budget has no room for what waits here. */
+  #countUnread(): boolean {
     const size = this.#unread.length;
-    if (this.#pieceCount > pieceCountMax) return false;
     return this.#hold(size <= uncountedSizeBytesMax ? 0 : size);
   }
 
@@ -323,4 +332,12 @@ export class PlainConnection implements Wire {
     this.#doing = 'ended';
     answerClientError(Object.assign(new Error(code), {code}), this.socket);
   }
+}
+
+/** A small rest does not keep the large piece it came with. */
+function restOf(bytes: Buffer, start: number): Buffer {
+  if (start === bytes.length) return nothing;
+  const rest = bytes.subarray(start);
+  const isSmallPart = rest.length <= uncountedSizeBytesMax && bytes.length > uncountedSizeBytesMax;
+  return isSmallPart ? Buffer.from(rest) : rest;
 }

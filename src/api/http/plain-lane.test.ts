@@ -239,10 +239,21 @@ test('a large request goes on when the small one before it is answered', async (
   client.destroy();
 });
 
-test('small requests that are pipelined are read as fast as they are answered', async () => {
+for (const [every, shape] of [
+  'later',
+  'at once, every second',
+  'at once, every fourth',
+].entries()) {
+  test(`small requests that are pipelined are read as fast as they are answered: ${shape}`, () =>
+    readAsAnswered(every * 2));
+}
+
+/** Every `atOnceEvery`-th is answered inside the call that hands it over; 0: none. */
+async function readAsAnswered(atOnceEvery: number): Promise<void> {
   const request = put('a', 'v');
   const chunk = Buffer.from(request.repeat(Math.floor(64_000 / request.length)));
   let chunkCount = 0;
+  let requestCount = 0;
   class Client extends Socket {
     override _read(): void {
       chunkCount++;
@@ -258,11 +269,14 @@ test('small requests that are pipelined are read as fast as they are answered', 
   const answered = new Promise<void>(resolve => {
     const host = hostOf({
       onRequest: wire => {
-        setImmediate(() => {
+        const answer = (): void => {
           answerCount++;
           if (answerCount === 500) resolve();
-          else wire.send(noContent);
-        });
+          else if (answerCount < 500) wire.send(noContent);
+        };
+        requestCount++;
+        if (atOnceEvery > 0 && requestCount % atOnceEvery === 0) answer();
+        else setImmediate(answer);
       },
     });
     new PlainConnection(client, host, () => undefined);
@@ -270,7 +284,7 @@ test('small requests that are pipelined are read as fast as they are answered', 
   await answered;
   assert.ok(chunkCount <= 4, `${chunkCount} chunks read for ${answerCount} answers`);
   client.destroy();
-});
+}
 
 const noContent: Answer = {
   status: 204,
