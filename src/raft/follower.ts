@@ -14,7 +14,7 @@ import {
   rollBackMemberships,
 } from './membership-change.ts';
 import type {AppendMessage, HeartbeatMessage, Message, SnapshotMessage} from './message.ts';
-import {acceptAppend, respond} from './outbox.ts';
+import {acceptAppend, respond, withdrawAccepts} from './outbox.ts';
 import type {RaftState} from './raft-state.ts';
 import type {SnapshotMeta} from './snapshot.ts';
 
@@ -105,6 +105,7 @@ function appendMissing(state: RaftState, entries: readonly Entry[]): void {
       first.index,
     );
     log.truncateFrom(first.index);
+    withdrawAccepts(state, first.index);
     rollBackMemberships(state, first.index);
   }
   const missing = known === 0 ? entries : entries.slice(known);

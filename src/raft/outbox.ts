@@ -36,3 +36,13 @@ export function acceptAppend(state: RaftState, to: NodeId, matchIndex: LogIndex)
   }
   pending.push({type: 'append-accepted', from, to, term, matchIndex});
 }
+
+/**
+ * Entries from `index` on are replaced before a former leader was told that they are here, in the
+ * same turn: the disk may never have seen them. That leader can do nothing with them any more.
+ */
+export function withdrawAccepts(state: RaftState, index: LogIndex): void {
+  state.messagesAfterPersist = state.messagesAfterPersist.filter(
+    message => message.type !== 'append-accepted' || message.matchIndex < index,
+  );
+}
