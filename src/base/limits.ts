@@ -96,6 +96,12 @@ export const limits = {
   /** Of the log's time, which may run a tenth too fast: ten minutes and more. */
   idempotencyAgeMs: 11 * 60_000,
   idempotencySizeBytesMax: 64 * mib,
+  /** Of the log's time, as above: an hour and more without a command. */
+  sessionAgeMs: 66 * 60_000,
+  sessionCountMax: 100_000,
+  /** Numbers of one session beyond the one whose answer was acknowledged last. */
+  sessionWindow: 1_024,
+  sessionAnswersSizeBytesMax: 64 * mib,
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
 

@@ -80,9 +80,18 @@ const commands: fc.Arbitrary<Command> = fc.record({
     fc.record({
       key: fc.stringMatching(/^[ -~]{1,128}$/),
       fingerprint: fc.uint8Array({minLength: 16, maxLength: 16}).map(plain),
+      acknowledged: fc.oneof(fc.constant(0), number),
     }),
   ),
-  body: fc.oneof(nested(1), fc.record({type: fc.constant('compact'), revision: number})),
+  body: fc.oneof(
+    nested(1),
+    fc.record({type: fc.constant('compact'), revision: number}),
+    fc.record({
+      type: fc.constant('session'),
+      action: fc.constantFrom('open', 'close'),
+      id: fc.stringMatching(/^[ -.0-~]{1,64}$/),
+    }),
+  ),
 });
 
 test('every command comes back as it was', () => {

@@ -17,6 +17,7 @@ import type {
   KeyRange,
   Operation,
   PutOperation,
+  SessionCommand,
   Transaction,
 } from './command.ts';
 
@@ -25,8 +26,9 @@ const fingerprintSizeBytes = 16;
 /** A range may begin or end at the successor of the longest key. */
 export const rangeBoundSizeBytesMax = limits.keySizeBytesMax + 1;
 
-const commandFlags = {idempotency: 1} as const;
-const bodyCodes = {transaction: 1, compact: 2, operation: 3} as const;
+const commandFlags = {idempotency: 1, acknowledged: 2} as const;
+const bodyCodes = {transaction: 1, compact: 2, operation: 3, session: 16} as const;
+const sessionActions = ['open', 'close'] as const;
 const operationCodes = {
   put: 1,
   get: 2,
@@ -55,18 +57,23 @@ export function encodeCommand(command: Command): Uint8Array {
   writer.reset();
   writer.u8(version);
   const {idempotency, body} = command;
-  writer.u8(idempotency === null ? 0 : commandFlags.idempotency);
-  if (idempotency !== null) {
-    assert(idempotency.fingerprint.length === fingerprintSizeBytes, 'a fingerprint has 16 bytes');
-    assert(isIdempotencyKey(idempotency.key), 'an idempotency key is printable ASCII');
-    writer.string(idempotency.key);
-    writer.raw(idempotency.fingerprint);
-  }
-  if (body.type === 'compact') {
-    writer.u8(bodyCodes.compact);
-    writer.varint(body.revision);
-  } else {
-    writeTransactionBody(body);
+  writeIdempotency(idempotency);
+  switch (body.type) {
+    case 'compact':
+      writer.u8(bodyCodes.compact);
+      writer.varint(body.revision);
+      break;
+    case 'session':
+      assert(isSessionId(body.id), 'a session id is printable ASCII without a slash');
+      writer.u8(bodyCodes.session);
+      writer.u8(sessionActions.indexOf(body.action) + 1);
+      writer.string(body.id);
+      break;
+    case 'transaction':
+      writeTransactionBody(body);
+      break;
+    default:
+      unreachable(body);
   }
   const size = writer.length;
   assert(size <= limits.entryDataSizeBytesMax, 'a command of % bytes', size);
@@ -77,8 +84,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
   const reader = new ByteReader(bytes);
   if (reader.u8() !== version) throw new MalformedBytesError('unknown version of a command');
   const flags = reader.u8();
-  expectFlags(flags, commandFlags.idempotency);
-  const idempotency = flags === 0 ? null : readIdempotency(reader);
+  expectFlags(flags, commandFlags.idempotency | commandFlags.acknowledged);
+  const idempotency = flags === 0 ? null : readIdempotency(reader, flags);
   const code = reader.u8();
   let command: Command;
   switch (code) {
@@ -87,6 +94,9 @@ export function decodeCommand(bytes: Uint8Array): Command {
       break;
     case bodyCodes.compact:
       command = {idempotency, body: {type: 'compact', revision: reader.varint()}};
+      break;
+    case bodyCodes.session:
+      command = {idempotency, body: readSession(reader)};
       break;
     case bodyCodes.operation: {
       const success = [readOperation(reader, 1)];
@@ -129,6 +139,25 @@ export function decodePlainPut(
 /** 1 to 128 characters from space to tilde. */
 export function isIdempotencyKey(text: string): boolean {
   return /^[ -~]{1,128}$/.test(text);
+}
+
+/** 1 to 64 characters from space to tilde, no slash among them. */
+export function isSessionId(text: string): boolean {
+  return /^[ -.0-~]{1,64}$/.test(text);
+}
+
+function writeIdempotency(idempotency: Idempotency | null): void {
+  if (idempotency === null) {
+    writer.u8(0);
+    return;
+  }
+  const {key, fingerprint, acknowledged} = idempotency;
+  assert(fingerprint.length === fingerprintSizeBytes, 'a fingerprint has 16 bytes');
+  assert(isIdempotencyKey(key), 'an idempotency key is printable ASCII');
+  writer.u8(commandFlags.idempotency | (acknowledged === 0 ? 0 : commandFlags.acknowledged));
+  writer.string(key);
+  writer.raw(fingerprint);
+  if (acknowledged !== 0) writer.varint(acknowledged);
 }
 
 function writeTransactionBody(transaction: Transaction): void {
@@ -226,10 +255,24 @@ function writeCount(count: number): void {
   writer.varint(count);
 }
 
-function readIdempotency(reader: ByteReader): Idempotency {
+function readIdempotency(reader: ByteReader, flags: number): Idempotency {
+  if ((flags & commandFlags.idempotency) === 0) {
+    throw new MalformedBytesError('an acknowledgement without an idempotency key');
+  }
   const key = reader.string();
   if (!isIdempotencyKey(key)) throw new MalformedBytesError('bad idempotency key');
-  return {key, fingerprint: reader.rawView(fingerprintSizeBytes)};
+  const fingerprint = reader.rawView(fingerprintSizeBytes);
+  const isAcknowledging = (flags & commandFlags.acknowledged) !== 0;
+  return {key, fingerprint, acknowledged: isAcknowledging ? readPositive(reader) : 0};
+}
+
+function readSession(reader: ByteReader): SessionCommand {
+  const code = reader.u8();
+  const action = sessionActions[code - 1];
+  if (action === undefined) throw new MalformedBytesError(`unknown session action ${code}`);
+  const id = reader.string();
+  if (!isSessionId(id)) throw new MalformedBytesError('bad session id');
+  return {type: 'session', action, id};
 }
 
 function readTransaction(reader: ByteReader, depth: number): Transaction {

@@ -89,7 +89,15 @@ export interface CompactCommand {
   readonly revision: number;
 }
 
-export type CommandBody = Transaction | CompactCommand;
+/** Opens or closes a session: kv/session-table.ts. */
+export interface SessionCommand {
+  readonly type: 'session';
+  readonly action: 'open' | 'close';
+  /** 1 to 64 printable ASCII characters without a slash, drawn by the door. */
+  readonly id: string;
+}
+
+export type CommandBody = Transaction | CompactCommand | SessionCommand;
 
 /**
  * Once per key: the same key again returns the first committed answer. `fingerprint` is 16 bytes
@@ -99,6 +107,8 @@ export interface Idempotency {
   /** 1 to 128 printable ASCII characters. */
   readonly key: string;
   readonly fingerprint: Uint8Array;
+  /** Of a session's key: the client has the answers up to this number. 0: of none. */
+  readonly acknowledged: number;
 }
 
 export interface Command {

@@ -49,12 +49,6 @@ export class IdempotencyTable {
    */
   answerFor(command: Command, idempotency: Idempotency): CommandResult | null {
     const {revision} = this.#meta;
-    if (/^[^/]+\/[0-9]+$/.test(idempotency.key)) {
-      const detail =
-        'An idempotency key of the form <session>/<number> belongs to a session, ' +
-        'and this session is unknown; use a key of another form.';
-      return {type: 'refused', revision, code: 'SESSION_EXPIRED', detail};
-    }
     const bytes = this.#rows.get(idempotencyKeyRow(idempotency.key));
     if (bytes !== undefined) {
       const reader = new ByteReader(bytes, 8);
@@ -117,9 +111,9 @@ export class IdempotencyTable {
 }
 
 /** Before the command runs: what its answer may take. Only answers with records can be large. */
-function answerSizeBytesMax(command: Command): number {
-  if (command.body.type === 'compact') return 1024;
-  const {success, failure} = command.body;
+export function answerSizeBytesMax({body}: Command): number {
+  if (body.type !== 'transaction') return 1024;
+  const {success, failure} = body;
   let size = 1024;
   for (const operation of success) size += operationAnswerSizeBytesMax(operation);
   for (const operation of failure) size += operationAnswerSizeBytesMax(operation);

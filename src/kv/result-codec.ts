@@ -13,6 +13,7 @@ const resultCodes = {
   transaction: 1,
   compact: 2,
   refused: 3,
+  session: 16,
 } as const satisfies Record<CommandResult['type'], number>;
 const operationCodes = {
   put: 1,
@@ -36,6 +37,8 @@ export function encodeResult(result: CommandResult): Uint8Array {
       break;
     case 'compact':
       writer.varint(result.compactedRevision);
+      break;
+    case 'session':
       break;
     case 'refused':
       writer.string(result.code);
@@ -61,6 +64,9 @@ export function decodeResult(bytes: Uint8Array): CommandResult {
     }
     case resultCodes.compact:
       result = {type: 'compact', revision, compactedRevision: reader.varint()};
+      break;
+    case resultCodes.session:
+      result = {type: 'session', revision};
       break;
     case resultCodes.refused: {
       const errorCode = reader.string();

@@ -48,6 +48,8 @@ export type CommandResult =
       readonly results: readonly OperationResult[];
     }
   | {readonly type: 'compact'; readonly revision: number; readonly compactedRevision: number}
+  /** Opened, or closed. */
+  | {readonly type: 'session'; readonly revision: number}
   | {
       /** A refusal that every replica reaches alike; nothing was changed. */
       readonly type: 'refused';

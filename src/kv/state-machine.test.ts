@@ -213,7 +213,7 @@ test('a table full of young answers refuses keyed commands only', () => {
   equal(refusal(replica.apply(read, {key: 'more', request: 1})), 'not refused');
 });
 
-test('a key of a session is never run, since no session exists', () => {
+test('a key of a session that nobody opened is never run', () => {
   const replica = fresh();
   const command = transaction({success: [put('a', '')]});
   equal(refusal(replica.apply(command, {key: 'abc/17', request: 1})), 'SESSION_EXPIRED');

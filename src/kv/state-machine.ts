@@ -3,18 +3,20 @@
  * the same results and the same state hash on every replica. Pure and synchronous; its only time
  * is the entries' proposedAtMs. This class composes; the parts are in the files around it.
  */
-import {AssertionError, assert, must} from '../base/assert.ts';
+import {AssertionError, assert, must, unreachable} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
-import type {Command, CompactCommand} from './command.ts';
+import type {Command, CompactCommand, Idempotency} from './command.ts';
 import {EventWriter} from './event-writer.ts';
 import {recordAt} from './history.ts';
-import {IdempotencyTable} from './idempotency-table.ts';
+import {IdempotencyTable, answerSizeBytesMax} from './idempotency-table.ts';
 import {readRangeSlice} from './range-reader.ts';
 import {decodeRecordRow, toKeyRecord} from './record-row.ts';
 import type {CommandResult, KeyRecord} from './result.ts';
 import type {RowStore} from './rows.ts';
+import {SessionTable, parseSessionKey} from './session-table.ts';
+import type {SessionKey} from './session-table.ts';
 import {Scrubber} from './scrubber.ts';
 import {formatStateHash, hashRow} from './state-hash.ts';
 import {StateMeta} from './state-meta.ts';
@@ -44,6 +46,7 @@ export class KvStateMachine implements StateReader {
   readonly #events: EventWriter;
   readonly #transactions: TransactionExecutor;
   readonly #idempotency: IdempotencyTable;
+  readonly #sessions: SessionTable;
   readonly #timeIndex: TimeIndex;
   readonly #scrubber: Scrubber;
   /** Of the newest entry begun since the last (re)load. */
@@ -59,6 +62,7 @@ export class KvStateMachine implements StateReader {
     this.#events = new EventWriter(rows, meta);
     this.#transactions = new TransactionExecutor({rows, meta, events: this.#events});
     this.#idempotency = new IdempotencyTable(rows, meta);
+    this.#sessions = new SessionTable(rows);
     this.#timeIndex = new TimeIndex(rows, meta);
     this.#scrubber = new Scrubber({rows, meta, timeIndex: this.#timeIndex});
     this.reload();
@@ -87,6 +91,7 @@ export class KvStateMachine implements StateReader {
     const {data, proposedAtMs} = entry;
     this.#appliedIndex = entry.index;
     this.#idempotency.dropExpired(proposedAtMs);
+    this.#sessions.dropExpired(proposedAtMs);
     let command: Command;
     try {
       const plainPut = decodePlainPut(data);
@@ -125,12 +130,14 @@ export class KvStateMachine implements StateReader {
   saveMeta(): void {
     assert(this.#suspended === null, 'a checkpoint in the middle of a command');
     this.#meta.save(this.#rows);
+    this.#sessions.save();
   }
 
   /** After other rows took the place of these: a snapshot was installed. */
   reload(): void {
     this.#meta.load(this.#rows);
     this.#idempotency.reload();
+    this.#sessions.load();
     this.#appliedIndex = 0;
     this.#revisionBefore = this.#meta.revision;
     // Rows that a suspended command has written are gone with all others.
@@ -248,15 +255,48 @@ export class KvStateMachine implements StateReader {
   }
 
   *#execute(command: Command, proposedAtMs: number): Steps<CommandResult> {
-    const {idempotency, body} = command;
-    if (idempotency !== null) {
-      const kept = this.#idempotency.answerFor(command, idempotency);
-      if (kept !== null) return kept;
+    const {idempotency} = command;
+    if (idempotency === null) return yield* this.#run(command, proposedAtMs);
+    const sessionKey = parseSessionKey(idempotency.key);
+    if (sessionKey !== null) {
+      return yield* this.#executeOfSession(sessionKey, idempotency, command, proposedAtMs);
     }
-    const result =
-      body.type === 'compact' ? this.#compact(body) : yield* this.#transactions.execute(body);
-    if (idempotency !== null) this.#idempotency.keep(idempotency, result, proposedAtMs);
+    const kept = this.#idempotency.answerFor(command, idempotency);
+    if (kept !== null) return kept;
+    const result = yield* this.#run(command, proposedAtMs);
+    this.#idempotency.keep(idempotency, result, proposedAtMs);
     return result;
+  }
+
+  *#executeOfSession(
+    key: SessionKey,
+    idempotency: Idempotency,
+    command: Command,
+    nowMs: number,
+  ): Steps<CommandResult> {
+    const {revision} = this.#meta;
+    const needs = {answerSizeBytesMax: answerSizeBytesMax(command), revision, nowMs};
+    const kept = this.#sessions.answerFor(key, idempotency, needs);
+    if (kept !== null) return kept;
+    const result = yield* this.#run(command, nowMs);
+    this.#sessions.keep(key, idempotency, result);
+    return result;
+  }
+
+  *#run({body}: Command, nowMs: number): Steps<CommandResult> {
+    switch (body.type) {
+      case 'transaction':
+        return yield* this.#transactions.execute(body);
+      case 'compact':
+        return this.#compact(body);
+      case 'session': {
+        const {revision} = this.#meta;
+        if (body.action === 'close') return this.#sessions.close(body.id, revision);
+        return this.#sessions.open(body.id, revision, nowMs);
+      }
+      default:
+        return unreachable(body);
+    }
   }
 
   #compact(command: CompactCommand): CommandResult {

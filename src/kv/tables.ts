@@ -14,6 +14,9 @@ export const tables = {
   idempotency: 4,
   idempotencyQueue: 5,
   timeIndex: 6,
+  sessions: 16,
+  sessionAnswers: 17,
+  sessionQueue: 18,
 } as const;
 
 /** Names one event: the sub-th change of a revision. Revision 0: none. */
@@ -65,16 +68,41 @@ export function historyPointer(rowKey: Uint8Array): EventPointer {
 }
 
 export function idempotencyKeyRow(key: string): Uint8Array {
-  const rowKey = Buffer.alloc(1 + key.length);
-  rowKey[0] = tables.idempotency;
-  rowKey.write(key, 1, 'latin1');
-  return rowKey;
+  return textRow(tables.idempotency, key, 0);
 }
 
 export function idempotencyQueueKeyView(sequence: number): Uint8Array {
   queueKey[0] = tables.idempotencyQueue;
   writeU64BigEndian(queueKey, sequence, 1);
   return queueKey;
+}
+
+/** How far the queue of sessions goes; no session has an empty id. */
+export const sessionMetaKey: Uint8Array = Uint8Array.of(tables.sessions);
+
+export function sessionRow(id: string): Uint8Array {
+  return textRow(tables.sessions, id, 0);
+}
+
+/** The session's rows lie side by side, by number. */
+export function sessionAnswerRow(id: string, number: number): Uint8Array {
+  const rowKey = textRow(tables.sessionAnswers, id, 8);
+  writeU64BigEndian(rowKey, number, 1 + id.length);
+  return rowKey;
+}
+
+export function sessionQueueRow(position: number): Uint8Array {
+  const rowKey = Buffer.alloc(9);
+  rowKey[0] = tables.sessionQueue;
+  writeU64BigEndian(rowKey, position, 1);
+  return rowKey;
+}
+
+function textRow(table: number, text: string, restSizeBytes: number): Buffer {
+  const rowKey = Buffer.alloc(1 + text.length + restSizeBytes);
+  rowKey[0] = table;
+  rowKey.write(text, 1, 'latin1');
+  return rowKey;
 }
 
 /** Fresh memory: scans keep two of them. */

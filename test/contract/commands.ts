@@ -85,9 +85,14 @@ export function transaction(
 
 export function encode(
   body: CommandBody,
-  idempotency: {readonly key: string; readonly request: number} | null = null,
+  idempotency: {
+    readonly key: string;
+    readonly request: number;
+    readonly acknowledged?: number;
+  } | null = null,
 ): Uint8Array {
   if (idempotency === null) return encodeCommand({idempotency: null, body});
-  const fingerprint = new Uint8Array(16).fill(idempotency.request);
-  return encodeCommand({idempotency: {key: idempotency.key, fingerprint}, body});
+  const {key, request, acknowledged = 0} = idempotency;
+  const fingerprint = new Uint8Array(16).fill(request);
+  return encodeCommand({idempotency: {key, fingerprint, acknowledged}, body});
 }

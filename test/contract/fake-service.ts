@@ -214,6 +214,7 @@ class FakeStore implements StateReader {
       const compactedRevision = this.#compactedRevision;
       return {type: 'compact', revision: this.#revision, compactedRevision};
     }
+    if (body.type === 'session') return {type: 'session', revision: this.#revision};
     return this.#applyTransaction(body);
   }
 

@@ -107,12 +107,18 @@ export const commands: fc.Arbitrary<Command> = fc.record({
     fc.record({
       key: fc.string({minLength: 1, maxLength: 20}),
       fingerprint: fc.uint8Array({minLength: 16, maxLength: 16}),
+      acknowledged: fc.oneof(fc.constant(0), numbers),
     }),
   ),
   body: fc.oneof(
     transactions(1),
     singleOperations,
     fc.record({type: fc.constant('compact'), revision: numbers}),
+    fc.record({
+      type: fc.constant('session'),
+      action: fc.constantFrom('open', 'close'),
+      id: fc.stringMatching(/^[ -.0-~]{1,64}$/),
+    }),
   ),
 });
 
@@ -187,6 +193,7 @@ const results: fc.Arbitrary<CommandResult> = fc.oneof(
     results: operationResults(1),
   }),
   fc.record({type: fc.constant('compact'), revision: numbers, compactedRevision: numbers}),
+  fc.record({type: fc.constant('session'), revision: numbers}),
   fc.record({
     type: fc.constant('refused'),
     revision: numbers,

@@ -9,7 +9,7 @@ import {TestCluster, isServing} from './test-cluster.ts';
 
 const hourMs = 60 * 60_000;
 const keyed = encodeCommand({
-  idempotency: {key: 'once', fingerprint: new Uint8Array(16)},
+  idempotency: {key: 'once', fingerprint: new Uint8Array(16), acknowledged: 0},
   body: transaction({success: [put('counter', 'x')]}),
 });
 

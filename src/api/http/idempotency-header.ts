@@ -1,19 +1,22 @@
 /**
- * Idempotency-Key. The fingerprint ties the key to the request, so that the same key with another
- * request is noticed: 16 bytes of SHA-256 over method, route and the command without the key.
+ * Idempotency-Key and Idempotency-Acknowledged. The fingerprint ties the key to the request, so
+ * that the same key with another request is noticed: 16 bytes of SHA-256 over method, route and
+ * the command without the key.
  */
 import {createHash} from 'node:crypto';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import {encodeCommand, isIdempotencyKey} from '../../kv/command-codec.ts';
 import type {CommandBody} from '../../kv/command.ts';
+import {parseSessionKey} from '../../kv/session-table.ts';
 import type {Exchange} from './exchange.ts';
 
 const fingerprintSizeBytes = 16;
 
 /** The bytes to propose for a write, with the idempotency key of the request if it has one. */
 export function encodeRequest(exchange: Exchange, body: CommandBody): Uint8Array {
-  const key = exchange.headers.idempotencyKey;
+  const {idempotencyKey: key, idempotencyAcknowledged} = exchange.headers;
+  if (key === undefined && idempotencyAcknowledged !== undefined) throw badAcknowledged();
   const plain = encodeCommand({idempotency: null, body});
   const command = key === undefined ? plain : encodeKeyed(exchange, key, plain, body);
   if (command.length > limits.commandSizeBytesMax) {
@@ -44,5 +47,22 @@ function encodeKeyed(
     .update(plain)
     .digest()
     .subarray(0, fingerprintSizeBytes);
-  return encodeCommand({idempotency: {key, fingerprint}, body});
+  const acknowledged = acknowledgedNumber(exchange.headers.idempotencyAcknowledged, key);
+  return encodeCommand({idempotency: {key, fingerprint, acknowledged}, body});
+}
+
+/** Throws INVALID_PARAMETER unless it is a number below that of the session's key. */
+function acknowledgedNumber(text: string | undefined, key: string): number {
+  if (text === undefined) return 0;
+  const session = parseSessionKey(key);
+  const number = /^[0-9]{1,16}$/.test(text) ? Number(text) : Infinity;
+  if (session === null || number >= session.number) throw badAcknowledged();
+  return number;
+}
+
+function badAcknowledged(): RosettaError {
+  return new RosettaError(
+    'INVALID_PARAMETER',
+    'Idempotency-Acknowledged must be a number below that of a key <session>/<number>',
+  );
 }

@@ -63,7 +63,7 @@ export function preflightHeaders(
     'Access-Control-Allow-Methods',
     allow,
     'Access-Control-Allow-Headers',
-    'Accept, Content-Type, Idempotency-Key, If-Match, If-None-Match',
+    'Accept, Content-Type, Idempotency-Acknowledged, Idempotency-Key, If-Match, If-None-Match',
     'Access-Control-Max-Age',
     '600',
   ];

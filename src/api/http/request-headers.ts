@@ -14,6 +14,7 @@ export interface RequestHeaders {
   ifMatch: string | undefined;
   ifNoneMatch: string | undefined;
   idempotencyKey: string | undefined;
+  idempotencyAcknowledged: string | undefined;
   secFetchSite: string | undefined;
   requestedMethod: string | undefined;
   /** Bytes; undefined for a body of unannounced length, or none. */
@@ -39,6 +40,7 @@ export function readRequestHeaders(
     ifMatch: undefined,
     ifNoneMatch: undefined,
     idempotencyKey: undefined,
+    idempotencyAcknowledged: undefined,
     secFetchSite: undefined,
     requestedMethod: undefined,
     contentLength: undefined,
@@ -66,6 +68,8 @@ export function readBodyHeaders(
   }
   return {contentLength, isChunked};
 }
+
+const acknowledgedName = 'idempotency-acknowledged';
 
 /** Names are told apart by length first, so that most headers cost one comparison. */
 function keepHeader(headers: RequestHeaders, name: string, value: string): void {
@@ -102,6 +106,12 @@ function keepHeader(headers: RequestHeaders, name: string, value: string): void 
       if (isNamed(name, 'transfer-encoding')) {
         if (headers.isChunked || /,\s*chunked$/i.test(value)) throw moreThanChunked();
         headers.isChunked = true;
+      }
+      return;
+    case 24:
+      if (isNamed(name, acknowledgedName)) {
+        const earlier = headers.idempotencyAcknowledged;
+        headers.idempotencyAcknowledged = once('Idempotency-Acknowledged', earlier, value);
       }
       return;
     case 29:

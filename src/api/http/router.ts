@@ -10,6 +10,7 @@ import {
 } from './cluster-routes.ts';
 import type {Exchange} from './exchange.ts';
 import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-routes.ts';
+import {handleCloseSession, handleOpenSession} from './session-routes.ts';
 import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
 
 export type RouteHandler = (exchange: Exchange) => void;
@@ -37,6 +38,7 @@ const keyRoute = storeRoute('/kv/{key}', {
 });
 const leaseRoute = route('/lease/{id}', {GET: handleNotImplemented, DELETE: handleNotImplemented});
 const keepaliveRoute = route('/lease/{id}/keepalive', {POST: handleNotImplemented});
+const sessionRoute = storeRoute('/session/{id}', {DELETE: handleCloseSession});
 const memberRoute = route('/cluster/members/{id}', {DELETE: handleNotImplemented});
 
 export const routes: readonly Route[] = [
@@ -48,6 +50,8 @@ export const routes: readonly Route[] = [
   route('/lease', {GET: handleNotImplemented, POST: handleNotImplemented}),
   leaseRoute,
   keepaliveRoute,
+  storeRoute('/session', {POST: handleOpenSession}),
+  sessionRoute,
   route('/status', {GET: handleStatus}),
   route('/leader', {GET: handleLeader}),
   route('/cluster/members', {GET: handleMembers, POST: handleNotImplemented}),
@@ -68,6 +72,7 @@ const exactMatches: ReadonlyMap<string, RouteMatch> = new Map(
 
 const keyPrefix = '/kv/';
 const leasePattern = /^\/lease\/([^/]+)(\/keepalive)?$/;
+const sessionPattern = /^\/session\/([^/]+)$/;
 const memberPattern = /^\/cluster\/members\/([^/]+)$/;
 
 /** Null: no such route. */
@@ -79,6 +84,8 @@ export function findRoute(path: string): RouteMatch | null {
   if (lease !== null) {
     return {route: lease[2] === undefined ? leaseRoute : keepaliveRoute, rest: lease[1] ?? ''};
   }
+  const session = sessionPattern.exec(path);
+  if (session !== null) return {route: sessionRoute, rest: session[1] ?? ''};
   const member = memberPattern.exec(path);
   return member === null ? null : {route: memberRoute, rest: member[1] ?? ''};
 }

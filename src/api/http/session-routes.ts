@@ -1,0 +1,45 @@
+/** Sessions of the client library: POST /session, DELETE /session/{id}. */
+import {randomBytes} from 'node:crypto';
+import {assert} from '../../base/assert.ts';
+import {RosettaError} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import {isSessionId} from '../../kv/command-codec.ts';
+import type {SessionCommand} from '../../kv/command.ts';
+import {refuseConditions} from './conditions.ts';
+import type {Exchange} from './exchange.ts';
+import {propose} from './kv-routes.ts';
+import {awaitEnd} from './request-body.ts';
+import {percentDecode} from './request-target.ts';
+
+const parameterNames = new Set(['timeout']);
+const sessionIdSizeBytes = 8;
+/** What a session is promised: the log's time may run a tenth too fast. */
+const sessionAgeSeconds = Math.floor((limits.sessionAgeMs * 10) / 11 / 1000);
+
+export function handleOpenSession(exchange: Exchange): void {
+  const id = randomBytes(sessionIdSizeBytes).toString('hex');
+  run(exchange, {type: 'session', action: 'open', id}, `{"id":"${id}","ttl":${sessionAgeSeconds}}`);
+}
+
+/** Also of a session that is not known: closing twice does no harm. */
+export function handleCloseSession(exchange: Exchange): void {
+  const id = percentDecode(exchange.rest, {isQuery: false}).toString('latin1');
+  if (!isSessionId(id)) throw new RosettaError('INVALID_REQUEST', 'this is no id of a session');
+  run(exchange, {type: 'session', action: 'close', id}, '{}');
+}
+
+/** A key could only open the same session again: refused rather than ignored. */
+function run(exchange: Exchange, body: SessionCommand, answerText: string): void {
+  const timeoutMs = exchange.parameters(parameterNames).timeoutMs();
+  const {headers} = exchange;
+  refuseConditions(headers);
+  if (headers.idempotencyKey !== undefined) {
+    throw new RosettaError('INVALID_PARAMETER', 'a session takes no Idempotency-Key');
+  }
+  awaitEnd(exchange, () => {
+    propose(exchange, body, timeoutMs, answer => {
+      assert(answer.type === 'session', 'a session command was answered by %', answer.type);
+      exchange.sendJson(200, answerText, answer.revision);
+    });
+  });
+}

@@ -1,0 +1,222 @@
+import {deepEqual, equal, notEqual} from 'node:assert/strict';
+import {test} from 'node:test';
+import fc from 'fast-check';
+import {encode, put, transaction} from '../../test/contract/commands.ts';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {limits} from '../base/limits.ts';
+import type {CommandBody} from './command.ts';
+import type {CommandResult} from './result.ts';
+import {parseSessionKey} from './session-table.ts';
+import {KvStateMachine} from './state-machine.ts';
+import {tables} from './tables.ts';
+
+class Replica {
+  readonly rows = new FakeRows();
+  machine = new KvStateMachine(this.rows);
+  nowMs = 1_000_000;
+  #index = 0;
+
+  open(id = 's'): CommandResult {
+    return this.#apply(encode({type: 'session', action: 'open', id}));
+  }
+
+  close(id = 's'): CommandResult {
+    return this.#apply(encode({type: 'session', action: 'close', id}));
+  }
+
+  /** A put of `value`; the same number with the same value is the same request. */
+  send(number: number, value: number, acknowledged = 0, id = 's'): CommandResult {
+    const body: CommandBody = transaction({success: [put('k', `${value}`)]});
+    return this.#apply(encode(body, {key: `${id}/${number}`, request: value % 256, acknowledged}));
+  }
+
+  plain(): CommandResult {
+    return this.#apply(encode(transaction({success: [put('plain', '')]})));
+  }
+
+  restart(): void {
+    this.machine.saveMeta();
+    this.machine = new KvStateMachine(this.rows);
+  }
+
+  /** Rows of all sessions but the one that says how far the queue goes. */
+  rowCount(): number {
+    let count = 0;
+    const start = Uint8Array.of(tables.sessions, 0);
+    const end = Uint8Array.of(tables.sessionQueue + 1);
+    this.rows.scan({start, end, isReverse: false}, () => {
+      count++;
+      return true;
+    });
+    return count;
+  }
+
+  #apply(data: Uint8Array): CommandResult {
+    return this.machine.apply({index: ++this.#index, proposedAtMs: this.nowMs, data});
+  }
+}
+
+function codeOf(result: CommandResult): string {
+  return result.type === 'refused' ? result.code : result.type;
+}
+
+test('the key of a session is an id and a number behind a slash', () => {
+  deepEqual(parseSessionKey('abc/17'), {id: 'abc', number: 17});
+  for (const key of ['abc', 'abc/', '/17', 'a/b/17', 'abc/1x', 'abc/-1']) {
+    equal(parseSessionKey(key), null, key);
+  }
+});
+
+test('a number runs once and is answered alike however often it comes', () => {
+  const replica = new Replica();
+  deepEqual(replica.open(), {type: 'session', revision: 1});
+  const first = replica.send(1, 7);
+  equal(first.revision, 2);
+  equal(replica.send(2, 8).revision, 3);
+  deepEqual(replica.send(1, 7), first);
+  replica.restart();
+  deepEqual(replica.send(1, 7), first);
+  equal(replica.machine.revision(), 3);
+  equal(codeOf(replica.send(1, 9)), 'IDEMPOTENCY_KEY_REUSED');
+});
+
+test('numbers may come in any order, and with gaps', () => {
+  const replica = new Replica();
+  replica.open();
+  equal(replica.send(3, 3).revision, 2);
+  equal(replica.send(1, 1).revision, 3);
+  equal(replica.send(3, 3).revision, 2);
+  equal(replica.send(9, 9, 2).revision, 4);
+  equal(codeOf(replica.send(2, 2)), 'IDEMPOTENCY_KEY_REUSED');
+});
+
+test('an acknowledged answer is dropped, and its number never runs again', () => {
+  const replica = new Replica();
+  replica.open();
+  for (let number = 1; number <= 200; number++) replica.send(number, number, number - 1);
+  equal(replica.rowCount() < 20, true, `${replica.rowCount()} rows`);
+  equal(codeOf(replica.send(200, 200)), 'transaction');
+  equal(codeOf(replica.send(199, 199)), 'IDEMPOTENCY_KEY_REUSED');
+  equal(replica.machine.revision(), 201);
+});
+
+test('nobody acknowledges what was not answered', () => {
+  const replica = new Replica();
+  replica.open();
+  replica.send(1, 1);
+  replica.send(500, 1, 499);
+  equal(codeOf(replica.send(2, 2)), 'transaction');
+  equal(codeOf(replica.send(1, 1)), 'IDEMPOTENCY_KEY_REUSED');
+});
+
+test('a session has a window of numbers', () => {
+  const replica = new Replica();
+  replica.open();
+  equal(codeOf(replica.send(limits.sessionWindow + 1, 1)), 'OVERLOADED');
+  equal(codeOf(replica.send(limits.sessionWindow, 1)), 'transaction');
+  equal(codeOf(replica.send(limits.sessionWindow + 1, 1, limits.sessionWindow)), 'transaction');
+});
+
+test('an unknown, a closed and an expired session run nothing', () => {
+  const replica = new Replica();
+  equal(codeOf(replica.send(1, 1)), 'SESSION_EXPIRED');
+  replica.open();
+  replica.send(1, 1);
+  replica.close();
+  equal(codeOf(replica.send(1, 1)), 'SESSION_EXPIRED');
+  equal(codeOf(replica.send(2, 2)), 'SESSION_EXPIRED');
+  replica.open('t');
+  replica.nowMs += 2 * limits.sessionAgeMs + 2;
+  replica.plain();
+  for (let i = 0; i < 10; i++) replica.plain();
+  equal(codeOf(replica.send(1, 1, 0, 't')), 'SESSION_EXPIRED');
+  equal(replica.rowCount(), 0);
+  equal(replica.machine.revision(), 13);
+});
+
+test('a session that is used lives on, and its queue with it', () => {
+  const replica = new Replica();
+  replica.open();
+  for (let number = 1; number <= 40; number++) {
+    replica.nowMs += limits.sessionAgeMs / 2;
+    equal(codeOf(replica.send(number, number, number - 1)), 'transaction');
+    if (number % 7 === 0) replica.restart();
+  }
+  replica.nowMs += 3 * limits.sessionAgeMs;
+  for (let i = 0; i < 20; i++) replica.plain();
+  equal(replica.rowCount(), 0);
+});
+
+test('the answers of an ended session go few at a time', () => {
+  const replica = new Replica();
+  replica.open();
+  for (let number = 1; number <= 100; number++) replica.send(number, number);
+  replica.nowMs += 2 * limits.sessionAgeMs;
+  const before = replica.rowCount();
+  for (let i = 0; i < 5; i++) replica.plain();
+  const after = replica.rowCount();
+  equal(before - after > 0 && before - after < 50, true, `${before} to ${after} rows`);
+  replica.restart();
+  for (let i = 0; i < 40; i++) replica.plain();
+  equal(replica.rowCount(), 0);
+});
+
+test('kept answers have a bound, beyond which a session waits', () => {
+  const replica = new Replica();
+  let id = 0;
+  let answer = 'transaction';
+  // Larger than the answers are: the check before a command counts its answer generously.
+  const countMax = (limits.sessionAnswersSizeBytesMax / 96) * 1.1;
+  for (let count = 0; count < countMax && answer === 'transaction'; count++) {
+    const number = 1 + (count % limits.sessionWindow);
+    if (number === 1) replica.open(`s${++id}`);
+    answer = codeOf(replica.send(number, 1, 0, `s${id}`));
+  }
+  equal(answer, 'OVERLOADED');
+  equal(codeOf(replica.plain()), 'transaction');
+});
+
+test('any history of one session agrees with a plain model', () => {
+  const step = fc.record({
+    number: fc.integer({min: 1, max: 12}),
+    value: fc.integer({min: 0, max: 2}),
+    acknowledged: fc.integer({min: 0, max: 12}),
+    isRestart: fc.boolean(),
+  });
+  const property = fc.property(fc.array(step, {maxLength: 60}), steps => {
+    const replica = new Replica();
+    replica.open();
+    const answers = new Map<number, {value: number; result: CommandResult}>();
+    let acknowledged = 0;
+    for (const {number, value, acknowledged: wanted, isRestart} of steps) {
+      if (isRestart) replica.restart();
+      const before = replica.machine.revision();
+      const result = replica.send(number, value, wanted);
+      const highest = Math.max(0, ...answers.keys());
+      acknowledged = Math.max(acknowledged, Math.min(wanted, number - 1, highest));
+      const known = answers.get(number);
+      if (number <= acknowledged || (known !== undefined && known.value !== value)) {
+        equal(codeOf(result), 'IDEMPOTENCY_KEY_REUSED');
+        equal(replica.machine.revision(), before);
+      } else if (known === undefined) {
+        equal(result.revision, before + 1);
+        answers.set(number, {value, result});
+      } else {
+        deepEqual(result, known.result);
+        equal(replica.machine.revision(), before);
+      }
+    }
+  });
+  fc.assert(property, {numRuns: 300});
+});
+
+test('sessions do not mix', () => {
+  const replica = new Replica();
+  replica.open('a');
+  replica.open('b');
+  const first = replica.send(1, 1, 0, 'a');
+  notEqual(replica.send(1, 1, 0, 'b').revision, first.revision);
+  replica.close('a');
+  equal(codeOf(replica.send(1, 1, 0, 'b')), 'transaction');
+  equal(codeOf(replica.send(1, 1, 0, 'a')), 'SESSION_EXPIRED');
+});
