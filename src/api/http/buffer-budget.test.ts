@@ -26,6 +26,18 @@ test('all connections together hold up to the total', () => {
   assert.equal(budget.hold(new Socket(), 1), 'server-full');
 });
 
+test('an answer counts whatever others hold, unless its own connection hoards', () => {
+  const budget = new BufferBudget();
+  const count = limits.httpBufferSizeBytesTotalMax / connectionMax;
+  for (let i = 0; i < count; i++) budget.hold(new Socket(), connectionMax);
+  const socket = new Socket();
+  assert.ok(budget.holdAnswer(socket, connectionMax + 1));
+  assert.equal(budget.totalSizeBytes, limits.httpBufferSizeBytesTotalMax + connectionMax + 1);
+  assert.ok(!budget.holdAnswer(socket, 1));
+  budget.release(socket, connectionMax + 1);
+  assert.equal(budget.totalSizeBytes, limits.httpBufferSizeBytesTotalMax);
+});
+
 test('a closed connection gives back everything, once', async () => {
   const budget = new BufferBudget();
   const socket = new Socket();

@@ -39,6 +39,20 @@ export class BufferBudget {
     return 'held';
   }
 
+  /**
+   * For an answer, which exists already: it counts whatever others hold. False when its connection
+   * hoards; alone on its connection each one fits.
+   */
+  holdAnswer(socket: Socket, sizeBytes: number): boolean {
+    const use = this.#useOf(socket);
+    const held = use.heldSizeBytes;
+    if (held > 0 && held + sizeBytes > limits.httpResponseBufferSizeBytesMax) return false;
+    if (use.isClosed) return true;
+    use.heldSizeBytes += sizeBytes;
+    this.#totalSizeBytes += sizeBytes;
+    return true;
+  }
+
   release(socket: Socket, sizeBytes: number): void {
     const use = this.#useOf(socket);
     // A closed connection has given back everything at once.

@@ -205,8 +205,7 @@ export class Exchange {
   #holdUntilSent(sizeBytes: number): boolean {
     const {budget} = this.context;
     const {socket} = this.wire;
-    // The answer exists already: only a connection that hoards answers is refused here.
-    if (budget.hold(socket, sizeBytes) === 'connection-full') {
+    if (!budget.holdAnswer(socket, sizeBytes)) {
       socket.destroy();
       return false;
     }

@@ -4,7 +4,6 @@
  */
 import type {OutgoingHttpHeader} from 'node:http';
 import {assert, must} from '../../base/assert.ts';
-import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import type {CommandBody, Operation} from '../../kv/command.ts';
 import type {CommandResult, KeyRecord, OperationResult} from '../../kv/result.ts';
@@ -13,10 +12,10 @@ import {wantsRawBytes} from './accept.ts';
 import {entityTag, isMatch, isNotModified, rawEntityTag, writeConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
 import {checkIdempotencyKey, encodeRequest} from './idempotency-header.ts';
-import {bytesField, checkKey, checkValue, invalidField, requestObject} from './json-fields.ts';
-import {parseJson, type JsonObject} from './json-parser.ts';
+import {bytesField, checkKey, checkValue, requestObject} from './json-fields.ts';
+import {parseJson} from './json-parser.ts';
+import {refuseLeaseFields, refuseLeaseParameters} from './lease-fields.ts';
 import {readPlainPutBody, type PlainPutBody} from './plain-put-body.ts';
-import {invalidParameter, type QueryParameters} from './query-parameters.ts';
 import {keyFields, putJson, recordJson} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
 import {percentDecode} from './request-target.ts';
@@ -27,7 +26,7 @@ const deleteParameters = new Set(['timeout']);
 const getParameters = new Set(['timeout', 'consistency', 'revision']);
 const putFields = new Set(['key', 'value', 'ttl', 'lease', 'encoding', 'keyEncoding']);
 
-const jsonBodyLimit = {
+export const jsonBodyLimit = {
   sizeBytesMax: limits.jsonBodySizeBytesMax,
   code: 'BODY_TOO_LARGE',
 } as const;
@@ -35,9 +34,6 @@ const valueBodyLimit = {
   sizeBytesMax: limits.valueSizeBytesMax,
   code: 'VALUE_TOO_LARGE',
 } as const;
-
-const ttlSecondsMin = 0.1;
-const ttlSecondsMax = 1e9;
 
 export function handlePutJson(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(putJsonParameters).timeoutMs();
@@ -116,7 +112,7 @@ function readPutBody(body: Buffer): PlainPutBody {
   checkKey(key);
   const value = bytesField(fields, 'value', 'encoding');
   checkValue(value);
-  refuseLeaseFields(fields);
+  refuseLeaseFields(fields, '');
   return {key, value};
 }
 
@@ -213,50 +209,4 @@ function pathKey(exchange: Exchange): Buffer {
   const key = percentDecode(exchange.rest, {isQuery: false});
   checkKey(key);
   return key;
-}
-
-function refuseLeaseFields(fields: JsonObject): void {
-  const ttl = fields.get('ttl');
-  const lease = fields.get('lease');
-  if (ttl !== undefined && !(typeof ttl === 'number' && isTtl(ttl))) {
-    throw invalidField('ttl', `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
-  }
-  if (lease !== undefined && !(typeof lease === 'string' && isLeaseId(lease))) {
-    throw invalidField('lease', 'must be a decimal string of a positive 64-bit integer');
-  }
-  if (ttl !== undefined && lease !== undefined) {
-    throw invalidField('ttl', 'cannot be combined with lease');
-  }
-  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
-}
-
-function refuseLeaseParameters(parameters: QueryParameters): void {
-  const ttl = parameters.text('ttl');
-  const lease = parameters.text('lease');
-  if (ttl !== undefined && !(/^[0-9]+(\.[0-9]+)?$/.test(ttl) && isTtl(Number(ttl)))) {
-    throw invalidParameter('ttl', `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
-  }
-  if (lease !== undefined && !isLeaseId(lease)) {
-    throw invalidParameter('lease', 'must be a decimal positive 64-bit integer');
-  }
-  if (ttl !== undefined && lease !== undefined) {
-    throw invalidParameter('ttl', 'cannot be combined with lease');
-  }
-  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
-}
-
-function leasesNotImplemented(): RosettaError {
-  return new RosettaError('NOT_IMPLEMENTED', 'leases are not implemented; nothing was written');
-}
-
-function isTtl(seconds: number): boolean {
-  return seconds >= ttlSecondsMin && seconds <= ttlSecondsMax;
-}
-
-const leaseIdMax = '9223372036854775807';
-
-/** Same length compares like the numbers do. */
-function isLeaseId(text: string): boolean {
-  if (!/^[1-9][0-9]{0,18}$/.test(text)) return false;
-  return text.length < leaseIdMax.length || text <= leaseIdMax;
 }

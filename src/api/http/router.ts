@@ -12,6 +12,7 @@ import type {Exchange} from './exchange.ts';
 import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-routes.ts';
 import {handleCloseSession, handleOpenSession} from './session-routes.ts';
 import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
+import {handleTransaction} from './txn-routes.ts';
 
 export type RouteHandler = (exchange: Exchange) => void;
 
@@ -44,7 +45,7 @@ const memberRoute = route('/cluster/members/{id}', {DELETE: handleNotImplemented
 export const routes: readonly Route[] = [
   storeRoute('/kv', {GET: handleGetRange, PUT: handlePutJson, DELETE: handleDeleteRange}),
   keyRoute,
-  route('/txn', {POST: handleNotImplemented}),
+  storeRoute('/txn', {POST: handleTransaction}),
   storeRoute('/compact', {POST: handleCompact}),
   route('/watch', {GET: handleNotImplemented}),
   route('/lease', {GET: handleNotImplemented, POST: handleNotImplemented}),

@@ -1,0 +1,63 @@
+/**
+ * A Service of one member without a cluster: the real state machine over rows in memory. What the
+ * store answers is real, so doors are tested here for what they make of it.
+ */
+import type {RosettaError} from '../../src/base/errors.ts';
+import {KvStateMachine} from '../../src/kv/state-machine.ts';
+import type {
+  Consistency,
+  LeaderStatus,
+  MemberStatus,
+  NodeStatus,
+  ProposeCallback,
+  ReadCallback,
+  Service,
+} from '../../src/node/service.ts';
+import {FakeRows} from './fake-rows.ts';
+import {FakeService} from './fake-service.ts';
+
+export class MachineService implements Service {
+  readonly machine = new KvStateMachine(new FakeRows());
+  /** Of the log, in milliseconds. */
+  nowMs = 1_000;
+  proposedCount = 0;
+  /** Answers for the cluster that is not there. */
+  readonly #cluster = new FakeService();
+  #index = 0;
+
+  propose(
+    command: Uint8Array,
+    _options: {readonly timeoutMs: number},
+    callback: ProposeCallback,
+  ): void {
+    const data = command.slice();
+    this.proposedCount++;
+    setImmediate(() => {
+      const entry = {index: ++this.#index, proposedAtMs: this.nowMs, data};
+      callback(null, this.machine.apply(entry));
+    });
+  }
+
+  read(
+    _options: {readonly consistency: Consistency; readonly timeoutMs: number},
+    callback: ReadCallback,
+  ): void {
+    setImmediate(() => callback(null, this.machine));
+  }
+
+  status(): NodeStatus {
+    return this.#cluster.status();
+  }
+
+  leader(): LeaderStatus | null {
+    return this.#cluster.leader();
+  }
+
+  members(): readonly MemberStatus[] {
+    return this.#cluster.members();
+  }
+
+  notReady(): RosettaError | null {
+    return null;
+  }
+}
