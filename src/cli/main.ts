@@ -5,12 +5,11 @@
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import path from 'node:path';
-import {fileURLToPath} from 'node:url';
 import v8 from 'node:v8';
 import {parseAddress} from '../base/address.ts';
 import {createLogger} from '../observe/log.ts';
 import {Metrics} from '../observe/metrics.ts';
+import {packageVersion} from '../server/package-version.ts';
 import {startServer} from '../server/server.ts';
 import type {RunningServer} from '../server/server-options.ts';
 import type {ServerFlags} from './flags.ts';
@@ -32,7 +31,7 @@ function main(): void {
     const readFile = (file: string): string => fs.readFileSync(file, 'utf8');
     const parsed = parseFlags({args, env: process.env, readFile});
     if (parsed.type === 'help') process.stdout.write(helpText());
-    else if (parsed.type === 'version') process.stdout.write(`rosetta ${readVersion()}\n`);
+    else if (parsed.type === 'version') process.stdout.write(`rosetta ${packageVersion()}\n`);
     else runServer(parsed.flags);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -83,7 +82,7 @@ function runServer(flags: ServerFlags): void {
   }
 
   const starting = startServer(
-    {...settings, version: readVersion(), logger, metrics: new Metrics()},
+    {...settings, version: packageVersion(), logger, metrics: new Metrics()},
     fail,
   );
   stopOnSignals(starting);
@@ -152,21 +151,6 @@ function describe(error: unknown): string {
 function complain(message: string): void {
   // Synchronous: the process may exit in the next statement.
   fs.writeSync(2, `rosetta: ${message}\n`);
-}
-
-/** package.json lies above both src/cli and dist/src/cli. */
-function readVersion(): string {
-  let folder = path.dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    const file = path.join(folder, 'package.json');
-    if (fs.existsSync(file)) {
-      const {version} = JSON.parse(fs.readFileSync(file, 'utf8')) as {version: string};
-      return version;
-    }
-    const parent = path.dirname(folder);
-    if (parent === folder) return '0.0.0';
-    folder = parent;
-  }
 }
 
 main();

@@ -34,6 +34,10 @@ export interface ServerOptions {
 }
 
 export interface RunningServer {
+  /** API address with the port in use, `host:port`. */
+  readonly http: string;
+  /** Knows a leader and has caught up. */
+  isReady(): boolean;
   /** Hands leadership over, finishes what is running, closes everything. */
   stop(): Promise<void>;
 }

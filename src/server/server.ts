@@ -153,6 +153,14 @@ class Server implements RunningServer {
     logger.info({id, listen, http, data: this.#directory.path}, 'rosetta is running');
   }
 
+  get http(): string {
+    return formatAddress(this.#http.address());
+  }
+
+  isReady(): boolean {
+    return this.#node.notReady() === null;
+  }
+
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import {createServer} from 'node:net';
+import {test, type TestContext} from 'node:test';
+import {join} from 'node:path';
+import {connect as connectBrowser} from '../../src/client/browser-client.ts';
+import {connect} from '../../src/client/node-client.ts';
+import {startNode, type StartedNode} from '../../src/server/start-node.ts';
+import {atEnd} from './at-end.ts';
+import {temporaryDirectory} from './cluster.ts';
+import {freePorts} from './free-ports.ts';
+
+/** Members of one cluster in this process, ready. */
+async function startNodes(t: TestContext, size: number): Promise<StartedNode[]> {
+  const directory = temporaryDirectory(t);
+  const ports = await freePorts(size);
+  const members = ports.map((port, i) => ({id: `node${i + 1}`, address: `127.0.0.1:${port}`}));
+  const nodes = await Promise.all(
+    members.map(({id, address}) =>
+      startNode({
+        id,
+        listen: address,
+        http: '127.0.0.1:0',
+        peers: members.filter(other => other.id !== id),
+        data: join(directory, id),
+      }),
+    ),
+  );
+  atEnd(t, async () => {
+    await Promise.all(nodes.map(node => node.stop()));
+    await Promise.all(nodes.map(node => node.closed));
+  });
+  await Promise.all(nodes.map(node => node.ready));
+  return nodes;
+}
+
+for (const [name, connectWith] of [
+  ['sockets', connect],
+  ['fetch', connectBrowser],
+] as const) {
+  test(`three nodes in one process serve a client over ${name}`, {timeout: 60_000}, async t => {
+    const nodes = await startNodes(t, 3);
+    const client = connectWith({endpoints: nodes.map(node => node.http)});
+    atEnd(t, () => client.close());
+
+    const {revision, version} = await client.put('hello', 'world');
+    assert.deepEqual([revision, version], [2, 1]);
+    const read = await client.get('hello');
+    assert.equal(read?.value, 'world');
+    assert.equal(read.modRevision, 2);
+    const bytes = Uint8Array.of(0, 0xff, 0x2f, 0x25);
+    await client.put(bytes, Uint8Array.of(0xfe));
+    assert.deepEqual((await client.get(bytes))?.valueBytes, Uint8Array.of(0xfe));
+    assert.equal(await client.get('absent'), null);
+
+    await assert.rejects(client.put('hello', 'again', {ifAbsent: true}), {
+      code: 'PRECONDITION_FAILED',
+      outcome: 'definite',
+    });
+    await client.put('hello', 'again', {ifModRevision: 2});
+    assert.equal((await client.get('hello', {revision: 2}))?.value, 'world');
+
+    await Promise.all(Array.from({length: 50}, (_, i) => client.put(`list/${i}`, String(i))));
+    const {records} = await client.list({prefix: 'list/'}, {pageSize: 7}).all();
+    assert.equal(records.length, 50);
+    assert.equal((await client.count({prefix: 'list/'})).count, 50);
+    assert.equal((await client.deleteRange({prefix: 'list/'})).deleted, 50);
+    assert.equal((await client.delete('hello')).deleted, 1);
+    assert.equal((await client.delete('hello')).deleted, 0);
+
+    const members = await client.members();
+    assert.deepEqual(members.map(member => member.id).sort(), ['node1', 'node2', 'node3']);
+    for (const node of nodes) {
+      assert.equal((await client.status({endpoint: node.http})).id, node.id);
+    }
+  });
+}
+
+test('a client goes on when the node it uses is stopped', {timeout: 60_000}, async t => {
+  const nodes = await startNodes(t, 3);
+  const client = connect({endpoints: nodes.map(node => node.http)});
+  atEnd(t, () => client.close());
+  const running = Array.from({length: 8}, async (_, lane) => {
+    for (let i = 0; i < 50; i++) await client.put(`lane/${lane}`, String(i));
+  });
+  await client.put('first', '1');
+  await nodes[0]?.stop();
+  await Promise.all(running);
+  const {records} = await client.list({prefix: 'lane/'}).all();
+  assert.deepEqual(
+    records.map(({value, version}) => [value, version]),
+    Array.from({length: 8}, () => ['49', 50]),
+    'each put happened once',
+  );
+});
+
+test('a node that cannot start says why', {timeout: 60_000}, async t => {
+  const directory = temporaryDirectory(t);
+  const [port = 0] = await freePorts(1);
+  const options = {id: 'n1', listen: `127.0.0.1:${port}`, http: '127.0.0.1:0', data: directory};
+  await assert.rejects(startNode({...options, id: 'no spaces'}), /id "no spaces"/);
+  await assert.rejects(startNode({...options, http: 'nowhere'}), /http "nowhere" is not host:port/);
+  await assert.rejects(startNode({...options, heartbeatMs: 100}), /heartbeatMs/);
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve));
+  await assert.rejects(startNode(options), /-listen/);
+  await new Promise(resolve => server.close(resolve));
+  const node = await startNode(options);
+  await node.ready;
+  await assert.rejects(startNode({...options, http: '127.0.0.1:0'}), /in use|lock/i);
+  await node.stop();
+  await node.closed;
+});
+
+test(
+  'ready fails when a node is stopped before it found the others',
+  {timeout: 60_000},
+  async t => {
+    const [own = 0, other = 0] = await freePorts(2);
+    const node = await startNode({
+      id: 'n1',
+      listen: `127.0.0.1:${own}`,
+      http: '127.0.0.1:0',
+      peers: [{id: 'n2', address: `127.0.0.1:${other}`}],
+      data: temporaryDirectory(t),
+    });
+    await node.stop();
+    await assert.rejects(node.ready, {code: 'STOPPING'});
+  },
+);
