@@ -77,6 +77,9 @@ export class Endpoints {
     endpoint.failureCount += 1;
     const fullMs = Math.min(restMsMax, restMsMin * 2 ** Math.min(endpoint.failureCount - 1, 10));
     endpoint.restsUntilMs = this.#nowMs() + fullMs * (0.5 + this.#random() / 2);
+    // However soon it has rested, the others come first.
+    const isPreferred = this.#list[this.#preferred] === endpoint;
+    if (isPreferred) this.#preferred = (this.#preferred + 1) % this.#list.length;
   }
 }
 
