@@ -9,6 +9,9 @@ import type {AddressInfo} from 'node:net';
 import {HttpApi} from '../../src/api/http/http-api.ts';
 import {silentLogger} from '../../src/base/logger.ts';
 import type {CommandResult} from '../../src/kv/result.ts';
+import {KvStateMachine} from '../../src/kv/state-machine.ts';
+import {WatchHub} from '../../src/node/watch-hub.ts';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {FakeService} from '../../test/contract/fake-service.ts';
 import {realClock} from '../../test/sim/real-clock.ts';
 import type {Stopwatch} from './stopwatch.ts';
@@ -47,6 +50,11 @@ export async function measureHttpDoor(stopwatch: Stopwatch): Promise<void> {
 
   const api = new HttpApi({
     service: new PromptService(),
+    watches: new WatchHub({
+      source: new KvStateMachine(new FakeRows()),
+      clock: realClock,
+      refusal: () => null,
+    }),
     address: {host: '127.0.0.1', port: 0},
     hostNames: [],
     corsOrigins: [],

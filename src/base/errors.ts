@@ -43,6 +43,7 @@ const table = {
   TOO_MANY_KEYS: row(422, 'definite', 'The range holds more than 10,000 keys'),
   IDEMPOTENCY_KEY_REUSED: row(422, 'definite', 'The idempotency key was used for another request'),
   OVERLOADED: row(429, 'definite', 'The node has more work than it accepts at once'),
+  WATCH_TOO_SLOW: row(429, 'definite', 'The watcher does not keep up with its events'),
   HEADERS_TOO_LARGE: row(431, 'definite', 'The request headers are too large'),
   INTERNAL: row(500, 'unknown', 'The node failed while it worked on the request'),
   NOT_IMPLEMENTED: row(501, 'definite', 'This route is not implemented'),

@@ -105,6 +105,13 @@ export const limits = {
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
 
+  // Watches on one node. A watcher that takes nothing for so long, or stays so long behind what
+  // the node applies, is ended. A quiet one hears twice as often as promised how far it is.
+  watchCountMax: 10_000,
+  watchStallMs: 5_000,
+  watchLagMs: 10_000,
+  watchProgressMs: 6_000,
+
   // HTTP (reliability: slow and hostile clients).
   httpHeaderSizeBytesMax: 8 * kib,
   httpHeaderCountMax: 64,

@@ -8,6 +8,8 @@ import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
 import type {Command, CompactCommand, Idempotency} from './command.ts';
+import {readEvent, readRecordOf} from './event-reader.ts';
+import type {EventSource, StoredEvent} from './event-reader.ts';
 import {EventWriter} from './event-writer.ts';
 import {recordAt} from './history.ts';
 import {IdempotencyTable, answerSizeBytesMax} from './idempotency-table.ts';
@@ -23,6 +25,7 @@ import {StateMeta} from './state-meta.ts';
 import type {RangeSlice, RangeSliceRequest, StateReader} from './state-reader.ts';
 import type {Steps} from './steps.ts';
 import {latestBound, latestKeyView, tables} from './tables.ts';
+import type {EventPointer} from './tables.ts';
 import {TimeIndex} from './time-index.ts';
 import {TransactionExecutor} from './transaction.ts';
 
@@ -40,7 +43,7 @@ interface Suspended {
   readonly proposedAtMs: number;
 }
 
-export class KvStateMachine implements StateReader {
+export class KvStateMachine implements StateReader, EventSource {
   readonly #rows: RowStore;
   readonly #meta = new StateMeta();
   readonly #events: EventWriter;
@@ -55,6 +58,7 @@ export class KvStateMachine implements StateReader {
   #revisionBefore = 0;
   /** The command that has begun and not ended. */
   #suspended: Suspended | null = null;
+  #onRevision: (() => void) | null = null;
 
   constructor(rows: RowStore) {
     this.#rows = rows;
@@ -143,6 +147,12 @@ export class KvStateMachine implements StateReader {
     // Rows that a suspended command has written are gone with all others.
     this.#suspended = null;
     this.#events.begin();
+    this.#onRevision?.();
+  }
+
+  /** `onRevision` is called when a revision can be read that could not before. It must be quick. */
+  observe(onRevision: () => void): void {
+    this.#onRevision = onRevision;
   }
 
   /** 16 hexadecimal digits, equal for equal logical state. */
@@ -215,6 +225,20 @@ export class KvStateMachine implements StateReader {
     return row.isTombstone ? null : toKeyRecord(key, row, {keysOnly: false});
   }
 
+  event(revision: number, sub: number): StoredEvent | null {
+    // Behind it may be rows of a command that has not ended.
+    return revision > this.#meta.revision ? null : readEvent(this.#rows, revision, sub);
+  }
+
+  recordOf(key: Uint8Array, pointer: EventPointer): KeyRecord | null {
+    return readRecordOf(this.#rows, key, pointer);
+  }
+
+  eventFloor(): number {
+    const {scrubRevision, scrubSub} = this.#meta;
+    return scrubSub === 0 ? scrubRevision : scrubRevision + 1;
+  }
+
   rangeSlice(request: RangeSliceRequest): RangeSlice {
     const revision = this.#readable(request.revision);
     const {start, end} = request.range;
@@ -250,6 +274,7 @@ export class KvStateMachine implements StateReader {
       assert(revision === this.#revisionBefore + 1, 'a command takes at most one revision');
       this.#revisionBefore = revision;
       this.#timeIndex.maybeSample(proposedAtMs);
+      this.#onRevision?.();
     }
     return result;
   }

@@ -9,6 +9,7 @@ import {RosettaError} from '../base/errors.ts';
 import {Prng} from '../base/prng.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {Node} from '../node/node.ts';
+import {WatchHub} from '../node/watch-hub.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
@@ -79,6 +80,7 @@ class Server implements RunningServer {
   readonly #checkpoint: LmdbCheckpointStore;
   readonly #startCounts: StartCountsFile;
   readonly #node: Node;
+  readonly #watches: WatchHub;
   readonly #http: HttpApi;
   #isRunning = false;
   #stopping: Promise<void> | null = null;
@@ -140,6 +142,15 @@ class Server implements RunningServer {
       seed,
       onFatal,
     });
+    this.#watches = new WatchHub({
+      source: machine,
+      clock: systemClock,
+      refusal: () => {
+        const reason = this.#node.notReady();
+        return reason?.code === 'NO_LEADER' ? null : reason;
+      },
+    });
+    machine.observe(() => this.#watches.wake());
     this.#http = this.#createHttp();
     this.#bindMetrics();
   }
@@ -168,6 +179,7 @@ class Server implements RunningServer {
 
   async #stop(): Promise<void> {
     this.#node.beginStop();
+    this.#watches.end(new RosettaError('STOPPING', 'the node is stopping; ask another one'));
     const deadlineMs = systemClock.monotonicMs() + drainTimeoutMs;
     await new Promise<void>(resolve => this.#http.stop(drainTimeoutMs, resolve));
     while (!this.#node.isQuiet() && systemClock.monotonicMs() < deadlineMs) {
@@ -210,6 +222,7 @@ class Server implements RunningServer {
     const advertised = parseAddress(options.advertiseHttp);
     return new HttpApi({
       service: this.#node,
+      watches: this.#watches,
       address: readAddress(options.http),
       hostNames: advertised === null ? [] : [advertised.host],
       corsOrigins: options.corsOrigins,

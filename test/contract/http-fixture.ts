@@ -9,6 +9,9 @@ import type {TestContext} from 'node:test';
 import {HttpApi, type HttpApiOptions} from '../../src/api/http/http-api.ts';
 import type {Clock} from '../../src/base/clock.ts';
 import {silentLogger} from '../../src/base/logger.ts';
+import {KvStateMachine} from '../../src/kv/state-machine.ts';
+import {WatchHub} from '../../src/node/watch-hub.ts';
+import {FakeRows} from './fake-rows.ts';
 import {FakeService} from './fake-service.ts';
 
 export interface Answer {
@@ -44,6 +47,12 @@ export class HttpFixture {
   constructor(options: Partial<HttpApiOptions>) {
     this.api = new HttpApi({
       service: this.service,
+      // Of a store in which nothing happens.
+      watches: new WatchHub({
+        source: new KvStateMachine(new FakeRows()),
+        clock: testClock,
+        refusal: () => null,
+      }),
       address: {host: '127.0.0.1', port: 0},
       hostNames: [],
       corsOrigins: [],

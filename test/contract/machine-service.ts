@@ -13,17 +13,24 @@ import type {
   ReadCallback,
   Service,
 } from '../../src/node/service.ts';
+import {WatchHub} from '../../src/node/watch-hub.ts';
 import {FakeRows} from './fake-rows.ts';
 import {FakeService} from './fake-service.ts';
+import {testClock} from './http-fixture.ts';
 
 export class MachineService implements Service {
   readonly machine = new KvStateMachine(new FakeRows());
+  readonly watches = new WatchHub({source: this.machine, clock: testClock, refusal: () => null});
   /** Of the log, in milliseconds. */
   nowMs = 1_000;
   proposedCount = 0;
   /** Answers for the cluster that is not there. */
   readonly #cluster = new FakeService();
   #index = 0;
+
+  constructor() {
+    this.machine.observe(() => this.watches.wake());
+  }
 
   propose(
     command: Uint8Array,

@@ -1,4 +1,4 @@
-/** What the client would rather have for a single key: JSON (the default) or the raw bytes. */
+/** What the client would rather have of two forms of an answer. */
 
 const rawType = 'application/octet-stream';
 const jsonType = 'application/json';
@@ -7,10 +7,16 @@ const jsonType = 'application/json';
 export function wantsRawBytes(accept: string | undefined): boolean {
   if (accept === undefined || accept === '*/*' || accept === jsonType) return false;
   if (accept === rawType) return true;
-  const raw = preference(accept, rawType);
-  const json = preference(accept, jsonType);
-  if (raw.quality !== json.quality) return raw.quality > json.quality;
-  return raw.quality > 0 && raw.specificity > json.specificity;
+  return prefersType(accept, rawType, jsonType);
+}
+
+/** True when `type` is preferred over `usual`. An Accept that allows neither gets the usual one. */
+export function prefersType(accept: string | undefined, type: string, usual: string): boolean {
+  if (accept === undefined) return false;
+  const preferred = preference(accept, type);
+  const otherwise = preference(accept, usual);
+  if (preferred.quality !== otherwise.quality) return preferred.quality > otherwise.quality;
+  return preferred.quality > 0 && preferred.specificity > otherwise.specificity;
 }
 
 interface Preference {
@@ -24,7 +30,8 @@ function preference(accept: string, type: string): Preference {
   let best: Preference = {quality: 0, specificity: 0};
   for (const range of accept.split(',')) {
     const [name = '', ...parameters] = range.split(';').map(part => part.trim().toLowerCase());
-    const specificity = name === type ? 3 : name === 'application/*' ? 2 : name === '*/*' ? 1 : 0;
+    const isGroup = name.endsWith('/*') && type.startsWith(name.slice(0, -1));
+    const specificity = name === type ? 3 : isGroup ? 2 : name === '*/*' ? 1 : 0;
     if (specificity <= best.specificity) continue;
     const weight = parameters.find(parameter => parameter.startsWith('q='));
     const quality = weight === undefined ? 1 : Number(weight.slice(2));

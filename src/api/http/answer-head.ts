@@ -5,7 +5,7 @@
  */
 import {STATUS_CODES, type OutgoingHttpHeader} from 'node:http';
 import {assert} from '../../base/assert.ts';
-import type {Answer} from './wire.ts';
+import type {Answer, StreamHead} from './wire.ts';
 
 /** Name, value, … */
 export function headerList(answer: Answer): OutgoingHttpHeader[] {
@@ -16,6 +16,13 @@ export function headerList(answer: Answer): OutgoingHttpHeader[] {
   if (revision > 0) headers.push('Rosetta-Revision', revision);
   headers.push(...more);
   return headers;
+}
+
+/** As headerList, for an answer of unknown size. */
+export function streamHeaderList(head: StreamHead): OutgoingHttpHeader[] {
+  const list = headerList({...head, sizeBytes: 0, body: null, ending: 'keep'});
+  list.splice(list.indexOf('Content-Length'), 2);
+  return list;
 }
 
 /** Status line and header lines; the line ends of the last one included. */

@@ -10,16 +10,18 @@ import {errorTable, RosettaError, type ErrorCode} from '../../base/errors.ts';
 import type {Logger} from '../../base/logger.ts';
 import type {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
+import type {WatchService} from '../../node/watch-service.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {corsHeaders} from './origin-check.ts';
 import {problemJson, problemType, retryAfterSeconds} from './problem.ts';
 import {parseQuery, type QueryParameters} from './query-parameters.ts';
 import type {RequestHeaders} from './request-headers.ts';
-import type {AnswerBody, Ending, Wire} from './wire.ts';
+import type {Answer, AnswerBody, AnswerStream, Ending, StreamEvents, Wire} from './wire.ts';
 
 /** What all exchanges of one HttpApi share. */
 export interface ApiContext {
   readonly service: Service;
+  readonly watches: WatchService;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly budget: BufferBudget;
@@ -132,6 +134,26 @@ export class Exchange {
     this.#send(status, {type: null, body: null, revision, more});
   }
 
+  /** Begins an answer with status 200 whose content is made while it is sent. */
+  stream(
+    type: string,
+    revision: number,
+    more: readonly OutgoingHttpHeader[],
+    events: StreamEvents,
+  ): AnswerStream {
+    assert(!this.#isAnswered, '% % is answered twice', this.method, this.route);
+    this.#isAnswered = true;
+    const {wire} = this;
+    const head = {status: 200, type, revision, ...this.#originHeaders(more)};
+    return wire.stream(head, {
+      onDrain: events.onDrain,
+      onClose: () => {
+        this.#observe(200);
+        events.onClose();
+      },
+    });
+  }
+
   sendProblem(
     code: ErrorCode,
     detail: string,
@@ -176,25 +198,36 @@ export class Exchange {
   #send(status: number, content: Content): void {
     assert(!this.#isAnswered, '% % is answered twice', this.method, this.route);
     this.#isAnswered = true;
-    const {context, wire} = this;
-    const durationMs = context.clock.monotonicMs() - this.#startedAtMs;
-    context.observe(this.route, this.method, status, durationMs);
+    const {wire} = this;
+    this.#observe(status);
     if (wire.isGone) return;
     const {type, body, revision} = content;
     const sizeBytes = sizeOf(body);
     if (sizeBytes > uncountedSizeBytesMax && !this.#holdUntilSent(sizeBytes)) return;
-    const hasOrigins = context.corsOrigins.size > 0;
-    const cors = hasOrigins ? corsHeaders(this.headers.origin, context.corsOrigins) : noHeaders;
     wire.send({
       status,
       type,
       sizeBytes,
       revision,
-      vary: hasOrigins ? 'Accept, Origin' : 'Accept',
-      more: hasOrigins ? [...content.more, ...cors] : content.more,
+      ...this.#originHeaders(content.more),
       body: this.method === 'HEAD' ? null : body,
       ending: this.#ending(),
     });
+  }
+
+  #observe(status: number): void {
+    const durationMs = this.context.clock.monotonicMs() - this.#startedAtMs;
+    this.context.observe(this.route, this.method, status, durationMs);
+  }
+
+  /** What the answer says of browsers, beside the headers `more`. */
+  #originHeaders(more: readonly OutgoingHttpHeader[]): Pick<Answer, 'vary' | 'more'> {
+    const {corsOrigins} = this.context;
+    if (corsOrigins.size === 0) return {vary: 'Accept', more};
+    return {
+      vary: 'Accept, Origin',
+      more: [...more, ...corsHeaders(this.headers.origin, corsOrigins)],
+    };
   }
 
   #ending(): Ending {

@@ -19,6 +19,7 @@ import {openListeners} from '../../base/listeners.ts';
 import type {Logger} from '../../base/logger.ts';
 import {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
+import type {WatchService} from '../../node/watch-service.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
@@ -41,6 +42,7 @@ export interface HttpTimeouts {
 
 export interface HttpApiOptions {
   readonly service: Service;
+  readonly watches: WatchService;
   readonly address: Address;
   /** Host names by which browsers may know this server, beside localhost and IP literals. */
   readonly hostNames: readonly string[];
@@ -70,10 +72,11 @@ export class HttpApi {
   #port = 0;
 
   constructor(options: HttpApiOptions) {
-    const {service, clock, logger, metricsText, observe} = options;
+    const {service, watches, clock, logger, metricsText, observe} = options;
     const names = [options.address.host, ...options.hostNames].filter(name => name !== '');
     this.#context = {
       service,
+      watches,
       clock,
       logger,
       metricsText,

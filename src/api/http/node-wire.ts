@@ -3,8 +3,8 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 import type {Socket} from 'node:net';
 import type {Clock} from '../../base/clock.ts';
 import {limits} from '../../base/limits.ts';
-import {headerList} from './answer-head.ts';
-import type {Answer, AnswerBody, Wire} from './wire.ts';
+import {headerList, streamHeaderList} from './answer-head.ts';
+import type {Answer, AnswerBody, AnswerStream, StreamEvents, StreamHead, Wire} from './wire.ts';
 
 export class NodeWire implements Wire {
   readonly #request: IncomingMessage;
@@ -71,6 +71,18 @@ export class NodeWire implements Wire {
       writeAll(response, body);
       response.end();
     }
+  }
+
+  stream(head: StreamHead, events: StreamEvents): AnswerStream {
+    const response = this.#response;
+    response.writeHead(head.status, streamHeaderList(head));
+    response.on('drain', events.onDrain);
+    response.once('close', events.onClose);
+    return {
+      write: bytes => response.write(bytes),
+      end: () => void response.end(),
+      cut: () => void response.destroy(),
+    };
   }
 
   onceSent(callback: () => void): void {

@@ -63,7 +63,8 @@ export function preflightHeaders(
     'Access-Control-Allow-Methods',
     allow,
     'Access-Control-Allow-Headers',
-    'Accept, Content-Type, Idempotency-Acknowledged, Idempotency-Key, If-Match, If-None-Match',
+    'Accept, Content-Type, Idempotency-Acknowledged, Idempotency-Key, If-Match, If-None-Match, ' +
+      'Last-Event-ID',
     'Access-Control-Max-Age',
     '600',
   ];

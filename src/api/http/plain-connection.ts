@@ -8,7 +8,7 @@
  */
 import {Buffer} from 'node:buffer';
 import type {Socket} from 'node:net';
-import {assert} from '../../base/assert.ts';
+import {assert, AssertionError} from '../../base/assert.ts';
 import {asBuffer, emptyBytes} from '../../base/bytes.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {headText} from './answer-head.ts';
@@ -142,6 +142,11 @@ export class PlainConnection implements Wire {
     // A client that does not read its answers gets no further ones made.
     if (this.socket.writableNeedDrain) this.socket.once('drain', this.#onSent);
     else this.#onSent();
+  }
+
+  /** A request whose answer is a stream is not plain. */
+  stream(): never {
+    throw new AssertionError('a plain connection streams no answers');
   }
 
   /** Gives the connection up if it has been doing the same for too long. */

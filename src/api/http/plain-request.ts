@@ -6,6 +6,7 @@
  */
 import {limits} from '../../base/limits.ts';
 import {isNamed} from './request-headers.ts';
+import {isStreamed} from './wire.ts';
 
 export interface PlainRequest {
   readonly method: string;
@@ -37,7 +38,9 @@ export function readPlainRequest(bytes: Buffer): PlainReading {
   const method = methods[methods.indexOf(text.slice(0, methodEnd))];
   if (method === undefined) return 'other';
   const target = text.slice(methodEnd + 1, targetEnd);
-  if (!isPlainTarget(target)) return 'other';
+  // Nearly all targets begin with /k.
+  const isStream = target.charCodeAt(1) !== 0x6b && isStreamed(target);
+  if (isStream || !isPlainTarget(target)) return 'other';
   const headers = readHeaders(text, targetEnd + version.length, headSize);
   if (headers === null) return 'other';
   const bodyStart = headSize + headEnd.length;

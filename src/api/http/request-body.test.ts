@@ -3,6 +3,7 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 import {Duplex, Readable} from 'node:stream';
 import {test} from 'node:test';
 import {FakeService} from '../../../test/contract/fake-service.ts';
+import {MachineService} from '../../../test/contract/machine-service.ts';
 import {startHttp} from '../../../test/contract/http-fixture.ts';
 import {TurnClock} from '../../../test/contract/turn-clock.ts';
 import {silentLogger} from '../../base/logger.ts';
@@ -40,6 +41,7 @@ class ArrivedBody extends Readable {
 function makeContext(clock: TurnClock): ApiContext {
   return {
     service: new FakeService(),
+    watches: new MachineService().watches,
     clock,
     logger: silentLogger,
     budget: new BufferBudget(),

@@ -15,6 +15,7 @@ export interface RequestHeaders {
   ifNoneMatch: string | undefined;
   idempotencyKey: string | undefined;
   idempotencyAcknowledged: string | undefined;
+  lastEventId: string | undefined;
   secFetchSite: string | undefined;
   requestedMethod: string | undefined;
   /** Bytes; undefined for a body of unannounced length, or none. */
@@ -41,6 +42,7 @@ export function readRequestHeaders(
     ifNoneMatch: undefined,
     idempotencyKey: undefined,
     idempotencyAcknowledged: undefined,
+    lastEventId: undefined,
     secFetchSite: undefined,
     requestedMethod: undefined,
     contentLength: undefined,
@@ -90,6 +92,8 @@ function keepHeader(headers: RequestHeaders, name: string, value: string): void 
     case 13:
       if (isNamed(name, 'if-none-match')) {
         headers.ifNoneMatch = once('If-None-Match', headers.ifNoneMatch, value);
+      } else if (isNamed(name, 'last-event-id')) {
+        headers.lastEventId = once('Last-Event-ID', headers.lastEventId, value);
       }
       return;
     case 14:

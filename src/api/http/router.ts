@@ -13,6 +13,7 @@ import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-r
 import {handleCloseSession, handleOpenSession} from './session-routes.ts';
 import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
 import {handleTransaction} from './txn-routes.ts';
+import {handleWatch} from './watch-routes.ts';
 
 export type RouteHandler = (exchange: Exchange) => void;
 
@@ -47,7 +48,7 @@ export const routes: readonly Route[] = [
   keyRoute,
   storeRoute('/txn', {POST: handleTransaction}),
   storeRoute('/compact', {POST: handleCompact}),
-  route('/watch', {GET: handleNotImplemented}),
+  storeRoute('/watch', {GET: handleWatch}),
   route('/lease', {GET: handleNotImplemented, POST: handleNotImplemented}),
   leaseRoute,
   keepaliveRoute,

@@ -31,6 +31,24 @@ export interface Answer {
   readonly ending: Ending;
 }
 
+/** An answer whose content is made while it is sent. */
+export type StreamHead = Omit<Answer, 'sizeBytes' | 'body' | 'ending'> & {readonly type: string};
+
+export interface AnswerStream {
+  /** False: wait for `onDrain` before the next piece. */
+  write(bytes: Uint8Array | string): boolean;
+  /** The content is whole. */
+  end(): void;
+  /** The rest cannot be had: the client must not take what it got for the whole. */
+  cut(): void;
+}
+
+export interface StreamEvents {
+  readonly onDrain: () => void;
+  /** Once, after `end` and `cut` too: nothing more can be sent. */
+  readonly onClose: () => void;
+}
+
 export interface Wire {
   readonly socket: Socket;
   readonly method: string;
@@ -47,6 +65,15 @@ export interface Wire {
   resumeBody(): void;
   /** At most once a request. */
   send(answer: Answer): void;
+  /** Instead of `send`, on the routes of `isStreamed`. */
+  stream(head: StreamHead, events: StreamEvents): AnswerStream;
   /** Once the answer has left this process, or the client has gone. Called before `send`. */
   onceSent(callback: () => void): void;
 }
+
+/** Answers without a known size are node:http's: a plain connection has no way to delimit them. */
+export function isStreamed(target: string): boolean {
+  return streamedPaths.some(path => target.startsWith(path));
+}
+
+const streamedPaths: readonly string[] = ['/cluster/snapshot', '/watch'];

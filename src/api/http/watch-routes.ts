@@ -1,0 +1,124 @@
+/**
+ * GET /watch: changes as they happen, for as long as the client stays. Answered from this node's
+ * own state, whoever leads.
+ */
+import {must} from '../../base/assert.ts';
+import {emptyBytes, keySuccessor} from '../../base/bytes.ts';
+import type {RosettaError} from '../../base/errors.ts';
+import type {KeyRange} from '../../kv/command.ts';
+import type {WatchEvent} from '../../node/watch-event.ts';
+import type {Watch, WatchSink} from '../../node/watch-service.ts';
+import {prefersType} from './accept.ts';
+import type {Exchange} from './exchange.ts';
+import {checkKey} from './json-fields.ts';
+import {invalidParameter, type QueryParameters} from './query-parameters.ts';
+import {keyRange} from './range-request.ts';
+import {encodedEvent, jsonLines, serverSentEvents, type WatchFormat} from './watch-encoding.ts';
+import type {AnswerStream} from './wire.ts';
+
+const watchParameters = new Set([
+  'key',
+  'prefix',
+  'start',
+  'end',
+  'from',
+  'prev',
+  'timeout',
+  'consistency',
+]);
+const revisionMax = Number.MAX_SAFE_INTEGER - 1;
+const everything: KeyRange = {start: emptyBytes, end: null};
+
+export function handleWatch(exchange: Exchange): void {
+  const parameters = exchange.parameters(watchParameters);
+  // Valid as everywhere, and without effect: a watch waits for nobody.
+  parameters.timeoutMs();
+  parameters.consistency();
+  const request = {
+    range: watchedRange(parameters),
+    from: firstRevision(exchange, parameters),
+    wantsPrevious: parameters.flag('prev') ?? false,
+  };
+  const isLines = prefersType(exchange.headers.accept, 'application/x-ndjson', 'text/event-stream');
+  const format = isLines ? jsonLines : serverSentEvents;
+  if (exchange.isGone) return;
+  const sink = new WatchStream(format, request.wantsPrevious);
+  const watch = exchange.context.watches.open(request, sink);
+  if (exchange.method === 'HEAD') {
+    watch.close();
+    exchange.sendEmpty(200, watch.revision, ['Content-Type', format.contentType]);
+  } else {
+    sink.begin(exchange, watch);
+  }
+}
+
+function watchedRange(parameters: QueryParameters): KeyRange {
+  const key = parameters.bytes('key');
+  const range = keyRange(parameters);
+  if (key === undefined) return range ?? everything;
+  if (range !== null) throw invalidParameter('key', 'cannot be combined with prefix, start or end');
+  checkKey(key);
+  return {start: key, end: keySuccessor(key)};
+}
+
+/** 0: what comes next. A browser that resumes knows better than its address did. */
+function firstRevision(exchange: Exchange, parameters: QueryParameters): number {
+  const from = parameters.integer('from', {min: 0, max: revisionMax});
+  const {lastEventId} = exchange.headers;
+  if (lastEventId === undefined || lastEventId === '') {
+    return from === undefined ? 0 : Math.max(1, from);
+  }
+  const last = /^[0-9]{1,16}$/.test(lastEventId) ? Number(lastEventId) : NaN;
+  if (!(last < revisionMax)) {
+    throw invalidParameter('Last-Event-ID', 'must be the revision that came last');
+  }
+  return last + 1;
+}
+
+/** Writes a watch to its client. */
+class WatchStream implements WatchSink {
+  readonly #format: WatchFormat;
+  readonly #hasPrevious: boolean;
+  #stream: AnswerStream | null = null;
+  /** The socket takes no more before it has drained. */
+  #isFull = false;
+
+  constructor(format: WatchFormat, hasPrevious: boolean) {
+    this.#format = format;
+    this.#hasPrevious = hasPrevious;
+  }
+
+  begin(exchange: Exchange, watch: Watch): void {
+    const format = this.#format;
+    this.#stream = exchange.stream(format.contentType, watch.revision, [], {
+      onDrain: () => {
+        this.#isFull = false;
+        watch.resume();
+      },
+      onClose: () => watch.close(),
+    });
+    this.#write(format.beginning(watch.from - 1));
+  }
+
+  onEvent(event: WatchEvent, isLast: boolean): void {
+    this.#write(encodedEvent(this.#format, event, {hasPrevious: this.#hasPrevious, isLast}));
+  }
+
+  onProgress(revision: number): void {
+    this.#write(this.#format.progress(revision));
+  }
+
+  onEnd(error: RosettaError, resumeFrom: number): void {
+    this.#write(this.#format.end(error, resumeFrom));
+    this.#stream?.end();
+  }
+
+  isFull(): boolean {
+    return this.#isFull;
+  }
+
+  #write(bytes: Uint8Array | string): void {
+    const stream = must(this.#stream, 'nothing is told before the stream began');
+    if (!stream.write(bytes)) this.#isFull = true;
+  }
+}

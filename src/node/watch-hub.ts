@@ -1,0 +1,362 @@
+/**
+ * Tells watchers what this node applies. The history is the only buffer: a revision is read from
+ * it when it is told, so a write costs nothing more than a look at a counter, whoever watches, and
+ * whoever reads slowly holds nothing but a position.
+ *
+ * Live watchers share one position, `#next`. Everyone else catches up from a position of its own,
+ * in short steps, and joins the live ones where the two meet: between two revisions, so nothing is
+ * left out and nothing told twice. A watcher whose sink is full leaves the live ones and catches up
+ * when there is room; one that stays behind for too long is ended with the revision to resume from.
+ */
+import {assert, must} from '../base/assert.ts';
+import type {Clock, Timer} from '../base/clock.ts';
+import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
+import type {EventSource} from '../kv/event-reader.ts';
+import {RecentRevisions} from './recent-revisions.ts';
+import {keyTextOf, WatchEvent} from './watch-event.ts';
+import type {Topic} from './watch-index.ts';
+import {isWithin, textRange, WatchIndex} from './watch-index.ts';
+import type {Watch, WatchRequest, WatchService, WatchSink} from './watch-service.ts';
+import {Watcher} from './watcher.ts';
+
+/** Telling goes on for so long at a stretch; the clock is looked at every few steps. */
+const sliceMs = 2;
+const stepsPerLook = 16;
+/** However slow or still the clock is. */
+const stepCountMax = 4096;
+const tickMs = 100;
+/** Every watcher is looked at once in so many ticks. */
+const ticksPerRound = 10;
+/** Progress that one tick tells at most: more would take too long at a stretch. */
+const progressCountMax = 128;
+
+/** Revision 1 is the empty store. */
+const firstWithEvents = 2;
+/** Events read from the history in one step. */
+const eventsPerStep = 16;
+
+type Steps = Generator<undefined, void, undefined>;
+
+export interface WatchHubParts {
+  readonly source: EventSource;
+  readonly clock: Clock;
+  /** Why the node serves nobody any more; null: it does. */
+  readonly refusal: () => RosettaError | null;
+}
+
+export class WatchHub implements WatchService {
+  readonly #source: EventSource;
+  readonly #clock: Clock;
+  readonly #refusal: () => RosettaError | null;
+  readonly #index = new WatchIndex<Watcher>();
+  readonly #recent = new RecentRevisions();
+  readonly #watchers: Watcher[] = [];
+  readonly #catchingUp: Watcher[] = [];
+  #liveCount = 0;
+  /** The revision that live watchers are told next. */
+  #next = 0;
+  /** While `#next` is being told, what is left of it. */
+  #telling: Steps | null = null;
+  #isScheduled = false;
+  #timer: Timer | null = null;
+  #catchUpTurn = 0;
+  #lookTurn = 0;
+  #ended: RosettaError | null = null;
+
+  constructor(parts: WatchHubParts) {
+    this.#source = parts.source;
+    this.#clock = parts.clock;
+    this.#refusal = parts.refusal;
+  }
+
+  get count(): number {
+    return this.#watchers.length;
+  }
+
+  open(request: WatchRequest, sink: WatchSink): Watch {
+    if (this.#ended !== null) throw this.#ended;
+    if (this.count >= limits.watchCountMax) {
+      throw new RosettaError('OVERLOADED', `this node has ${this.count} watches already`);
+    }
+    const revision = this.#source.revision();
+    const from = request.from === 0 ? revision + 1 : Math.max(request.from, firstWithEvents);
+    const compacted = this.#source.compactedRevision();
+    if (from <= compacted) {
+      const detail = `revision ${from} is compacted; the oldest to watch from is ${compacted + 1}`;
+      throw new RosettaError('REVISION_COMPACTED', detail);
+    }
+    const watcher = new Watcher({
+      range: textRange(request.range),
+      wantsPrevious: request.wantsPrevious,
+      next: from,
+      sink,
+      nowMs: this.#clock.monotonicMs(),
+    });
+    watcher.place = this.#watchers.push(watcher) - 1;
+    this.#catchUp(watcher);
+    this.#timer ??= this.#armTimer();
+    return {
+      revision,
+      from,
+      resume: () => this.#resume(watcher),
+      close: () => this.#remove(watcher),
+    };
+  }
+
+  /** There may be a new revision. Called for every one; nearly free when nobody is live. */
+  wake(): void {
+    if (this.#liveCount > 0) this.#schedule();
+  }
+
+  /** Ends every watch, and refuses those that come. */
+  end(error: RosettaError): void {
+    this.#ended = error;
+    for (const watcher of [...this.#watchers]) this.#endOne(watcher, error);
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#clock.afterPoll(this.#onTurn);
+  }
+
+  readonly #onTurn = (): void => {
+    this.#isScheduled = false;
+    const startedAtMs = this.#clock.monotonicMs();
+    for (let stepCount = 1; this.#step(); stepCount++) {
+      if (stepCount % stepsPerLook !== 0) continue;
+      const isOver = this.#clock.monotonicMs() - startedAtMs > sliceMs;
+      if (!isOver && stepCount < stepCountMax) continue;
+      this.#schedule();
+      return;
+    }
+  };
+
+  /** One step for the live ones and one for somebody who catches up; false: nobody waits. */
+  #step(): boolean {
+    const hasTold = this.#stepLive();
+    const watcher = this.#catchingUp[this.#catchUpTurn % Math.max(1, this.#catchingUp.length)];
+    this.#catchUpTurn++;
+    if (watcher === undefined) return hasTold;
+    const steps = (watcher.steps ??= this.#catchingUpSteps(watcher));
+    if (steps.next().done === true) watcher.steps = null;
+    return true;
+  }
+
+  #stepLive(): boolean {
+    if (this.#telling === null) {
+      if (this.#liveCount === 0 || this.#next > this.#source.revision()) return false;
+      this.#telling = this.#liveSteps(this.#next);
+    }
+    if (this.#telling.next().done !== true) return true;
+    this.#telling = null;
+    this.#next++;
+    return true;
+  }
+
+  /** Tells the live ones one revision: reads its events, then goes from watcher to watcher. */
+  *#liveSteps(revision: number): Steps {
+    const topics: Topic<Watcher>[] = [];
+    const told: WatchEvent[] = [];
+    let sub = 0;
+    for (; ; sub++) {
+      const stored = this.#source.event(revision, sub);
+      if (stored === null) break;
+      const keyText = keyTextOf(stored.key);
+      const eventCount = told.length;
+      this.#index.forEachTopic(keyText, topic => {
+        const event = (told[eventCount] ??= new WatchEvent(revision, keyText, stored));
+        if (topic.pending.length === 0) topics.push(topic);
+        topic.pending.push(event);
+      });
+      yield;
+    }
+    const isGone = this.#source.eventFloor() > revision;
+    assert(isGone || sub > 0, 'revision % has no events', revision);
+    if (told.length === sub) this.#recent.keep(revision, told);
+    for (const topic of topics) {
+      const events = topic.pending;
+      topic.pending = [];
+      for (const watcher of [...topic.watchers]) {
+        if (isGone) break;
+        if (watcher.stage !== 'live' || watcher.next > revision) continue;
+        if (watcher.wantsPrevious) this.#loadPrevious(events);
+        this.#tell(watcher, revision, events);
+        yield;
+      }
+    }
+    if (isGone) this.#endCompacted(revision);
+  }
+
+  /** Their events were removed before they could be told. */
+  #endCompacted(revision: number): void {
+    for (const watcher of [...this.#watchers]) {
+      if (watcher.stage === 'live' && watcher.next <= revision) this.#endCompactedOne(watcher);
+    }
+  }
+
+  *#catchingUpSteps(watcher: Watcher): Steps {
+    while (watcher.stage === 'catching-up') {
+      if (this.#canJoin(watcher)) {
+        this.#join(watcher);
+        return;
+      }
+      const revision = watcher.next;
+      const recent = this.#recent.get(revision);
+      const events = recent ?? (yield* this.#eventsOf(revision));
+      if (!this.#isCatchingUp(watcher)) return;
+      const isComplete = this.#source.eventFloor() <= revision;
+      if (!isComplete && (recent === null || watcher.wantsPrevious)) {
+        this.#endCompactedOne(watcher);
+        return;
+      }
+      const asked = events.filter(event => isWithin(event.keyText, watcher.range));
+      if (watcher.wantsPrevious) this.#loadPrevious(asked);
+      this.#tell(watcher, revision, asked);
+      yield;
+    }
+  }
+
+  /** Looked at again behind a step, in which it may have been closed. */
+  #isCatchingUp(watcher: Watcher): boolean {
+    return watcher.stage === 'catching-up';
+  }
+
+  *#eventsOf(revision: number): Generator<undefined, readonly WatchEvent[], undefined> {
+    const events: WatchEvent[] = [];
+    for (;;) {
+      const stored = this.#source.event(revision, events.length);
+      if (stored === null) break;
+      events.push(new WatchEvent(revision, keyTextOf(stored.key), stored));
+      // A small revision in one step, so that those who need it next find it read.
+      if (events.length % eventsPerStep === 0) yield;
+    }
+    const isComplete = this.#source.eventFloor() <= revision;
+    assert(!isComplete || events.length > 0, 'revision % has no events', revision);
+    if (isComplete) this.#recent.keep(revision, events);
+    return events;
+  }
+
+  #loadPrevious(events: readonly WatchEvent[]): void {
+    for (const event of events) event.loadPrevious(this.#source);
+  }
+
+  #tell(watcher: Watcher, revision: number, events: readonly WatchEvent[]): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (watcher.tell(revision, events, nowMs) || watcher.stage === 'ended') return;
+    this.#leave(watcher);
+    watcher.stage = 'full';
+    watcher.fullSinceMs = nowMs;
+  }
+
+  /** Between two revisions only: whoever joins in the middle of one would miss its beginning. */
+  #canJoin(watcher: Watcher): boolean {
+    if (this.#telling !== null) return watcher.next > this.#next;
+    if (this.#liveCount === 0) this.#next = this.#source.revision() + 1;
+    return watcher.next >= this.#next;
+  }
+
+  #join(watcher: Watcher): void {
+    this.#leave(watcher);
+    watcher.stage = 'live';
+    watcher.behindSinceMs = null;
+    this.#index.add(watcher.range, watcher);
+    this.#liveCount++;
+    this.#schedule();
+  }
+
+  #catchUp(watcher: Watcher): void {
+    watcher.stage = 'catching-up';
+    watcher.catchUpPlace = this.#catchingUp.push(watcher) - 1;
+    this.#schedule();
+  }
+
+  #resume(watcher: Watcher): void {
+    if (watcher.stage === 'full') this.#catchUp(watcher);
+  }
+
+  /** From the lists of its stage. Afterwards `next` is exact. */
+  #leave(watcher: Watcher): void {
+    if (watcher.stage === 'live') {
+      watcher.next = Math.max(watcher.next, this.#next);
+      watcher.behindSinceMs = this.#clock.monotonicMs();
+      this.#index.remove(watcher.range, watcher);
+      this.#liveCount--;
+    } else if (watcher.stage === 'catching-up') {
+      removeAt(this.#catchingUp, watcher.catchUpPlace, (moved, place) => {
+        moved.catchUpPlace = place;
+      });
+      watcher.steps = null;
+    }
+  }
+
+  #remove(watcher: Watcher): void {
+    if (watcher.stage === 'ended') return;
+    this.#leave(watcher);
+    watcher.stage = 'ended';
+    removeAt(this.#watchers, watcher.place, (moved, place) => {
+      moved.place = place;
+    });
+    if (this.count > 0) return;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#recent.clear();
+  }
+
+  #endOne(watcher: Watcher, error: RosettaError): void {
+    if (watcher.stage === 'ended') return;
+    this.#remove(watcher);
+    watcher.end(error, watcher.next);
+  }
+
+  #endCompactedOne(watcher: Watcher): void {
+    const compacted = this.#source.compactedRevision();
+    const detail = `the next revision is compacted; the oldest to watch from is ${compacted + 1}`;
+    this.#endOne(watcher, new RosettaError('REVISION_COMPACTED', detail));
+  }
+
+  #armTimer(): Timer {
+    return this.#clock.setTimer(tickMs, () => {
+      this.#timer = null;
+      const refusal = this.#refusal();
+      if (refusal !== null) {
+        for (const watcher of [...this.#watchers]) this.#endOne(watcher, refusal);
+      }
+      this.#lookAtSome();
+      if (this.count > 0) this.#timer = this.#armTimer();
+    });
+  }
+
+  #lookAtSome(): void {
+    const nowMs = this.#clock.monotonicMs();
+    let progressCount = 0;
+    for (let i = Math.ceil(this.count / ticksPerRound); i > 0 && this.count > 0; i--) {
+      const watcher = must(this.#watchers[this.#lookTurn++ % this.count], 'a watcher');
+      if (this.#isTooSlow(watcher, nowMs)) {
+        const detail = 'the events were read too slowly; resume from this revision';
+        this.#endOne(watcher, new RosettaError('WATCH_TOO_SLOW', detail));
+      } else if (nowMs - watcher.toldAtMs >= limits.watchProgressMs && watcher.stage !== 'full') {
+        watcher.progress(this.#position(watcher) - 1, nowMs);
+        if (++progressCount === progressCountMax) return;
+      }
+    }
+  }
+
+  #isTooSlow({stage, fullSinceMs, behindSinceMs}: Watcher, nowMs: number): boolean {
+    if (stage === 'full' && nowMs - fullSinceMs >= limits.watchStallMs) return true;
+    return behindSinceMs !== null && nowMs - behindSinceMs >= limits.watchLagMs;
+  }
+
+  #position(watcher: Watcher): number {
+    return watcher.stage === 'live' ? Math.max(watcher.next, this.#next) : watcher.next;
+  }
+}
+
+/** The last one takes its place. */
+function removeAt<T>(list: T[], place: number, onMoved: (moved: T, place: number) => void): void {
+  const last = must(list.pop(), 'a list with this place');
+  if (place === list.length) return;
+  list[place] = last;
+  onMoved(last, place);
+}
