@@ -45,6 +45,7 @@ const table = {
   OVERLOADED: row(429, 'definite', 'The node has more work than it accepts at once'),
   WATCH_TOO_SLOW: row(429, 'definite', 'The watcher does not keep up with its events'),
   HEADERS_TOO_LARGE: row(431, 'definite', 'The request headers are too large'),
+  BACKUP_FAILED: row(500, 'definite', 'The node could not make a copy of its state'),
   INTERNAL: row(500, 'unknown', 'The node failed while it worked on the request'),
   NOT_IMPLEMENTED: row(501, 'definite', 'This route is not implemented'),
   NO_LEADER: row(503, 'definite', 'There is no leader at the moment'),

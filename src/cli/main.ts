@@ -1,7 +1,8 @@
 /**
- * The program: `./rosetta -id=…` runs a server until a signal. The only place that knows the
- * process: its arguments, signals and exit codes (0 stopped as asked, 1 could not start or go on,
- * 2 wrong usage, 130/143 stopped at once by a second signal).
+ * The program: `./rosetta -id=…` runs a server until a signal. `./rosetta <verb> …`
+ * does one thing and ends (verbs/). The only place that knows the process: its arguments, signals
+ * and exit codes (0 stopped as asked, 1 could not start or go on, 2 wrong usage, 130/143 stopped at
+ * once by a second signal).
  */
 import fs from 'node:fs';
 import net from 'node:net';
@@ -14,6 +15,8 @@ import {startServer} from '../server/server.ts';
 import type {RunningServer} from '../server/server-options.ts';
 import type {ServerFlags} from './flags.ts';
 import {helpText, parseFlags, UsageError} from './flags.ts';
+import type {FoundVerb} from './verbs/verb-table.ts';
+import {findVerb, runVerb, verbsHelp} from './verbs/verb-table.ts';
 
 /** A stop that takes longer hangs: the write-ahead log is complete at any time, so leave. */
 const stopTimeoutMs = 10_000;
@@ -21,30 +24,52 @@ const stopTimeoutMs = 10_000;
 /** Set by the launcher: a pipe or socket that ends when the launcher does. */
 const parentPipeVariable = 'ROSETTA_PARENT_PIPE';
 
-const verbs = ['get', 'put', 'del', 'ls', 'watch', 'txn', 'lease', 'members', 'status'];
-const moreVerbs = ['snapshot', 'restore', 'bench'];
-
 function main(): void {
   const args = process.argv.slice(2);
   try {
-    refuseVerb(args[0]);
+    const found = findVerb(args);
+    if (found !== null) {
+      startVerb(found);
+      return;
+    }
     const readFile = (file: string): string => fs.readFileSync(file, 'utf8');
     const parsed = parseFlags({args, env: process.env, readFile});
-    if (parsed.type === 'help') process.stdout.write(helpText());
+    if (parsed.type === 'help') process.stdout.write(helpText() + verbsHelp());
     else if (parsed.type === 'version') process.stdout.write(`rosetta ${packageVersion()}\n`);
     else runServer(parsed.flags);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    complain(error.message);
-    process.exitCode = 2;
+    failUsage(error);
   }
 }
 
-function refuseVerb(word: string | undefined): void {
-  if (word === undefined || (!verbs.includes(word) && !moreVerbs.includes(word))) return;
-  throw new UsageError(
-    `"${word}" is not available yet; ./rosetta -id=… runs a server, and curl reads and writes it`,
+function startVerb(found: FoundVerb): void {
+  const output = {
+    print: (text: string) => void process.stdout.write(text),
+    note: (text: string) => void process.stderr.write(text),
+    isTerminal: process.stdout.isTTY,
+    isNoteTerminal: process.stderr.isTTY,
+  };
+  // The reader of a pipe may leave before the end, as `head` does.
+  process.stdout.on('error', () => process.exit(1));
+  runVerb(found, {env: process.env, output}).then(
+    code => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      if (error instanceof UsageError) {
+        failUsage(error);
+        return;
+      }
+      complain(describe(error));
+      process.exitCode = 1;
+    },
   );
+}
+
+function failUsage(error: UsageError): void {
+  complain(error.message);
+  process.exitCode = 2;
 }
 
 /**

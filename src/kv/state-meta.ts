@@ -5,7 +5,7 @@
  */
 import {assert} from '../base/assert.ts';
 import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
-import type {RowStore} from './rows.ts';
+import type {RowReader, RowStore} from './rows.ts';
 import {metaKey} from './tables.ts';
 
 const version = 1;
@@ -33,7 +33,7 @@ export class StateMeta {
   scrubRevision = 0;
   scrubSub = 0;
 
-  load(rows: RowStore): void {
+  load(rows: Pick<RowReader, 'get'>): void {
     const bytes = rows.get(metaKey);
     if (bytes === undefined) {
       Object.assign(this, new StateMeta());
@@ -59,7 +59,7 @@ export class StateMeta {
     assert(this.compactedRevision <= this.revision, 'compacted beyond the newest revision');
   }
 
-  save(rows: RowStore): void {
+  save(rows: Pick<RowStore, 'put'>): void {
     const writer = new ByteWriter(128);
     writer.u8(version);
     writer.u64(this.revision);

@@ -4,9 +4,11 @@
  * checkpoint the log may be recycled.
  */
 import type {Clock} from '../base/clock.ts';
+import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {LogIndex} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {StateStore} from '../storage/state-store.ts';
@@ -30,6 +32,8 @@ export class Checkpointer {
   #isDiskFull = false;
   #isStopped = false;
   readonly #idleCallbacks: (() => void)[] = [];
+  /** Who waits for a checkpoint of at least this index. */
+  #covers: {readonly index: LogIndex; readonly callback: (error: Error | null) => void}[] = [];
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
@@ -53,12 +57,25 @@ export class Checkpointer {
 
   stop(): void {
     this.#isStopped = true;
+    this.#failCovers(new RosettaError('STOPPING', 'the node is stopping; ask another one'));
+  }
+
+  /**
+   * Calls back, never at once, when a durable checkpoint holds everything that is applied now, or
+   * with the reason why none can be written.
+   */
+  cover(callback: (error: Error | null) => void): void {
+    this.#covers.push({index: this.#parts.applied().index, callback});
   }
 
   /** Starts a checkpoint, or a shrink of it, when it is time. Cheap; called with every tick. */
   maybeStart(): void {
     const {state, clock, applied} = this.#parts;
     if (this.#isStopped || state.isCheckpointing()) return;
+    if (this.#isAwaited()) {
+      this.#start();
+      return;
+    }
     // Before the next checkpoint, which may be due at once under load.
     this.#shrinker.maybeStart();
     if (this.#shrinker.isHoldingBack()) return;
@@ -75,6 +92,20 @@ export class Checkpointer {
   whenIdle(callback: () => void): void {
     if (this.isRunning()) this.#idleCallbacks.push(callback);
     else callback();
+  }
+
+  /** Answers those who waited for what the checkpoint holds; true when somebody waits for more. */
+  #isAwaited(): boolean {
+    if (this.#covers.length === 0) return false;
+    const {index} = this.#parts.state.checkpointMeta();
+    const covered = this.#covers.filter(cover => cover.index <= index);
+    this.#covers = this.#covers.filter(cover => cover.index > index);
+    for (const {callback} of covered) callback(null);
+    return this.#covers.length > 0;
+  }
+
+  #failCovers(error: Error): void {
+    for (const {callback} of this.#covers.splice(0)) callback(error);
   }
 
   #start(): void {
@@ -98,6 +129,7 @@ export class Checkpointer {
   }
 
   #onError(error: Error): void {
+    this.#failCovers(error);
     if (!isNoSpace(error)) {
       this.#parts.fail(error);
       return;

@@ -5,7 +5,7 @@ import {isLearner, isVoter} from '../raft/membership.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {StateStore} from '../storage/state-store.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
-import type {Transport} from '../transport/transport.ts';
+import type {PeerCounters, Transport} from '../transport/transport.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {Replica} from './replica.ts';
 import type {LeaderStatus, MemberStatus, NodeStatus} from './service.ts';
@@ -50,6 +50,25 @@ function roleOf(raft: Raft): NodeStatus['state'] {
   if (raft.role === 'candidate' || raft.role === 'pre-candidate') return 'candidate';
   const {membership, id} = raft;
   return isLearner(membership, id) && !isVoter(membership, id) ? 'learner' : 'follower';
+}
+
+/** Entries proposed here and applied here since the start. */
+export function nodeCounts(replica: Replica | null): {
+  readonly proposed: number;
+  readonly applied: number;
+} {
+  return {proposed: replica?.proposer.proposedCount ?? 0, applied: replica?.appliedCount ?? 0};
+}
+
+/** The connections with the other members. */
+export function nodePeers(
+  raft: Raft | null,
+  transport: Transport,
+): readonly (PeerCounters & {readonly id: string})[] {
+  if (raft === null) return [];
+  return raft.membership.members
+    .filter(member => member.id !== raft.id)
+    .map(member => ({id: member.id, ...transport.peer(member.id)}));
 }
 
 export function leaderStatus(raft: Raft): LeaderStatus | null {

@@ -7,22 +7,24 @@ import {RosettaError} from '../base/errors.ts';
 import {isFailedSync, isOutOfSpace} from '../storage/storage-error.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {LocalIdentity, PeerCounters} from '../transport/transport.ts';
+import {Backups} from './backups.ts';
 import {CheckpointRepair, repairAddresses} from './checkpoint-repair.ts';
 import {ClusterGrower} from './cluster-grower.ts';
 import {writeFirstEntry} from './first-entry.ts';
 import {Formation} from './formation.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {NodeParts} from './node-parts.ts';
-import {leaderStatus, nodeMembers, nodeStatus} from './node-status.ts';
+import {leaderStatus, nodeCounts, nodeMembers, nodePeers, nodeStatus} from './node-status.ts';
 import {PeerGate} from './peer-gate.ts';
 import {Replica} from './replica.ts';
 import type {
+  BackupCallback,
   LeaderStatus,
   MemberStatus,
   NodeStatus,
   ProposeCallback,
   ReadCallback,
-  Consistency,
+  ReadOptions,
   Service,
 } from './service.ts';
 
@@ -30,6 +32,7 @@ export class Node implements Service {
   readonly #parts: NodeParts;
   readonly #startedAtMs: number;
   readonly #gate: PeerGate;
+  readonly #backups: Backups;
   #record: IdentityRecord;
   #formation: Formation | null = null;
   #log: OpenedLog | null = null;
@@ -56,6 +59,7 @@ export class Node implements Service {
       fail: error => this.#fail(error),
       onAddresses: () => this.#setPeers(),
     });
+    this.#backups = new Backups(parts, () => this.#record.clusterId ?? '');
   }
 
   /** Listens on the Raft address; the callback reports whether that worked. */
@@ -77,12 +81,14 @@ export class Node implements Service {
     replica?.proposer.propose(command, options.timeoutMs, callback);
   }
 
-  read(
-    options: {readonly consistency: Consistency; readonly timeoutMs: number},
-    callback: ReadCallback,
-  ): void {
+  read(options: ReadOptions, callback: ReadCallback): void {
     const replica = this.#serving(error => callback(error, null));
     replica?.read(options.timeoutMs, options.consistency === 'local', callback);
+  }
+
+  backup(options: ReadOptions, callback: BackupCallback): void {
+    const replica = this.#serving(error => callback(error, null));
+    if (replica !== null) this.#backups.begin(replica, options, callback);
   }
 
   notReady(): RosettaError | null {
@@ -127,18 +133,12 @@ export class Node implements Service {
 
   /** Entries proposed here and applied here since the start, for the metrics. */
   counts(): {readonly proposed: number; readonly applied: number} {
-    const replica = this.#replica;
-    if (replica === null) return {proposed: 0, applied: 0};
-    return {proposed: replica.proposer.proposedCount, applied: replica.appliedCount};
+    return nodeCounts(this.#replica);
   }
 
   /** The connections with the other members. */
   peers(): readonly (PeerCounters & {readonly id: string})[] {
-    const {self, transport} = this.#parts;
-    const members = this.#replica?.raft.membership.members ?? [];
-    return members
-      .filter(member => member.id !== self.id)
-      .map(member => ({id: member.id, ...transport.peer(member.id)}));
+    return nodePeers(this.#replica?.raft ?? null, this.#parts.transport);
   }
 
   walPendingSizeBytes(): number {
@@ -171,7 +171,7 @@ export class Node implements Service {
     const {transport, checkpoint} = this.#parts;
     const closeCheckpoint = (): void => {
       if (this.#replica === null) checkpoint.close(callback);
-      else this.#replica.whenCheckpointIdle(() => checkpoint.close(callback));
+      else this.#replica.checkpointer.whenIdle(() => checkpoint.close(callback));
     };
     transport.stop(() => {
       if (this.#log === null) closeCheckpoint();

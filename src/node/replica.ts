@@ -62,12 +62,12 @@ export interface ReplicaParts {
 export class Replica {
   readonly raft: Raft;
   readonly proposer: Proposer;
+  readonly checkpointer: Checkpointer;
   readonly snapshotter: Snapshotter;
   readonly #parts: ReplicaParts;
   readonly #applier: Applier;
   readonly #reads: ReadTable;
   readonly #loop: ReadyLoop;
-  readonly #checkpointer: Checkpointer;
   readonly #history: HistoryKeeper;
   readonly #hashes: StateHashMonitor;
   #timer: Timer | null = null;
@@ -86,7 +86,7 @@ export class Replica {
     this.raft = new Raft(raftOptions(parts, applied.index));
     this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
     const mayWriteRows = (): boolean =>
-      this.#checkpointer.hasRoom() && !this.snapshotter.isInstalling();
+      this.checkpointer.hasRoom() && !this.snapshotter.isInstalling();
     this.#applier = new Applier(
       {
         machine,
@@ -103,7 +103,7 @@ export class Replica {
       firstContext: firstId,
     });
     const scheduleReady = (): void => this.#loop.schedule();
-    this.#checkpointer = new Checkpointer({
+    this.checkpointer = new Checkpointer({
       state,
       machine,
       log: log.store,
@@ -117,7 +117,7 @@ export class Replica {
       raft: this.raft,
       transport,
       checkpoint,
-      checkpointer: this.#checkpointer,
+      checkpointer: this.checkpointer,
       clock,
       logger,
       scheduleReady,
@@ -130,7 +130,7 @@ export class Replica {
       clock,
       logClock: new LogClock({raft: this.raft, clock, rows: state}),
       firstRequestId: firstId,
-      isStorageFull: () => this.#checkpointer.isStorageFull(),
+      isStorageFull: () => this.checkpointer.isStorageFull(),
       scheduleReady,
     });
     this.#history = new HistoryKeeper({
@@ -272,14 +272,10 @@ export class Replica {
     this.#isStopped = true;
     this.#timer?.cancel();
     this.#loop.stop();
-    this.#checkpointer.stop();
+    this.checkpointer.stop();
     this.snapshotter.stop();
     this.proposer.failAll();
     this.#reads.failAll(new RosettaError('STOPPING', 'the node is stopping; ask another one'));
-  }
-
-  whenCheckpointIdle(callback: () => void): void {
-    this.#checkpointer.whenIdle(callback);
   }
 
   /**
@@ -308,7 +304,7 @@ export class Replica {
     }
     // A checkpoint holds whole commands.
     this.#applier.betweenCommands(() => {
-      if (!this.snapshotter.isInstalling()) this.#checkpointer.maybeStart();
+      if (!this.snapshotter.isInstalling()) this.checkpointer.maybeStart();
     });
     this.#history.tick();
     if (this.#tickCount % sweepTicks === 0) this.#sweep();

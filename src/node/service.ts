@@ -51,6 +51,26 @@ export interface MemberStatus {
 export type ProposeCallback = (error: RosettaError | null, result: CommandResult | null) => void;
 export type ReadCallback = (error: RosettaError | null, reader: StateReader | null) => void;
 
+export type BackupCallback = (error: RosettaError | null, backup: Backup | null) => void;
+
+export interface ReadOptions {
+  readonly consistency: Consistency;
+  readonly timeoutMs: number;
+}
+
+/** A consistent copy of the state, as the bytes of a backup file. */
+export interface Backup {
+  readonly clusterId: string;
+  readonly revision: number;
+  /**
+   * The next piece, at most limits.snapshotBlockSizeBytesMax; null after the last. One at a time.
+   * After an error there is nothing but `close`.
+   */
+  next(callback: (error: Error | null, piece: Uint8Array | null) => void): void;
+  /** Must be called, also after the last piece. Safe at any time. */
+  close(): void;
+}
+
 export interface Service {
   /**
    * Replicates an encoded command, from any node. Exactly one of error and result is null. The
@@ -66,10 +86,12 @@ export interface Service {
    * state of this node as it is. The reader is valid during the callback; a slice read later sees
    * the state of that moment, so long reads pin the revision.
    */
-  read(
-    options: {readonly consistency: Consistency; readonly timeoutMs: number},
-    callback: ReadCallback,
-  ): void;
+  read(options: ReadOptions, callback: ReadCallback): void;
+  /**
+   * Holds what a read with these options would see. The timeout bounds that read, not the copying.
+   * Exactly one of error and backup is null.
+   */
+  backup(options: ReadOptions, callback: BackupCallback): void;
   status(): NodeStatus;
   /** Null: this node knows no leader. */
   leader(): LeaderStatus | null;

@@ -5,6 +5,7 @@ import type {IdentityRecord} from '../node/identity-record.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Disk} from '../storage/disk.ts';
 import {damagedFileError, isJsonObject} from '../storage/durable-file.ts';
+import type {Identity} from '../storage/identity.ts';
 import {readIdentity, writeIdentity} from '../storage/identity.ts';
 
 const stages = ['fresh', 'founded', 'adopted', 'member'] as const;
@@ -27,11 +28,17 @@ export function openIdentity(
     saveIdentity(disk, file, record);
     return record;
   }
-  const {nodeId, incarnation, clusterId} = identity;
+  const {nodeId} = identity;
   if (nodeId !== fresh.id) {
     const detail = `${file} belongs to ${nodeId}, not to ${fresh.id}; use -id=${nodeId} or another -data`;
     throw new RosettaError('INVALID_REQUEST', detail);
   }
+  return toRecord(file, identity);
+}
+
+/** Throws StorageError when what the identity keeps is not what `saveIdentity` wrote. */
+export function toRecord(file: string, identity: Identity): IdentityRecord {
+  const {nodeId, incarnation, clusterId} = identity;
   const kept = isJsonObject(identity.members) ? identity.members : {};
   const stage = stages.find(name => name === kept['stage']);
   const list = kept['members'];
@@ -42,9 +49,13 @@ export function openIdentity(
 
 /** Durable when it returns. */
 export function saveIdentity(disk: Disk, file: string, record: IdentityRecord): void {
+  writeIdentity(disk, file, toIdentity(record));
+}
+
+export function toIdentity(record: IdentityRecord): Identity {
   const {nodeId, incarnation, clusterId, stage} = record;
   const members = record.members.map(({id, incarnation: own, listen, http}) => {
     return {id, incarnation: own, listen, http};
   });
-  writeIdentity(disk, file, {nodeId, incarnation, clusterId, members: {stage, members}});
+  return {nodeId, incarnation, clusterId, members: {stage, members}};
 }

@@ -15,16 +15,17 @@ import type {Member} from '../raft/membership.ts';
 import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
 import {moveDamagedCheckpointAside} from '../storage/checkpoint-directory.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
-import {openDataDirectory} from '../storage/data-directory.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
+import {refusePrepared} from '../storage/prepared-member.ts';
 import {raiseStartCount} from '../storage/start-count.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
 import {openIdentity, saveIdentity} from './identity-file.ts';
+import {lockedDataDirectory} from './locked-directory.ts';
 import {observedDisk} from './observed-disk.ts';
 import type {RunningServer, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
@@ -46,10 +47,11 @@ export async function startServer(
   if (options.join !== null || options.rejoin) {
     throw new RosettaError('NOT_IMPLEMENTED', '-join and -rejoin are not available yet');
   }
-  const directory = await lockDirectory(options.data);
+  const directory = await lockedDataDirectory(options.data);
   for (const warning of directory.warnings) options.logger.warn({}, warning);
   let server: Server;
   try {
+    refusePrepared(directory.path);
     server = new Server(options, directory, onFatal);
   } catch (error) {
     directory.release();
@@ -62,15 +64,6 @@ export async function startServer(
     throw error;
   }
   return server;
-}
-
-function lockDirectory(data: string): Promise<DataDirectory> {
-  return new Promise((resolve, reject) => {
-    openDataDirectory(data, (error, directory) => {
-      if (directory === null) reject(error ?? new Error(`cannot open ${data}`));
-      else resolve(directory);
-    });
-  });
 }
 
 class Server implements RunningServer {

@@ -49,12 +49,16 @@ const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
  * Null: there is no log; files without a valid header stay where they are. In closed segments the
- * data of entries up to `checkpointIndex` is not looked at: whoever reads an entry checks it then.
+ * data of entries up to `trustedIndex` is not looked at: whoever reads an entry checks it then.
  */
-export function recoverLog(input: WalDirectory, checkpointIndex: LogIndex): RecoveredLog | null {
+export function recoverLog(
+  input: WalDirectory,
+  checkpointIndex: LogIndex,
+  trustedIndex = checkpointIndex,
+): RecoveredLog | null {
   const candidates = openCandidates(input);
   try {
-    return new Recovery(input, candidates, checkpointIndex).run();
+    return new Recovery(input, candidates, {checkpointIndex, trustedIndex}).run();
   } catch (error) {
     for (const {segment} of candidates) if (!segment.isClosing) segment.close();
     throw error;
@@ -65,6 +69,7 @@ class Recovery {
   readonly #input: WalDirectory;
   readonly #candidates: readonly SegmentCandidate[];
   readonly #checkpointIndex: LogIndex;
+  readonly #trustedIndex: LogIndex;
   readonly #warnings: string[] = [];
   readonly #index = new WalIndex();
   #maxSynced: WalPosition = {sequence: 0, offset: 0};
@@ -84,11 +89,12 @@ class Recovery {
   constructor(
     input: WalDirectory,
     candidates: readonly SegmentCandidate[],
-    checkpointIndex: LogIndex,
+    indices: {readonly checkpointIndex: LogIndex; readonly trustedIndex: LogIndex},
   ) {
     this.#input = input;
     this.#candidates = candidates;
-    this.#checkpointIndex = checkpointIndex;
+    this.#checkpointIndex = indices.checkpointIndex;
+    this.#trustedIndex = indices.trustedIndex;
   }
 
   run(): RecoveredLog | null {
@@ -258,7 +264,7 @@ class Recovery {
       if (header === null) return at;
       // What the checkpoint holds already, nobody but a follower will ask for, and never unchecked.
       const last = header.firstIndex + header.entryCount - 1;
-      const mayTrust = range.isClosed && last <= this.#checkpointIndex;
+      const mayTrust = range.isClosed && last <= this.#trustedIndex;
       if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
       at += header.sizeBytes;
     }

@@ -18,12 +18,15 @@ import type {
 import type {CommandResult, KeyRecord, OperationResult} from '../../src/kv/result.ts';
 import type {RangeSlice, RangeSliceRequest, StateReader} from '../../src/kv/state-reader.ts';
 import type {
+  Backup,
+  BackupCallback,
   Consistency,
   LeaderStatus,
   MemberStatus,
   NodeStatus,
   ProposeCallback,
   ReadCallback,
+  ReadOptions,
   Service,
 } from '../../src/node/service.ts';
 
@@ -95,6 +98,40 @@ export class FakeService implements Service {
       if (failure !== null) callback(failure, null);
       else callback(null, this.store);
     });
+  }
+
+  /** The pieces that the next backup consists of; after the last comes `backupError`, if any. */
+  backupPieces: readonly Uint8Array[] = [];
+  backupError: Error | null = null;
+  /** Backups handed out and not closed. */
+  openBackupCount = 0;
+  /** Pieces handed out of all of them. */
+  backupPieceCount = 0;
+
+  backup(options: ReadOptions, callback: BackupCallback): void {
+    const failure = this.#takeFailure();
+    this.readOptions.push(options);
+    this.#later(() => {
+      if (failure !== null) callback(failure, null);
+      else callback(null, this.#openBackup());
+    });
+  }
+
+  #openBackup(): Backup {
+    this.openBackupCount += 1;
+    const pieces = [...this.backupPieces];
+    return {
+      clusterId: 'c1',
+      revision: this.store.revision(),
+      next: callback => {
+        const piece = pieces.shift() ?? null;
+        if (piece !== null) this.backupPieceCount += 1;
+        setImmediate(() => callback(piece === null ? this.backupError : null, piece));
+      },
+      close: () => {
+        this.openBackupCount -= 1;
+      },
+    };
   }
 
   status(): NodeStatus {

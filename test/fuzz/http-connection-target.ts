@@ -180,6 +180,10 @@ class FreshService implements Service {
     this.#inner.read(...parameters);
   }
 
+  backup(...parameters: Parameters<Service['backup']>): void {
+    this.#inner.backup(...parameters);
+  }
+
   status(): ReturnType<Service['status']> {
     return this.#inner.status();
   }

@@ -11,6 +11,7 @@ import {
 import type {Exchange} from './exchange.ts';
 import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-routes.ts';
 import {handleCloseSession, handleOpenSession} from './session-routes.ts';
+import {handleSnapshot} from './snapshot-routes.ts';
 import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
 import {handleTransaction} from './txn-routes.ts';
 import {handleWatch} from './watch-routes.ts';
@@ -59,7 +60,7 @@ export const routes: readonly Route[] = [
   route('/cluster/members', {GET: handleMembers, POST: handleNotImplemented}),
   memberRoute,
   route('/cluster/leader', {POST: handleNotImplemented}),
-  route('/cluster/snapshot', {GET: handleNotImplemented}),
+  storeRoute('/cluster/snapshot', {GET: handleSnapshot}),
   route('/livez', {GET: handleLive}),
   route('/readyz', {GET: handleReady}),
   route('/metrics', {GET: handleMetrics}),

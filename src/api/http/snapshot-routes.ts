@@ -1,0 +1,64 @@
+/**
+ * GET /cluster/snapshot: a backup, streamed as fast as the client takes it. A piece is asked for
+ * only when the one before has left for the socket, so a slow client costs one piece of memory.
+ */
+import type {Backup} from '../../node/service.ts';
+import type {Exchange} from './exchange.ts';
+import type {AnswerStream} from './wire.ts';
+
+const snapshotParameters = new Set(['timeout', 'consistency']);
+const contentType = 'application/octet-stream';
+
+export function handleSnapshot(exchange: Exchange): void {
+  const parameters = exchange.parameters(snapshotParameters);
+  const options = {timeoutMs: parameters.timeoutMs(), consistency: parameters.consistency()};
+  const {service} = exchange.context;
+  if (exchange.method === 'HEAD') {
+    // The headers of a GET, without the copy.
+    service.read(options, (error, reader) => {
+      if (error !== null) exchange.fail(error);
+      else exchange.sendEmpty(200, reader?.revision() ?? 0, ['Content-Type', contentType]);
+    });
+    return;
+  }
+  service.backup(options, (error, backup) => {
+    if (error !== null || backup === null) exchange.fail(error);
+    else if (exchange.isGone) backup.close();
+    else sendBackup(exchange, backup);
+  });
+}
+
+function sendBackup(exchange: Exchange, backup: Backup): void {
+  const name = `rosetta-${backup.clusterId.slice(0, 8)}-${backup.revision}.backup`;
+  const more = ['Content-Disposition', `attachment; filename="${name}"`];
+  let isClosed = false;
+  let isWaiting = false;
+  const stream: AnswerStream = exchange.stream(contentType, backup.revision, more, {
+    onDrain: () => {
+      if (!isWaiting) return;
+      isWaiting = false;
+      sendNext();
+    },
+    onClose: () => {
+      isClosed = true;
+      backup.close();
+    },
+  });
+  const sendNext = (): void => {
+    if (isClosed) return;
+    backup.next((error, piece) => {
+      if (isClosed) return;
+      if (error !== null) {
+        exchange.context.logger.error({error: error.message}, 'a backup could not be finished');
+        stream.cut();
+      } else if (piece === null) {
+        stream.end();
+      } else if (stream.write(piece)) {
+        sendNext();
+      } else {
+        isWaiting = true;
+      }
+    });
+  };
+  sendNext();
+}

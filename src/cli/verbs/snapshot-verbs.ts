@@ -1,0 +1,179 @@
+/** `snapshot save FILE` and `snapshot status FILE`: backups of a running cluster. */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import {BackupChecker, readBackup} from '../../server/backup-file.ts';
+import type {BackupHead, BackupSummary} from '../../server/backup-file.ts';
+import {MalformedBytesError} from '../../base/bytes.ts';
+import {limits} from '../../base/limits.ts';
+import {UsageError} from '../flags.ts';
+import {apiClient, clientFlags} from './api-client.ts';
+import type {ApiAnswer} from './api-client.ts';
+import {ProgressBar} from './progress-bar.ts';
+import type {Pair} from './tables.ts';
+import {countText, pairsText, sizeText} from './tables.ts';
+import type {Verb, VerbInput} from './verb.ts';
+import {isOn, jsonFlag, text, VerbError} from './verb.ts';
+
+export const snapshotSaveVerb: Verb = {
+  name: 'snapshot save',
+  operands: ['FILE'],
+  summary: 'save a backup of the cluster to a file',
+  flags: {
+    ...clientFlags,
+    consistency: text('local', 'save what the node has, without asking the others'),
+    ...jsonFlag,
+  },
+  run: save,
+};
+
+export const snapshotStatusVerb: Verb = {
+  name: 'snapshot status',
+  operands: ['FILE'],
+  summary: 'check a backup file and say what is in it',
+  flags: jsonFlag,
+  run: status,
+};
+
+async function save(input: VerbInput): Promise<number> {
+  const file = path.resolve(input.operands[0] ?? '');
+  const consistency = input.flags.get('consistency') ?? 'linearizable';
+  if (consistency !== 'local' && consistency !== 'linearizable') {
+    throw new UsageError(`-consistency=${consistency} must be linearizable or local`);
+  }
+  const timeoutMs = limits.requestTimeoutMsMax;
+  const answer = await apiClient(input).request({
+    method: 'GET',
+    path: `/cluster/snapshot?consistency=${consistency}&timeout=${timeoutMs}`,
+    timeoutMs: copyTimeoutMs,
+  });
+  const startedAtMs = performance.now();
+  const summary = await receive(answer, file, input);
+  if (isOn(input, 'json')) {
+    input.output.print(`${JSON.stringify({file, ...summaryFields(summary)})}\n`);
+    return 0;
+  }
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  const {head, sizeBytes} = summary;
+  const rate = sizeText(sizeBytes / Math.max(seconds, 0.001));
+  input.output.print(
+    `saved ${file}: ${sizeText(sizeBytes)} in ${seconds.toFixed(1)} s (${rate}/s), ` +
+      `${countText(head.keyCount)} keys at revision ${head.revision}, from ${head.nodeId}\n`,
+  );
+  return 0;
+}
+
+/** The node copies its whole checkpoint before it answers. */
+const copyTimeoutMs = 10 * 60_000;
+
+/** Writes beside the file and renames when everything is there, checked and on the disk. */
+async function receive(answer: ApiAnswer, file: string, input: VerbInput): Promise<BackupSummary> {
+  const part = `${file}.part`;
+  const bar = new ProgressBar(input.output);
+  try {
+    const summary = await receivePart(answer, part, bar);
+    await fs.rename(part, file);
+    await syncDirectory(path.dirname(file));
+    return summary;
+  } catch (error) {
+    answer.stream.destroy();
+    await fs.rm(part, {force: true});
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new VerbError(`${file} is not saved: ${reason}`);
+  } finally {
+    bar.end();
+  }
+}
+
+async function receivePart(
+  answer: ApiAnswer,
+  part: string,
+  bar: ProgressBar,
+): Promise<BackupSummary> {
+  const checker = new BackupChecker();
+  const handle = await fs.open(part, 'w', 0o600);
+  try {
+    for await (const chunk of chunksOf(answer)) {
+      checker.push(chunk);
+      let written = 0;
+      while (written < chunk.length) {
+        written += (await handle.write(chunk, written)).bytesWritten;
+      }
+      bar.show(checker.sizeBytes, checker.head?.estimatedSizeBytes ?? 0);
+    }
+    const end = checker.finish();
+    await handle.sync();
+    if (checker.head === null) throw new MalformedBytesError('it has no head');
+    return {head: checker.head, sizeBytes: checker.sizeBytes, checksum: end.checksum};
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A connection that breaks shows as an error of its own, which says little. */
+async function* chunksOf(answer: ApiAnswer): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of answer.stream) yield chunk as Buffer;
+  } catch {
+    throw new VerbError(`${answer.endpoint} did not send all of it`);
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await fs.open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function status(input: VerbInput): Promise<number> {
+  const summary = readBackup(path.resolve(input.operands[0] ?? ''));
+  const text = isOn(input, 'json')
+    ? `${JSON.stringify(summaryFields(summary))}\n`
+    : pairsText(summaryPairs(summary));
+  input.output.print(text);
+  return Promise.resolve(0);
+}
+
+function summaryFields({head, sizeBytes, checksum}: BackupSummary): Record<string, unknown> {
+  return {
+    index: head.index,
+    term: head.term,
+    revision: head.revision,
+    compactedRevision: head.compactedRevision,
+    keys: head.keyCount,
+    bytes: sizeBytes,
+    clusterId: head.clusterId,
+    nodeId: head.nodeId,
+    version: head.version,
+    createdAt: new Date(head.createdAtMs).toISOString(),
+    stateHash: head.stateHash,
+    members: membersOf(head),
+    checksum: checksumText(checksum),
+    checksumOk: true,
+  };
+}
+
+function summaryPairs({head, sizeBytes, checksum}: BackupSummary): readonly Pair[] {
+  return [
+    ['index', head.index],
+    ['term', head.term],
+    ['revision', head.revision],
+    ['keys', countText(head.keyCount)],
+    ['size', `${countText(sizeBytes)} bytes`],
+    ['cluster id', head.clusterId],
+    ['members', membersOf(head).join(', ')],
+    ['saved from', `${head.nodeId}, version ${head.version}`],
+    ['saved at', new Date(head.createdAtMs).toISOString()],
+    ['checksum', `${checksumText(checksum)}, ok`],
+  ];
+}
+
+function membersOf(head: BackupHead): readonly string[] {
+  return head.membership.members.map(member => `${member.id} (${member.listen})`);
+}
+
+function checksumText(checksum: number): string {
+  return checksum.toString(16).padStart(8, '0');
+}

@@ -1,0 +1,126 @@
+/**
+ * Takes the bytes of a backup file as they come, in pieces of any size, and holds them to its
+ * checksums. Holds one block at most. What the blocks say is for whoever asks for them.
+ */
+import {Buffer} from 'node:buffer';
+import {asBuffer, MalformedBytesError} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
+import {limits} from '../base/limits.ts';
+import type {BackupEnd, BackupHead} from './backup-format.ts';
+import {
+  backupEndSizeBytes,
+  backupHeadSizeBytes,
+  backupPrefixSizeBytes,
+  decodeBackupEnd,
+  decodeBackupHead,
+} from './backup-format.ts';
+
+const sizeFieldSizeBytes = 4;
+/** Payload size before and checksum behind the payload of a block. */
+const blockFrameSizeBytes = 8;
+
+/** What comes next, and how many bytes of it must be here to say more. */
+type Part = 'prefix' | 'head' | 'size' | 'block' | 'end' | 'nothing';
+
+export class BackupChecker {
+  readonly #visitBlock: (blockView: Uint8Array) => void;
+  #part: Part = 'prefix';
+  #wantedSizeBytes = backupPrefixSizeBytes;
+  /** Bytes of the part that has begun, when they came in several pieces. */
+  #begun: Buffer = Buffer.alloc(0);
+  #head: BackupHead | null = null;
+  #end: BackupEnd | null = null;
+  /** Of everything that was checked, up to the part that comes next. */
+  #sizeBytes = 0;
+  #checksum = 0;
+
+  /** `visitBlock` gets each block whose checksum holds, as SnapshotDecoder takes it. */
+  constructor(visitBlock: (blockView: Uint8Array) => void = () => undefined) {
+    this.#visitBlock = visitBlock;
+  }
+
+  /** Null until it has come. */
+  get head(): BackupHead | null {
+    return this.#head;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes + this.#begun.length;
+  }
+
+  /** Throws MalformedBytesError. */
+  push(bytes: Uint8Array): void {
+    let rest = this.#begun.length === 0 ? asBuffer(bytes) : Buffer.concat([this.#begun, bytes]);
+    while (rest.length >= this.#wantedSizeBytes) {
+      if (this.#part === 'nothing') {
+        if (rest.length === 0) break;
+        throw new MalformedBytesError('bytes behind its end');
+      }
+      const size = this.#take(rest.subarray(0, this.#wantedSizeBytes));
+      rest = rest.subarray(size);
+    }
+    this.#begun = rest.length === 0 ? rest : Buffer.from(rest);
+  }
+
+  /** All bytes have been pushed. Throws MalformedBytesError when that was not a whole file. */
+  finish(): BackupEnd {
+    if (this.#end !== null) return this.#end;
+    throw new MalformedBytesError(`it is cut off after ${this.sizeBytes} bytes`);
+  }
+
+  /** Checks what is wanted; returns how much of it is done with. */
+  #take(bytes: Buffer): number {
+    switch (this.#part) {
+      case 'prefix':
+        this.#expect('head', backupHeadSizeBytes(bytes));
+        return 0;
+      case 'head':
+        this.#head = decodeBackupHead(bytes);
+        return this.#count(bytes);
+      case 'size':
+        this.#takeSize(bytes.readUInt32LE(0));
+        return 0;
+      case 'block': {
+        const payload = bytes.subarray(sizeFieldSizeBytes, bytes.length - 4);
+        if (checksum(payload) !== bytes.readUInt32LE(bytes.length - 4)) {
+          throw new MalformedBytesError(`the block at byte ${this.#sizeBytes} is damaged`);
+        }
+        this.#visitBlock(bytes);
+        return this.#count(bytes);
+      }
+      case 'end':
+        this.#takeEnd(decodeBackupEnd(bytes));
+        return bytes.length;
+      case 'nothing':
+        return 0;
+    }
+  }
+
+  #takeSize(payloadSizeBytes: number): void {
+    const sizeBytes = payloadSizeBytes + blockFrameSizeBytes;
+    if (payloadSizeBytes === 0) this.#expect('end', backupEndSizeBytes);
+    else if (sizeBytes <= limits.snapshotBlockSizeBytesMax) this.#expect('block', sizeBytes);
+    else throw new MalformedBytesError(`the block at byte ${this.#sizeBytes} is damaged`);
+  }
+
+  #takeEnd(end: BackupEnd): void {
+    if (end.sizeBytes !== this.#sizeBytes || end.checksum !== this.#checksum) {
+      throw new MalformedBytesError('the checksum of the whole does not match');
+    }
+    this.#end = end;
+    this.#sizeBytes += backupEndSizeBytes;
+    this.#expect('nothing', 0);
+  }
+
+  #count(bytes: Buffer): number {
+    this.#sizeBytes += bytes.length;
+    this.#checksum = checksum(bytes, this.#checksum);
+    this.#expect('size', sizeFieldSizeBytes);
+    return bytes.length;
+  }
+
+  #expect(part: Part, sizeBytes: number): void {
+    this.#part = part;
+    this.#wantedSizeBytes = sizeBytes;
+  }
+}

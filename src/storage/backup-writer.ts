@@ -1,0 +1,128 @@
+/**
+ * A snapshot of the checkpoint as the bytes of a backup file, piece by piece as they are asked for.
+ */
+import {must} from '../base/assert.ts';
+import {equalBytes} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
+import {StateMeta} from '../kv/state-meta.ts';
+import {formatStateHash} from '../kv/state-hash.ts';
+import {metaKey} from '../kv/tables.ts';
+import type {BackupHead} from './backup-format.ts';
+import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
+import type {SnapshotExport} from './checkpoint-store.ts';
+import {SnapshotDecoder} from './snapshot-stream.ts';
+
+/** What the snapshot does not say itself. */
+export type BackupOrigin = Pick<BackupHead, 'clusterId' | 'nodeId' | 'version' | 'createdAtMs'>;
+
+type PieceCallback = (error: Error | null, piece: Uint8Array | null) => void;
+
+export class BackupWriter {
+  readonly head: BackupHead;
+  readonly #snapshot: SnapshotExport;
+  /** Read or made, and not handed out yet. */
+  readonly #pieces: Uint8Array[];
+  #sizeBytes = 0;
+  #checksum = 0;
+  #isAtEnd = false;
+
+  /** Use openBackupWriter. `blocks`: what was taken from the snapshot to know the head. */
+  constructor(snapshot: SnapshotExport, head: BackupHead, blocks: readonly Uint8Array[]) {
+    this.#snapshot = snapshot;
+    this.head = head;
+    this.#pieces = [encodeBackupHead(head), ...blocks];
+  }
+
+  /** The next piece of the file, null after the last. One at a time; never called back at once. */
+  next(callback: PieceCallback): void {
+    const piece = this.#pieces.shift();
+    if (piece !== undefined) {
+      process.nextTick(() => callback(null, this.#counted(piece)));
+      return;
+    }
+    if (this.#isAtEnd) {
+      process.nextTick(() => callback(null, null));
+      return;
+    }
+    this.#snapshot.next((error, block) => {
+      if (error !== null) {
+        callback(error, null);
+      } else if (block === null) {
+        this.#isAtEnd = true;
+        callback(null, encodeBackupEnd({sizeBytes: this.#sizeBytes, checksum: this.#checksum}));
+      } else {
+        callback(null, this.#counted(block));
+      }
+    });
+  }
+
+  /** Removes the copy behind it. Safe at any time. */
+  close(): void {
+    this.#snapshot.close();
+  }
+
+  #counted(piece: Uint8Array): Uint8Array {
+    this.#sizeBytes += piece.length;
+    this.#checksum = checksum(piece, this.#checksum);
+    return piece;
+  }
+}
+
+/** Takes over `snapshot`, which is closed when there is an error. */
+export function openBackupWriter(
+  snapshot: SnapshotExport,
+  origin: BackupOrigin,
+  callback: (error: Error | null, writer: BackupWriter | null) => void,
+): void {
+  const fail = (error: unknown): void => {
+    snapshot.close();
+    callback(error instanceof Error ? error : new Error(String(error)), null);
+  };
+  snapshot.next((headerError, header) => {
+    if (headerError !== null) {
+      fail(headerError);
+      return;
+    }
+    snapshot.next((rowsError, first) => {
+      if (rowsError !== null) {
+        fail(rowsError);
+        return;
+      }
+      const blocks = [must(header, 'a header block'), must(first, 'a block of rows or the end')];
+      let head: BackupHead;
+      try {
+        head = headOf(snapshot, origin, blocks);
+      } catch (error) {
+        fail(error);
+        return;
+      }
+      callback(null, new BackupWriter(snapshot, head, blocks));
+    });
+  });
+}
+
+/** The meta row is the first of all rows, so the first block of rows has it. */
+function headOf(
+  snapshot: SnapshotExport,
+  origin: BackupOrigin,
+  blocks: readonly Uint8Array[],
+): BackupHead {
+  const state = new StateMeta();
+  const decoder = new SnapshotDecoder(snapshot.meta, (rowKey, value) => {
+    if (equalBytes(rowKey, metaKey)) state.load({get: () => value});
+  });
+  for (const block of blocks) decoder.takeBlock(block);
+  const {revision, compactedRevision, keyCount, hashLow: low, hashHigh: high} = state;
+  const {index, term, membership} = snapshot.meta;
+  return {
+    ...origin,
+    revision,
+    compactedRevision,
+    keyCount,
+    stateHash: formatStateHash({low, high}, compactedRevision),
+    index,
+    term,
+    estimatedSizeBytes: snapshot.sizeBytes,
+    membership,
+  };
+}
