@@ -35,6 +35,8 @@ export const limits = {
 
   // Raft.
   memberCountMax: 7,
+  /** Incarnations of members that left, so that a returning one is told. */
+  removedMemberCountMax: 32,
   uncommittedSizeBytesMax: 128 * mib,
   appendSizeBytesMax: 256 * kib,
   inflightSizeBytesMax: 8 * mib,

@@ -81,7 +81,8 @@ test('a flag comes before the environment, the environment before the file', () 
 });
 
 test('the environment alone makes a server', () => {
-  const env = {ROSETTA_ID: 'e', ROSETTA_LISTEN: ':1', ROSETTA_HTTP: ':2', ROSETTA_REJOIN: '1'};
+  const addresses = {ROSETTA_LISTEN: ':1', ROSETTA_HTTP: ':2', ROSETTA_JOIN: 'h:3'};
+  const env = {ROSETTA_ID: 'e', ...addresses, ROSETTA_REJOIN: '1'};
   assert.equal(parse([], {env}).id, 'e');
   assert.equal(parse([], {env}).rejoin, true);
 });
@@ -119,6 +120,8 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['a heartbeat too slow', [...base, '-heartbeat=100'], /at most half/],
   ['a level that does not exist', [...base, '-log-level=loud'], /one of debug/],
   ['an origin with a path', [...base, '-cors-origin=https://a/b'], /not an origin/],
+  ['nobody to ask for a rejoin', [...base, '-rejoin'], /-rejoin needs -join or -peers/],
+  ['itself to join', [...base, '-join=localhost:8080'], /is the -listen address of this node/],
   ['a switch with another value', [...base, '-rejoin=maybe'], /^-rejoin=maybe must be true/],
 ];
 

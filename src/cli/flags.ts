@@ -65,8 +65,8 @@ const flagTable = {
   http: row('HOST:PORT', 'address of the HTTP API'),
   peers: row('ID:HOST:PORT,…', 'the other first members and their -listen addresses'),
   data: row('DIR', 'data directory (default ./rosetta-data/<id>)'),
-  join: row('HOST:PORT', "an existing member's -listen address, instead of -peers"),
-  rejoin: {kind: 'switch', value: '', help: 'come back under a known id with an empty directory'},
+  join: row('HOST:PORT', '-listen address of any member of the cluster to come into'),
+  rejoin: {kind: 'switch', value: '', help: 'replace the lost or former data of this id'},
   'advertise-listen': row('HOST:PORT', 'what the other nodes are told (default: -listen)'),
   'advertise-http': row('HOST:PORT', 'what clients are told (default: -http)'),
   'election-timeout': row('MS', 'silence before an election, drawn from 1 to 2 times it (150)'),
@@ -226,6 +226,13 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
   if (join !== undefined && peers.length > 0) {
     throw new UsageError('-join and -peers exclude each other: -peers forms a new cluster');
   }
+  const rejoin = toSwitch('-rejoin', values.get('rejoin') ?? 'false') === 'true';
+  if (rejoin && join === undefined && peers.length === 0) {
+    throw new UsageError('-rejoin needs -join or -peers: the members that are to let it in');
+  }
+  if (join !== undefined && toAddress('-join', join) === listen) {
+    throw new UsageError(`-join=${join} is the -listen address of this node itself`);
+  }
   const electionTimeoutMs = integer(values, 'election-timeout', {min: 20, max: 60_000}, 150);
   const heartbeatMs = integer(values, 'heartbeat', {min: 10, max: 30_000}, 50);
   if (heartbeatMs * 2 > electionTimeoutMs) {
@@ -242,7 +249,7 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
     peers,
     data: values.get('data') ?? `./rosetta-data/${id}`,
     join: join === undefined ? null : toAddress('-join', join),
-    rejoin: toSwitch('-rejoin', values.get('rejoin') ?? 'false') === 'true',
+    rejoin,
     advertiseListen: toAdvertised(values, 'advertise-listen', listen),
     advertiseHttp: toAdvertised(values, 'advertise-http', http),
     electionTimeoutMs,

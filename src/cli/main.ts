@@ -1,8 +1,8 @@
 /**
- * The program: `./rosetta -id=…` runs a server until a signal. `./rosetta <verb> …`
- * does one thing and ends (verbs/). The only place that knows the process: its arguments, signals
- * and exit codes (0 stopped as asked, 1 could not start or go on, 2 wrong usage, 130/143 stopped at
- * once by a second signal).
+ * The program: `./rosetta -id=…` runs a server until a signal. `./rosetta <verb> …` does one thing
+ * and ends (verbs/). The only place that knows the process: its arguments, signals and exit codes
+ * (0 stopped as asked, 1 could not start or go on, 2 wrong usage, 3 removed from the cluster,
+ * 130/143 stopped at once by a second signal).
  */
 import fs from 'node:fs';
 import net from 'node:net';
@@ -20,6 +20,9 @@ import {findVerb, runVerb, verbsHelp} from './verbs/verb-table.ts';
 
 /** A stop that takes longer hangs: the write-ahead log is complete at any time, so leave. */
 const stopTimeoutMs = 10_000;
+
+/** The cluster has removed this node: starting it again the same way is of no use. */
+const exitCodeRemoved = 3;
 
 /** Set by the launcher: a pipe or socket that ends when the launcher does. */
 const parentPipeVariable = 'ROSETTA_PARENT_PIPE';
@@ -106,19 +109,25 @@ function runServer(flags: ServerFlags): void {
     logger.warn({[flag]: address}, `${flag} is reachable from other machines, without TLS`);
   }
 
-  const starting = startServer(
+  const starting: Promise<RunningServer> = startServer(
     {...settings, version: packageVersion(), logger, metrics: new Metrics()},
-    fail,
+    {
+      onFatal: fail,
+      onRemoved: error => {
+        complain(error.message);
+        stop(exitCodeRemoved);
+      },
+    },
   );
-  stopOnSignals(starting);
+  const stop = stopOnSignals(starting);
   starting.then(compileEarlier, (error: unknown) => fail(error));
 }
 
-/** The first signal stops in order, the second at once. */
-function stopOnSignals(starting: Promise<RunningServer>): void {
+/** The first signal stops in order, the second at once. Returns what the first one does. */
+function stopOnSignals(starting: Promise<RunningServer>): (exitCode: number) => void {
   let isStopping = false;
   let signalCount = 0;
-  const stop = (): void => {
+  const stop = (exitCode: number): void => {
     if (isStopping) return;
     isStopping = true;
     setTimeout(() => {
@@ -128,7 +137,7 @@ function stopOnSignals(starting: Promise<RunningServer>): void {
     starting
       .then(server => server.stop())
       .then(
-        () => process.exit(0),
+        () => process.exit(exitCode),
         (error: unknown) => {
           complain(describe(error));
           process.exit(1);
@@ -138,7 +147,7 @@ function stopOnSignals(starting: Promise<RunningServer>): void {
   const onSignal = (signalNumber: number): void => {
     signalCount += 1;
     if (signalCount > 1) process.exit(128 + signalNumber);
-    stop();
+    stop(0);
   };
   process.on('SIGINT', () => onSignal(2));
   process.on('SIGTERM', () => onSignal(15));
@@ -146,7 +155,8 @@ function stopOnSignals(starting: Promise<RunningServer>): void {
   process.on('SIGHUP', () => onSignal(1));
   // After Ctrl-C the signal and the end of the launcher arrive in either order: not two signals.
   const fd = process.env[parentPipeVariable];
-  if (fd !== undefined && /^[0-9]{1,3}$/.test(fd)) watchParent(Number(fd), stop);
+  if (fd !== undefined && /^[0-9]{1,3}$/.test(fd)) watchParent(Number(fd), () => stop(0));
+  return stop;
 }
 
 /** Runs `onEnd` when the other end of the pipe is closed, however its process ended. */

@@ -28,8 +28,8 @@ class Scene {
       clusterId,
       peers: peerIds.map(id => ({id, address: `${id}:1`})),
       hello: {type: 'hello'},
-      advertised: id => this.addresses.get(id),
-      scheduleReady: () => undefined,
+      advertised: ({id}) => this.addresses.get(id),
+      onProposed: () => undefined,
     });
   }
 

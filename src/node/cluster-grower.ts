@@ -30,8 +30,10 @@ export interface ClusterGrowerParts {
   readonly peers: readonly FormationPeer[];
   readonly hello: unknown;
   /** What each member last said of its own addresses. */
-  readonly advertised: (id: NodeId) => {readonly listen: string; readonly http: string} | undefined;
-  readonly scheduleReady: () => void;
+  readonly advertised: (
+    member: Member,
+  ) => {readonly listen: string; readonly http: string} | undefined;
+  readonly onProposed: () => void;
 }
 
 export class ClusterGrower {
@@ -50,6 +52,11 @@ export class ClusterGrower {
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  /** Whether `id` is to become a voter together with the others of `-peers`. */
+  isGrowingTo(id: NodeId): boolean {
+    return this.#isGrowing && this.#parts.peers.some(peer => peer.id === id);
   }
 
   /** Called with every tick. */
@@ -72,16 +79,7 @@ export class ClusterGrower {
       logger.info({voters: membership.voters}, 'the cluster has grown');
       return;
     }
-    const areCaughtUp = peers.every(peer => {
-      const progress = raft.progress(nodeId(peer.id));
-      return (
-        progress !== undefined &&
-        progress.state === 'replicate' &&
-        progress.isActive &&
-        progress.matchIndex + caughtUpEntryCount >= raft.lastIndex
-      );
-    });
-    if (areCaughtUp) {
+    if (peers.every(peer => hasCaughtUp(raft, nodeId(peer.id)))) {
       // A learner of an earlier -peers, which may be gone for good, stays one.
       const ids = peers.map(peer => nodeId(peer.id));
       this.#propose({
@@ -145,7 +143,7 @@ export class ClusterGrower {
 
   #correctAddresses(membership: Membership): void {
     const {advertised} = this.#parts;
-    const members = membership.members.map(member => ({...member, ...advertised(member.id)}));
+    const members = membership.members.map(member => ({...member, ...advertised(member)}));
     const isChanged = members.some((member, i) => {
       const before = membership.members[i];
       return member.listen !== before?.listen || member.http !== before.http;
@@ -154,12 +152,23 @@ export class ClusterGrower {
   }
 
   #propose(next: Membership): void {
-    const {raft, scheduleReady} = this.#parts;
+    const {raft, onProposed} = this.#parts;
     // Refused while another change is pending or before the first commit of the term: the next
     // look tries again.
     raft.proposeMembership(next, raft.lastProposedAtMs);
-    scheduleReady();
+    onProposed();
   }
+}
+
+/** On the leader: whether a member is there, and has all but the newest of the log. */
+export function hasCaughtUp(raft: Raft, id: NodeId): boolean {
+  const progress = raft.progress(id);
+  return (
+    progress !== undefined &&
+    progress.state === 'replicate' &&
+    progress.isActive &&
+    progress.matchIndex + caughtUpEntryCount >= raft.lastIndex
+  );
 }
 
 /** Only a cluster of this one voter may be grown by `-peers`; others change by their operators. */

@@ -1,12 +1,15 @@
 /**
  * What members say to each other outside of Raft: JSON requests over the Raft address. `hello`: who
  * are you? `found`: the cluster is formed by these members, write it down. `adopt`: you are a
- * learner of this cluster, write it down.
+ * learner of this cluster, write it down. `join`: let me in. `change`: somebody asked me to change
+ * the cluster, and you lead it. `removed`: you are no member any more.
  * `send-snapshot`: my checkpoint is lost, stream me yours. Everything is checked on arrival.
  */
-import {isNodeId, nodeId} from '../raft/ids.ts';
+import type {NodeId} from '../raft/ids.ts';
+import {isNodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import type {FormationAnswer} from '../transport/transport.ts';
+import type {JoinRequest} from './membership-rules.ts';
 
 /** One of `-peers`. */
 export interface FormationPeer {
@@ -50,7 +53,24 @@ export interface SendSnapshot {
   readonly incarnation: string;
 }
 
-export type FormationRequest = Hello | Found | Adopt | SendSnapshot;
+export interface ChangeRequest {
+  readonly type: 'change';
+  readonly clusterId: string;
+  readonly change:
+    | {readonly type: 'add'; readonly member: Member}
+    | {readonly type: 'remove'; readonly id: NodeId}
+    | {readonly type: 'lead'; readonly id: NodeId};
+}
+
+export interface RemovedNotice {
+  readonly type: 'removed';
+  readonly clusterId: string;
+  readonly id: string;
+  readonly incarnation: string;
+}
+
+export type FormationRequest =
+  Hello | Found | Adopt | SendSnapshot | JoinRequest | ChangeRequest | RemovedNotice;
 
 export interface HelloAnswer {
   readonly id: string;
@@ -71,7 +91,10 @@ const incarnationPattern = /^[0-9a-f]{16}$/;
 export function readFormationRequest(value: unknown): FormationRequest | null {
   if (!isObject(value)) return null;
   if (value['type'] === 'hello') return readHello(value);
-  if (value['type'] === 'send-snapshot') return readSendSnapshot(value);
+  if (value['type'] === 'send-snapshot') return readDirectory('send-snapshot', value);
+  if (value['type'] === 'removed') return readDirectory('removed', value);
+  if (value['type'] === 'join') return readJoin(value);
+  if (value['type'] === 'change') return readChange(value);
   const members = readMembers(value['members']);
   const clusterId = value['clusterId'];
   if (members === null || !isClusterId(clusterId)) return null;
@@ -96,13 +119,27 @@ export function readMembers(value: unknown): readonly Member[] | null {
   if (!Array.isArray(value) || value.length === 0 || value.length > 64) return null;
   const members: Member[] = [];
   for (const row of value as unknown[]) {
-    if (!isObject(row)) return null;
-    const {id, incarnation, listen, http} = row;
-    if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
-    if (!isAddress(listen) || !isAddress(http)) return null;
-    members.push({id: nodeId(id), incarnation, listen, http});
+    const member = readMember(row);
+    if (member === null) return null;
+    members.push(member);
   }
   return members;
+}
+
+/** A member that was announced and has not come yet has neither incarnation nor API address. */
+function readMember(row: unknown): Member | null {
+  if (!isObject(row)) return null;
+  const {id, incarnation, listen, http} = row;
+  if (typeof id !== 'string' || !isNodeId(id) || !isAddress(listen)) return null;
+  if (incarnation === '' && http === '') return {id, incarnation, listen, http};
+  if (!isIncarnation(incarnation) || !isAddress(http)) return null;
+  return {id, incarnation, listen, http};
+}
+
+/** The sentence of a refusal. */
+export function detailOf(answer: FormationAnswer): string | undefined {
+  const {body} = answer;
+  return isObject(body) && typeof body['detail'] === 'string' ? body['detail'] : undefined;
 }
 
 function readHello(value: Record<string, unknown>): Hello | null {
@@ -116,10 +153,39 @@ function readHello(value: Record<string, unknown>): Hello | null {
   return {type: 'hello', id, incarnation, clusterId, listen, http, ids: names};
 }
 
-function readSendSnapshot(value: Record<string, unknown>): SendSnapshot | null {
+/** What names one directory of one cluster. */
+function readDirectory<T extends 'send-snapshot' | 'removed'>(
+  type: T,
+  value: Record<string, unknown>,
+): {
+  readonly type: T;
+  readonly clusterId: string;
+  readonly id: string;
+  readonly incarnation: string;
+} | null {
   const {id, incarnation, clusterId} = value;
   if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
-  return isClusterId(clusterId) ? {type: 'send-snapshot', clusterId, id, incarnation} : null;
+  return isClusterId(clusterId) ? {type, clusterId, id, incarnation} : null;
+}
+
+function readJoin(value: Record<string, unknown>): JoinRequest | null {
+  const {member, replaces} = value;
+  const row = readMember(member);
+  if (row === null || row.incarnation === '' || typeof replaces !== 'boolean') return null;
+  return {type: 'join', member: row, replaces};
+}
+
+function readChange(value: Record<string, unknown>): ChangeRequest | null {
+  const {clusterId, change} = value;
+  if (!isClusterId(clusterId) || !isObject(change)) return null;
+  const {type, id, member} = change;
+  if (type === 'add') {
+    const row = readMember(member);
+    return row === null ? null : {type: 'change', clusterId, change: {type, member: row}};
+  }
+  if (type !== 'remove' && type !== 'lead') return null;
+  if (typeof id !== 'string' || !isNodeId(id)) return null;
+  return {type: 'change', clusterId, change: {type, id}};
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

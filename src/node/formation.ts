@@ -19,7 +19,7 @@ import type {
   Hello,
   HelloAnswer,
 } from './formation-messages.ts';
-import {readHelloAnswer} from './formation-messages.ts';
+import {detailOf, readHelloAnswer} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
 
 const pollIntervalMs = 100;
@@ -42,6 +42,7 @@ export interface FormationParts {
 }
 
 export class Formation {
+  readonly aim = 'formation';
   readonly #parts: FormationParts;
   #record: IdentityRecord;
   /** The first entry of a founded record is durable here. */
@@ -95,6 +96,9 @@ export class Formation {
       case 'adopt':
         return this.#onAdopt(request);
       case 'send-snapshot':
+      case 'join':
+      case 'change':
+      case 'removed':
         return {status: 503, body: {code: 'STARTING', detail: 'the cluster is not formed yet'}};
     }
   }
@@ -315,10 +319,4 @@ export class Formation {
 
 function refusal(code: string, detail: string): FormationAnswer {
   return {status: 409, body: {code, detail}};
-}
-
-function detailOf(answer: FormationAnswer): string | undefined {
-  const {body} = answer;
-  if (typeof body !== 'object' || body === null || !('detail' in body)) return undefined;
-  return typeof body.detail === 'string' ? body.detail : undefined;
 }

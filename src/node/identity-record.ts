@@ -17,4 +17,6 @@ export interface IdentityRecord {
   readonly stage: 'fresh' | 'founded' | 'adopted' | 'member';
   /** Those it was founded or adopted with; whom to greet before the log says more. */
   readonly members: readonly Member[];
+  /** It came with `-rejoin`, which the next start with the same flags must not repeat. */
+  readonly hasRejoined?: boolean;
 }

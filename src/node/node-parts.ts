@@ -9,6 +9,7 @@ import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {Transport} from '../transport/transport.ts';
 import type {FormationPeer} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
+import type {JoinPlace} from './newcomer.ts';
 import type {NodeOptions} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
 import type {StartCounts} from './peer-gate.ts';
@@ -18,6 +19,8 @@ export interface NodeParts {
   readonly startCount: number;
   readonly record: IdentityRecord;
   readonly peers: readonly FormationPeer[];
+  /** How a new directory comes into a running cluster; null: it does not, `peers` form one. */
+  readonly join: JoinPlace | null;
   readonly transport: Transport;
   readonly state: StateStore;
   readonly machine: KvStateMachine;
@@ -33,4 +36,6 @@ export interface NodeParts {
   readonly drawClusterId: () => string;
   readonly seed: number;
   readonly onFatal: (error: Error) => void;
+  /** The cluster has removed this member: it should stop, in order. Called at most once. */
+  readonly onRemoved: (error: Error) => void;
 }

@@ -4,21 +4,28 @@
  */
 import {must} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
+import {isRemoved} from '../raft/membership.ts';
 import {isFailedSync, isOutOfSpace} from '../storage/storage-error.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {LocalIdentity, PeerCounters} from '../transport/transport.ts';
 import {Backups} from './backups.ts';
 import {CheckpointRepair, repairAddresses} from './checkpoint-repair.ts';
-import {ClusterGrower} from './cluster-grower.ts';
 import {writeFirstEntry} from './first-entry.ts';
-import {Formation} from './formation.ts';
 import type {IdentityRecord} from './identity-record.ts';
+import {MembershipKeeper} from './membership-keeper.ts';
+import {removedRefusal} from './membership-rules.ts';
+import type {Newcomer} from './newcomer.ts';
+import {createNewcomer} from './newcomer.ts';
 import type {NodeParts} from './node-parts.ts';
 import {leaderStatus, nodeCounts, nodeMembers, nodePeers, nodeStatus} from './node-status.ts';
 import {PeerGate} from './peer-gate.ts';
+import type {NodePhase} from './readiness.ts';
+import {whyNotReady, whyRefused} from './readiness.ts';
 import {Replica} from './replica.ts';
 import type {
   BackupCallback,
+  ClusterChange,
+  ClusterChangeCallback,
   LeaderStatus,
   MemberStatus,
   NodeStatus,
@@ -34,12 +41,13 @@ export class Node implements Service {
   readonly #gate: PeerGate;
   readonly #backups: Backups;
   #record: IdentityRecord;
-  #formation: Formation | null = null;
+  #newcomer: Newcomer | null = null;
   #log: OpenedLog | null = null;
   #repair: CheckpointRepair | null = null;
   #replica: Replica | null = null;
-  #grower: ClusterGrower | null = null;
+  #keeper: MembershipKeeper | null = null;
   #isStopping = false;
+  #hasLeft = false;
   #hasFailed = false;
 
   constructor(parts: NodeParts) {
@@ -50,14 +58,16 @@ export class Node implements Service {
       self: parts.self,
       logger: parts.logger,
       startCounts: parts.startCounts,
-      formation: () => this.#formation,
+      newcomer: () => this.#newcomer,
       replica: () => this.#replica,
+      keeper: () => this.#keeper,
       repair: () => this.#repair,
       record: () => this.#record,
       loggedMembers: () => this.#log?.memberships.at(-1)?.membership.members ?? [],
       peers: parts.peers,
       fail: error => this.#fail(error),
       onAddresses: () => this.#setPeers(),
+      onRemoved: detail => this.#leave(detail),
     });
     this.#backups = new Backups(parts, () => this.#record.clusterId ?? '');
   }
@@ -91,21 +101,18 @@ export class Node implements Service {
     if (replica !== null) this.#backups.begin(replica, options, callback);
   }
 
+  changeCluster(
+    change: ClusterChange,
+    options: {readonly timeoutMs: number},
+    callback: ClusterChangeCallback,
+  ): void {
+    if (this.#serving(callback) === null) return;
+    const {changer} = must(this.#keeper, 'a replica has a keeper');
+    changer.change(change, options.timeoutMs, callback);
+  }
+
   notReady(): RosettaError | null {
-    if (this.#isStopping) return stopping();
-    const replica = this.#replica;
-    if (replica === null) return this.#starting();
-    if (replica.divergence !== null) {
-      return new RosettaError('DIVERGED', `${replica.divergence}; ask another node`);
-    }
-    if (!replica.hasReplayed())
-      return new RosettaError('STARTING', 'this node is replaying its log');
-    if (replica.raft.leaderId === null) {
-      return new RosettaError('NO_LEADER', 'this node knows no leader at the moment');
-    }
-    // Not STARTING: requests that wait for the leader's confirmation are served correctly already.
-    if (replica.isCaughtUp()) return null;
-    return new RosettaError('NO_LEADER', 'this node has not caught up with its leader yet');
+    return whyNotReady(this.#phase());
   }
 
   status(): NodeStatus {
@@ -149,9 +156,9 @@ export class Node implements Service {
   beginStop(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    this.#formation?.stop();
+    this.#newcomer?.stop();
     this.#repair?.stop();
-    this.#grower?.stop();
+    this.#keeper?.stop();
     this.#replica?.handOver();
   }
 
@@ -168,6 +175,7 @@ export class Node implements Service {
   stop(callback: () => void): void {
     this.#isStopping = true;
     this.#replica?.stop();
+    this.#keeper?.failAll();
     const {transport, checkpoint} = this.#parts;
     const closeCheckpoint = (): void => {
       if (this.#replica === null) checkpoint.close(callback);
@@ -181,29 +189,17 @@ export class Node implements Service {
 
   #begin(): void {
     const {record} = this.#parts;
-    if (record.stage === 'member' || record.stage === 'adopted') this.#run(record);
-    else this.#form(record);
-  }
-
-  #form(record: IdentityRecord): void {
-    const {self, peers, transport, clock, logger, drawClusterId} = this.#parts;
-    const formation = new Formation(
-      {
-        self,
-        peers,
-        transport,
-        clock,
-        logger,
-        drawClusterId,
-        save: changed => this.#save(changed),
-        writeFirstEntry: (founded, callback) => this.#writeFirstEntry(founded, callback),
-        onFormed: formed => this.#run(formed),
-        onFatal: error => this.#fail(error),
-      },
-      record,
-    );
-    this.#formation = formation;
-    formation.start();
+    if (record.stage === 'member' || record.stage === 'adopted') {
+      this.#run(record);
+      return;
+    }
+    this.#newcomer = createNewcomer(this.#parts, record, {
+      save: changed => this.#save(changed),
+      writeFirstEntry: (founded, callback) => this.#writeFirstEntry(founded, callback),
+      onMember: formed => this.#run(formed),
+      onFatal: error => this.#fail(error),
+    });
+    this.#newcomer.start();
   }
 
   #save(record: IdentityRecord): void {
@@ -245,7 +241,7 @@ export class Node implements Service {
   #run(record: IdentityRecord): void {
     if (this.#isStopping || this.#hasFailed) return;
     const {self, state, machine, checkpoint, transport, clock, logger} = this.#parts;
-    this.#formation = null;
+    this.#newcomer = null;
     try {
       this.#log ??= this.#parts.openLog(record);
       if (record.stage !== 'member') this.#save({...record, stage: 'member'});
@@ -270,13 +266,13 @@ export class Node implements Service {
       observer: this.#parts.observer,
       seed: this.#parts.seed,
       startCount: this.#parts.startCount,
-      onMembership: () => this.#setPeers(),
+      onMembership: () => this.#onMembership(),
       fail: error => this.#fail(error),
     });
     this.#replica = replica;
-    this.#startGrower(replica);
+    this.#keeper = this.#createKeeper(replica);
+    this.#keeper.start();
     replica.start();
-    this.#setPeers();
   }
 
   /** The log begins behind the checkpoint: see checkpoint-repair.ts. */
@@ -317,69 +313,74 @@ export class Node implements Service {
     this.#repair.start();
   }
 
-  #startGrower(replica: Replica): void {
-    const {self, peers, transport, clock, logger} = this.#parts;
-    const clusterId = must(this.#record.clusterId, 'a member has a cluster id');
-    const grower = new ClusterGrower({
-      raft: replica.raft,
+  #createKeeper(replica: Replica): MembershipKeeper {
+    const {self, peers, join, transport, clock, logger, options} = this.#parts;
+    return new MembershipKeeper({
+      self,
+      contacts: join?.contacts ?? [],
+      clusterId: must(this.#record.clusterId, 'a member has a cluster id'),
+      peers,
+      replica,
       transport,
       clock,
       logger,
-      clusterId,
-      peers,
-      hello: {
-        type: 'hello',
-        id: self.id,
-        incarnation: self.incarnation,
-        clusterId,
-        listen: self.listen,
-        http: self.http,
-        ids: [self.id, ...peers.map(peer => peer.id)].sort(),
-      },
-      advertised: id => this.#gate.advertised(id),
-      scheduleReady: () => replica.schedule(),
+      electionTimeoutMs: options.electionTimeoutMs,
+      advertised: member => this.#gate.advertised(member),
+      onFarewellOver: () => this.#setPeers(),
+      fail: error => this.#fail(error),
     });
-    this.#grower = grower;
-    const look = (): void => {
-      if (this.#isStopping || this.#hasFailed) return;
-      grower.tick();
-      clock.setTimer(100, look);
-    };
-    look();
   }
 
-  /** The members of the log, or, before it says anything, those the identity names. */
+  /** Another one is in force, or the one in force is committed. */
+  #onMembership(): void {
+    const replica = this.#replica;
+    if (replica === null) return;
+    this.#gate.onMembership();
+    const {committedMembership} = replica.raft;
+    this.#keeper?.farewell.note(committedMembership);
+    this.#setPeers();
+    const {id, incarnation} = this.#parts.self;
+    if (isRemoved(committedMembership, incarnation)) this.#leave(removedRefusal(id).detail);
+  }
+
+  /**
+   * The members of the log, or, before it says anything, those the identity names; and for a while
+   * those that leave, unless their place is taken: they may wait for answers.
+   */
   #setPeers(): void {
     const replica = this.#replica;
     if (replica === null) return;
-    const {members} = replica.raft.membership;
-    const known = members.length > 0 ? members : this.#record.members;
+    const {membership, committedMembership} = replica.raft;
+    const {members} = membership;
+    const peers = [...(members.length > 0 ? members : this.#record.members)];
+    const leaving = [...committedMembership.members, ...(this.#keeper?.farewell.members ?? [])];
+    for (const member of leaving) if (!peers.some(({id}) => id === member.id)) peers.push(member);
     this.#parts.transport.setPeers(
-      known.map(member => ({...member, ...this.#gate.advertised(member.id)})),
+      peers.map(member => ({...member, ...this.#gate.advertised(member)})),
     );
+  }
+
+  #leave(detail: string): void {
+    if (this.#hasLeft || this.#isStopping || this.#hasFailed) return;
+    this.#hasLeft = true;
+    this.#replica?.leave();
+    this.#parts.onRemoved(new RosettaError('STOPPING', detail));
   }
 
   #serving(refuse: (error: RosettaError) => void): Replica | null {
     const replica = this.#replica;
-    const error = this.#refusal(replica);
+    const error = whyRefused(this.#phase());
     if (error === null) return replica;
     this.#parts.clock.afterPoll(() => refuse(error));
     return null;
   }
 
-  #refusal(replica: Replica | null): RosettaError | null {
-    if (this.#isStopping || this.#hasFailed) return stopping();
-    if (replica === null) return this.#starting();
-    if (replica.divergence === null) return null;
-    return new RosettaError('DIVERGED', `${replica.divergence}; ask another node`);
-  }
-
-  #starting(): RosettaError {
-    const detail =
-      this.#formation === null
-        ? 'the node is starting'
-        : 'the first members of the cluster have not all met yet';
-    return new RosettaError('STARTING', detail);
+  #phase(): NodePhase {
+    return {
+      replica: this.#replica,
+      waitsFor: this.#newcomer?.aim ?? null,
+      isLeaving: this.#isStopping || this.#hasFailed || this.#hasLeft,
+    };
   }
 
   #fail(error: Error): void {
@@ -387,12 +388,9 @@ export class Node implements Service {
     // What waited for space was promised to nobody, and a stop waits for no space.
     if (this.#isStopping && isOutOfSpace(error) && !isFailedSync(error)) return;
     this.#hasFailed = true;
-    this.#formation?.stop();
+    this.#newcomer?.stop();
+    this.#keeper?.stop();
     this.#replica?.stop();
     this.#parts.onFatal(error);
   }
-}
-
-function stopping(): RosettaError {
-  return new RosettaError('STOPPING', 'the node is stopping; ask another one');
 }

@@ -25,8 +25,9 @@ test('a peer is let in when its start count is durable, and not before', () => {
       },
     },
     peers: [],
-    formation: () => null,
+    newcomer: () => null,
     replica: () => null,
+    keeper: () => null,
     repair: () => null,
     record: () => ({
       nodeId: self.id,
@@ -38,6 +39,7 @@ test('a peer is let in when its start count is durable, and not before', () => {
     loggedMembers: () => [],
     fail: error => failures.push(error),
     onAddresses: () => addressCount++,
+    onRemoved: () => undefined,
   });
   const handshake = (startCount: number): Parameters<PeerGate['authorize']>[0] => {
     const {id: from, incarnation, listen, http} = peer;

@@ -7,7 +7,7 @@ import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
-import {findMember} from '../raft/membership.ts';
+import {findMember, isRemoved} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotImport} from '../storage/checkpoint-store.ts';
 import type {
@@ -18,10 +18,19 @@ import type {
   TransportHandler,
 } from '../transport/transport.ts';
 import type {CheckpointRepair} from './checkpoint-repair.ts';
-import type {FormationPeer, Hello, SendSnapshot} from './formation-messages.ts';
+import type {
+  ChangeRequest,
+  FormationPeer,
+  Hello,
+  RemovedNotice,
+  SendSnapshot,
+} from './formation-messages.ts';
 import {readFormationRequest} from './formation-messages.ts';
-import type {Formation} from './formation.ts';
 import type {IdentityRecord} from './identity-record.ts';
+import type {MembershipKeeper} from './membership-keeper.ts';
+import type {JoinRequest} from './membership-rules.ts';
+import {knownIdRefusal, removedRefusal} from './membership-rules.ts';
+import type {Newcomer} from './newcomer.ts';
 import type {Replica} from './replica.ts';
 
 /** The highest start count seen of every peer's directory. */
@@ -44,8 +53,10 @@ export interface PeerGateParts {
   readonly logger: Logger;
   readonly startCounts: StartCounts;
   readonly peers: readonly FormationPeer[];
-  readonly formation: () => Formation | null;
+  readonly newcomer: () => Newcomer | null;
   readonly replica: () => Replica | null;
+  /** There is one when there is a replica. */
+  readonly keeper: () => MembershipKeeper | null;
   readonly repair: () => CheckpointRepair | null;
   readonly record: () => IdentityRecord;
   /** While no replica runs: those the log names last; empty before it names any. */
@@ -53,32 +64,57 @@ export interface PeerGateParts {
   readonly fail: (error: Error) => void;
   /** A member announced other addresses than before. */
   readonly onAddresses: () => void;
+  /** The cluster has removed this node. */
+  readonly onRemoved: (detail: string) => void;
 }
 
-/** Refusals that waiting cannot cure: the node says so and exits. */
-const fatalRefusals = new Set(['WRONG_INCARNATION', 'STALE_DATA']);
+interface Introduced extends Addresses {
+  readonly incarnation: string;
+}
 
 export class PeerGate implements TransportHandler {
   readonly #parts: PeerGateParts;
-  readonly #advertised = new Map<string, Addresses>();
+  /** Who was let in last under each id. */
+  readonly #introduced = new Map<NodeId, Introduced>();
+  /**
+   * Of these, whoever is not the member of that id any longer. Their connections may still be open,
+   * and a message names its sender by the id alone: it would pass for one of the disk that has
+   * taken the place, and promise what that one does not hold.
+   */
+  readonly #strangers = new Set<NodeId>();
   readonly #lastRefusal = new Map<NodeId, string>();
 
   constructor(parts: PeerGateParts) {
     this.#parts = parts;
-    const {id, listen, http} = parts.self;
-    this.#advertised.set(id, {listen, http});
+    this.#introduced.set(parts.self.id, parts.self);
   }
 
-  /** What `id` last said of its own addresses. */
-  advertised(id: NodeId): Addresses | undefined {
-    return this.#advertised.get(id);
+  /** What `member` last said of its own addresses. */
+  advertised(member: Member): Addresses | undefined {
+    const introduced = this.#introduced.get(member.id);
+    if (introduced?.incarnation !== member.incarnation) return undefined;
+    const {listen, http} = introduced;
+    return {listen, http};
+  }
+
+  /** Called before another message comes when the membership in force changes. */
+  onMembership(): void {
+    this.#strangers.clear();
+    for (const [id, {incarnation}] of this.#introduced) {
+      if (this.#member(id)?.incarnation !== incarnation) this.#strangers.add(id);
+    }
   }
 
   onMessage(from: NodeId, message: PeerMessage): void {
+    if (this.#strangers.size > 0 && this.#strangers.has(from) && !isForward(message)) {
+      this.#tellStranger(from);
+      return;
+    }
     this.#parts.replica()?.onMessage(from, message);
   }
 
   onContact(from: NodeId): void {
+    if (this.#strangers.size > 0 && this.#strangers.has(from)) return;
     this.#parts.replica()?.onContact(from);
   }
 
@@ -92,7 +128,12 @@ export class PeerGate implements TransportHandler {
   }
 
   onRefused(id: NodeId, refusal: Refusal): void {
-    if (fatalRefusals.has(refusal.code)) {
+    if (refusal.code === 'REMOVED') {
+      this.#parts.onRemoved(refusal.detail);
+      return;
+    }
+    // Waiting cannot cure it. A peer that knows another incarnation may just be behind.
+    if (refusal.code === 'STALE_DATA') {
       this.#parts.fail(
         new RosettaError('INVALID_REQUEST', `${id} refuses this node: ${refusal.detail}`),
       );
@@ -108,6 +149,9 @@ export class PeerGate implements TransportHandler {
   authorize(handshake: Handshake): Refusal | null {
     const member = this.#member(handshake.from);
     const {from, incarnation, startCount, listen, http} = handshake;
+    if (this.#hasLeft(incarnation)) {
+      return {status: 403, ...removedRefusal(from)};
+    }
     if (member === undefined) {
       const detail = `${from} is not a member of cluster ${handshake.clusterId}`;
       return {status: 403, code: 'UNKNOWN_MEMBER', detail};
@@ -132,7 +176,7 @@ export class PeerGate implements TransportHandler {
       const detail = `the start of ${from} is being written down`;
       return {status: 503, code: 'STARTING', detail};
     }
-    this.#noteAddresses(from, {listen, http});
+    this.#note(from, {incarnation, listen, http});
     return null;
   }
 
@@ -141,18 +185,28 @@ export class PeerGate implements TransportHandler {
     if (parsed === null) {
       return {status: 400, body: {code: 'BAD_REQUEST', detail: 'not a formation request'}};
     }
-    const formation = this.#parts.formation();
-    if (formation !== null) return formation.answer(parsed);
-    if (this.#parts.replica() === null) {
+    const newcomer = this.#parts.newcomer();
+    if (newcomer !== null) return newcomer.answer(parsed);
+    const keeper = this.#parts.keeper();
+    if (keeper === null) {
       return {status: 503, body: {code: 'STARTING', detail: 'the node is starting'}};
     }
-    if (parsed.type === 'hello') return this.#answerHello(parsed);
-    if (parsed.type === 'send-snapshot') return this.#answerSendSnapshot(parsed);
-    if (parsed.clusterId === this.#parts.record().clusterId) {
-      return {status: 200, body: {clusterId: parsed.clusterId, stage: 'member'}};
+    switch (parsed.type) {
+      case 'hello':
+        return this.#answerHello(parsed);
+      case 'join':
+        return this.#answerJoin(parsed, keeper);
+      case 'send-snapshot':
+        return this.#answerSendSnapshot(parsed);
+      case 'change':
+        return this.#answerChange(parsed, keeper);
+      case 'removed':
+        return this.#onRemovedNotice(parsed);
+      case 'found':
+      case 'adopt':
+        if (parsed.clusterId !== this.#parts.record().clusterId) return this.#wrongCluster();
+        return {status: 200, body: {clusterId: parsed.clusterId, stage: 'member'}};
     }
-    const detail = `${this.#parts.self.id} belongs to cluster ${this.#parts.record().clusterId}`;
-    return {status: 409, body: {code: 'WRONG_CLUSTER', detail}};
   }
 
   onSnapshotOffer(from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
@@ -182,6 +236,30 @@ export class PeerGate implements TransportHandler {
     return {status: 200, body: {}};
   }
 
+  #answerJoin(request: JoinRequest, keeper: MembershipKeeper): FormationAnswer {
+    const {id} = this.#parts.self;
+    if (request.member.id === id) return {status: 409, body: knownIdRefusal(id)};
+    return keeper.changer.handleJoin(request);
+  }
+
+  #answerChange(request: ChangeRequest, keeper: MembershipKeeper): FormationAnswer {
+    if (request.clusterId !== this.#parts.record().clusterId) return this.#wrongCluster();
+    return keeper.changer.handle(request);
+  }
+
+  #onRemovedNotice(notice: RemovedNotice): FormationAnswer {
+    const {self, onRemoved} = this.#parts;
+    if (notice.clusterId !== this.#parts.record().clusterId) return this.#wrongCluster();
+    const isMeant = notice.id === self.id && notice.incarnation === self.incarnation;
+    if (isMeant) onRemoved(removedRefusal(self.id).detail);
+    return {status: 200, body: {}};
+  }
+
+  #wrongCluster(): FormationAnswer {
+    const detail = `${this.#parts.self.id} belongs to cluster ${this.#parts.record().clusterId}`;
+    return {status: 409, body: {code: 'WRONG_CLUSTER', detail}};
+  }
+
   /** A running member speaks to somebody who starts. */
   #answerHello(hello: Hello): FormationAnswer {
     const {self, peers} = this.#parts;
@@ -189,7 +267,7 @@ export class PeerGate implements TransportHandler {
     const known = this.#member(nodeId(hello.id));
     const isFresh = hello.clusterId === null;
     if (isFresh && known !== undefined && known.incarnation !== hello.incarnation) {
-      if (!this.#isGrowingTo(hello.id)) return knownId(hello.id, clusterId);
+      if (!this.#isGrowingTo(hello.id)) return {status: 409, body: refuseFresh(known, self)};
     }
     const isExpected =
       (known !== undefined && known.incarnation === hello.incarnation) ||
@@ -225,17 +303,38 @@ export class PeerGate implements TransportHandler {
     return members.find(member => member.id === id);
   }
 
-  #noteAddresses(id: NodeId, addresses: Addresses): void {
-    const before = this.#advertised.get(id);
-    if (before?.listen === addresses.listen && before.http === addresses.http) return;
-    this.#advertised.set(id, addresses);
+  /** By what is committed: what is only logged may be taken back. */
+  #hasLeft(incarnation: string): boolean {
+    const raft = this.#parts.replica()?.raft;
+    return raft !== undefined && isRemoved(raft.committedMembership, incarnation);
+  }
+
+  #tellStranger(id: NodeId): void {
+    const introduced = this.#introduced.get(id);
+    if (introduced === undefined || !this.#hasLeft(introduced.incarnation)) return;
+    this.#parts.keeper()?.farewell.tellStranger({id, ...introduced});
+  }
+
+  #note(id: NodeId, introduced: Introduced): void {
+    const before = this.#introduced.get(id);
+    this.#introduced.set(id, introduced);
+    this.#strangers.delete(id);
+    if (before?.listen === introduced.listen && before.http === introduced.http) return;
     this.#parts.onAddresses();
   }
 }
 
-function knownId(id: string, clusterId: string | null): FormationAnswer {
-  const detail =
-    `${id} is already a member of cluster ${clusterId ?? ''} with another data directory; ` +
-    'if that one is lost, start with -rejoin to replace it';
-  return {status: 409, body: {code: 'KNOWN_ID', detail}};
+/** A write handed to the leader is no promise of a member, and its sender waits for the answer. */
+function isForward(message: PeerMessage): boolean {
+  return message.type === 'forward' || message.type === 'forward-response';
+}
+
+/** Somebody comes with an empty directory under the id of a member. */
+function refuseFresh(
+  known: Member,
+  self: Member,
+): {readonly code: string; readonly detail: string} {
+  if (known.incarnation !== '') return knownIdRefusal(known.id);
+  const detail = `${known.id} is to join a running cluster: start it with -join=${self.listen}`;
+  return {code: 'MUST_JOIN', detail};
 }

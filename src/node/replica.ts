@@ -9,6 +9,7 @@ import type {CommandResult} from '../kv/result.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Entry} from '../raft/entry.ts';
 import type {NodeId} from '../raft/ids.ts';
+import type {Membership} from '../raft/membership.ts';
 import {Raft} from '../raft/raft.ts';
 import type {SoftState} from '../raft/ready.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
@@ -18,8 +19,11 @@ import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {PeerMessage, Transport} from '../transport/transport.ts';
 import {Applier} from './applier.ts';
 import {Checkpointer} from './checkpointer.ts';
+import {DiskWatch} from './disk-watch.ts';
 import {firstIdOf} from './first-id.ts';
+import {handOver} from './hand-over.ts';
 import {HistoryKeeper} from './history-keeper.ts';
+import {tellLeadership} from './leadership-news.ts';
 import {LogClock} from './log-clock.ts';
 import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
@@ -33,12 +37,6 @@ import {StateHashMonitor, stateHashInterval} from './state-hash-monitor.ts';
 
 /** Deadlines are looked at every so many ticks. */
 const sweepTicks = 5;
-
-/** A leader whose disk has not answered for so many election timeouts gives up its place. */
-const stuckElectionTimeouts = 8;
-
-/** A leader without space hands over once in so long. */
-const fullDiskHandOverIntervalMs = 10_000;
 
 export interface ReplicaParts {
   readonly id: NodeId;
@@ -70,12 +68,15 @@ export class Replica {
   readonly #loop: ReadyLoop;
   readonly #history: HistoryKeeper;
   readonly #hashes: StateHashMonitor;
+  readonly #disk: DiskWatch;
   #timer: Timer | null = null;
   #tickCount = 0;
-  #lastLeftFullDiskMs = -Infinity;
   #softState: SoftState;
   #divergence: string | null = null;
   #hasCaughtUp = false;
+  /** The one that `onMembership` was told of. */
+  #membership: Membership;
+  #hasLeft = false;
   #isStopped = false;
 
   constructor(parts: ReplicaParts) {
@@ -85,6 +86,7 @@ export class Replica {
     const firstId = firstIdOf(parts.startCount);
     this.raft = new Raft(raftOptions(parts, applied.index));
     this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
+    this.#membership = this.raft.membership;
     const mayWriteRows = (): boolean =>
       this.checkpointer.hasRoom() && !this.snapshotter.isInstalling();
     this.#applier = new Applier(
@@ -141,13 +143,17 @@ export class Replica {
       options: parts.options,
       mayScrub: () => mayWriteRows() && !machine.isSuspended(),
     });
-    this.#hashes = new StateHashMonitor({
-      selfId: id,
-      logger,
-      onDiverged: detail => this.#onDiverged(detail),
-    });
+    this.#hashes = new StateHashMonitor({selfId: id, logger, onDiverged: this.#onDiverged});
+    this.#disk = new DiskWatch(parts, () => this.handOver());
     this.#loop = this.#createLoop();
   }
+
+  readonly #onDiverged = (detail: string): void => {
+    if (this.#divergence !== null) return;
+    this.#divergence = detail;
+    this.#parts.logger.error({detail}, 'this replica differs from the majority and stops serving');
+    if (!this.handOver()) this.raft.stepDown();
+  };
 
   #createLoop(): ReadyLoop {
     const {log, transport, clock, observer, fail} = this.#parts;
@@ -207,6 +213,18 @@ export class Replica {
     this.#loop.schedule();
   }
 
+  /** After something was proposed: a membership is in force as soon as it is logged. */
+  followMembership(): void {
+    this.#noteMembership();
+    this.#loop.schedule();
+  }
+
+  /** Nobody counts on this member any more: it campaigns no longer, and its reads end. */
+  leave(): void {
+    this.#hasLeft = true;
+    this.#reads.failAll(new RosettaError('STOPPING', 'this node was removed; ask another one'));
+  }
+
   read(timeoutMs: number, isLocal: boolean, callback: Parameters<ReadTable['add']>[1]): void {
     const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
     const isTaken = isLocal
@@ -233,7 +251,9 @@ export class Replica {
         this.#hashes.note(from, message, this.raft.membership.voters);
         return;
       default:
+        if (this.#hasLeft) return;
         this.raft.step(message);
+        this.#noteMembership();
         this.#loop.scheduleIfReady();
     }
   }
@@ -255,16 +275,9 @@ export class Replica {
 
   /** Gives leadership to the member whose log is closest; false when there is nobody to take it. */
   handOver(): boolean {
-    const {raft} = this;
-    if (raft.role !== 'leader') return false;
-    const candidates = raft.membership.voters
-      .filter(id => id !== raft.id && this.#parts.transport.peer(id).isConnected)
-      .map(id => ({id, matchIndex: raft.progress(id)?.matchIndex ?? 0}))
-      .sort((a, b) => b.matchIndex - a.matchIndex);
-    const [best] = candidates;
-    if (best === undefined || !raft.transferLeadership(best.id)) return false;
-    this.#loop.schedule();
-    return true;
+    const hasBegun = handOver(this.raft, this.#parts.transport);
+    if (hasBegun) this.#loop.schedule();
+    return hasBegun;
   }
 
   /** Stops all activity and answers everybody who waits; the log is closed by the caller. */
@@ -294,12 +307,13 @@ export class Replica {
 
   #tick(): void {
     this.#tickCount++;
+    this.#noteMembership();
     const failure = this.#parts.log.store.failure();
     if (failure !== null) this.#parts.fail(failure);
-    if (this.#isDiskStuck()) {
+    if (this.#disk.isStuck()) {
       // A leader that cannot write must not keep others from electing one that can.
       if (this.raft.role === 'leader') this.raft.stepDown();
-    } else if (this.#divergence === null || this.raft.role === 'leader') {
+    } else if ((this.#divergence === null && !this.#hasLeft) || this.raft.role === 'leader') {
       this.raft.tick();
     }
     // A checkpoint holds whole commands.
@@ -311,6 +325,13 @@ export class Replica {
     if (this.raft.hasReady() || this.#applier.hasWork) this.#loop.schedule();
   }
 
+  #noteMembership(): void {
+    const {membership} = this.raft;
+    if (membership === this.#membership) return;
+    this.#membership = membership;
+    this.#parts.onMembership();
+  }
+
   #sweep(): void {
     const nowMs = this.#parts.clock.monotonicMs();
     this.proposer.expire(nowMs);
@@ -319,20 +340,7 @@ export class Replica {
     if (this.#reads.count > 0) this.#loop.schedule();
     if (this.raft.role !== 'leader') return;
     if (this.#divergence !== null) this.handOver();
-    else if (this.#parts.log.store.isFull()) this.#leaveFullDisk(nowMs);
-  }
-
-  /** Not again and again: when all disks are full, leadership would never rest anywhere. */
-  #leaveFullDisk(nowMs: number): void {
-    if (nowMs - this.#lastLeftFullDiskMs < fullDiskHandOverIntervalMs) return;
-    if (this.handOver()) this.#lastLeftFullDiskMs = nowMs;
-  }
-
-  #isDiskStuck(): boolean {
-    const {log, options} = this.#parts;
-    // A full disk answers: it refuses writes, and its node goes on with reads.
-    if (log.store.isFull()) return false;
-    return log.store.pendingForMs() > stuckElectionTimeouts * options.electionTimeoutMs;
+    else this.#disk.leaveFullDisk();
   }
 
   #onApplied(entry: Entry, result: CommandResult | null): void {
@@ -351,26 +359,10 @@ export class Replica {
     }
   }
 
-  #onDiverged(detail: string): void {
-    if (this.#divergence !== null) return;
-    this.#divergence = detail;
-    this.#parts.logger.error({detail}, 'this replica differs from the majority and stops serving');
-    if (!this.handOver()) this.raft.stepDown();
-  }
-
   #onSoftState(softState: SoftState): void {
     const before = this.#softState;
     this.#softState = softState;
-    const {logger, observer} = this.#parts;
-    const {role, leaderId, term} = softState;
-    if (role === 'pre-candidate' && before.role !== role) observer.onElectionStarted();
-    if (leaderId === before.leaderId && term === before.term) return;
-    if (leaderId !== null) {
-      logger.info({leader: leaderId, term}, leaderId === this.raft.id ? 'leading' : 'following');
-    } else if (before.leaderId !== null) {
-      logger.info({term}, `lost the leader ${before.leaderId}`);
-    }
-    if (leaderId !== before.leaderId) observer.onLeaderChange();
+    if (!tellLeadership({before, after: softState}, this.#parts)) return;
     this.#reads.onLeaderChange();
     this.proposer.routeWaiting();
     this.#parts.onMembership();

@@ -5,6 +5,8 @@
 import type {RosettaError} from '../base/errors.ts';
 import type {CommandResult} from '../kv/result.ts';
 import type {StateReader} from '../kv/state-reader.ts';
+import type {NodeId} from '../raft/ids.ts';
+import {isNodeId} from '../raft/ids.ts';
 
 export type Consistency = 'linearizable' | 'local';
 
@@ -47,6 +49,23 @@ export interface MemberStatus {
   readonly state: 'leader' | 'follower' | 'unreachable' | 'unknown';
   readonly matchIndex: number | null;
 }
+
+/** 1 to 64 of A-Z a-z 0-9 _ - */
+export type MemberId = NodeId;
+
+export function isMemberId(text: string): text is MemberId {
+  return isNodeId(text);
+}
+
+/** What an operator asks of the cluster as a whole. Addresses are `host:port`. */
+export type ClusterChange =
+  /** Always as a learner, promoted by itself once it has caught up. */
+  | {readonly type: 'add'; readonly id: MemberId; readonly listen: string}
+  | {readonly type: 'remove'; readonly id: MemberId}
+  /** Hands leadership to a voter. */
+  | {readonly type: 'lead'; readonly id: MemberId};
+
+export type ClusterChangeCallback = (error: RosettaError | null) => void;
 
 export type ProposeCallback = (error: RosettaError | null, result: CommandResult | null) => void;
 export type ReadCallback = (error: RosettaError | null, reader: StateReader | null) => void;
@@ -92,6 +111,15 @@ export interface Service {
    * Exactly one of error and backup is null.
    */
   backup(options: ReadOptions, callback: BackupCallback): void;
+  /**
+   * From any node. Without an error the change is committed and in force on this node; what is
+   * refused was not logged.
+   */
+  changeCluster(
+    change: ClusterChange,
+    options: {readonly timeoutMs: number},
+    callback: ClusterChangeCallback,
+  ): void;
   status(): NodeStatus;
   /** Null: this node knows no leader. */
   leader(): LeaderStatus | null;

@@ -33,6 +33,18 @@ export function maybeFinishTransfer(
   sendNow(state, {type: 'timeout-now', from, to: progress.id, term});
 }
 
+/** A leader that leaves tells the voter that has most of its log to campaign at once. */
+export function tellSuccessor(state: RaftState, leadership: Leadership): void {
+  let best: Progress | null = null;
+  for (const progress of leadership.progress.values()) {
+    if (!currentMembership(state).voters.includes(progress.id)) continue;
+    if (best === null || progress.matchIndex > best.matchIndex) best = progress;
+  }
+  if (best === null) return;
+  const {id: from, term} = state;
+  sendNow(state, {type: 'timeout-now', from, to: best.id, term});
+}
+
 export function tickTransfer(state: RaftState, leadership: Leadership): void {
   const {transfer} = leadership;
   if (transfer === null) return;

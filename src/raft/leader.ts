@@ -14,7 +14,7 @@ import {isActive} from './contact.ts';
 import {answerVote} from './election.ts';
 import {entryOverheadSizeBytes} from './entry.ts';
 import type {EntryId} from './entry.ts';
-import {tickTransfer, maybeFinishTransfer} from './leader-transfer.ts';
+import {maybeFinishTransfer, tellSuccessor, tickTransfer} from './leader-transfer.ts';
 import type {Membership} from './membership.ts';
 import {encodeMembership, isJoint, isVoter} from './membership.ts';
 import type {MembershipRefusal} from './membership-change.ts';
@@ -177,6 +177,7 @@ function onCommitted(state: RaftState, leadership: Leadership): void {
   // The others learn of the commit now; nobody would tell them until the next election.
   for (const progress of leadership.progress.values()) progress.isDue = true;
   flushAppends(state, leadership);
+  tellSuccessor(state, leadership);
   becomeFollower(state, state.term, null);
 }
 

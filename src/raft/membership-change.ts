@@ -11,7 +11,7 @@ import {limits} from '../base/limits.ts';
 import type {Entry} from './entry.ts';
 import type {LogIndex, NodeId} from './ids.ts';
 import type {Member, Membership} from './membership.ts';
-import {decodeMembership, isJoint} from './membership.ts';
+import {decodeMembership, findMember, isJoint, isRemoved} from './membership.ts';
 import type {RaftState} from './raft-state.ts';
 import {currentMembership, currentMembershipRecord} from './raft-state.ts';
 
@@ -24,7 +24,7 @@ export function refuseChange(state: RaftState, next: Membership): MembershipRefu
   if (state.commitIndex < leadership.termStartIndex) return 'no-commit-in-term';
   const current = currentMembershipRecord(state);
   if (current.index > state.commitIndex || isJoint(current.membership)) return 'change-pending';
-  return isProposable(next) ? null : 'invalid';
+  return isProposable(next) && keepsIncarnations(current.membership, next) ? null : 'invalid';
 }
 
 /** What to append first on the way from `current` to `next`. */
@@ -113,6 +113,22 @@ export function otherVoters(state: RaftState): NodeId[] {
 
 function isProposable(next: Membership): boolean {
   return !isJoint(next) && isWellFormed(next);
+}
+
+/**
+ * A vote belongs to a disk. A voter under the same name with another disk would count twice: for
+ * what the former one promised, and for what this one does. So a voter is replaced by its removal
+ * and the addition of a learner, and whoever left stays away.
+ */
+function keepsIncarnations(current: Membership, next: Membership): boolean {
+  return next.members.every(({id, incarnation}) => {
+    if (isRemoved(next, incarnation)) return false;
+    const isVoter = next.voters.includes(id);
+    if (isVoter && incarnation === '') return false;
+    const before = findMember(current, id);
+    if (before === undefined || before.incarnation === incarnation) return true;
+    return !isVoter && !current.voters.includes(id);
+  });
 }
 
 function isSortedSet(ids: readonly NodeId[]): boolean {

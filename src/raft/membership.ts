@@ -11,12 +11,21 @@ import {isNodeId} from './ids.ts';
 
 export interface Member {
   readonly id: NodeId;
-  /** 16 hex digits drawn when the data directory was created: names this disk, not this name. */
+  /**
+   * 16 hex digits drawn when the data directory was created: names this disk, not this name. Empty
+   * for a learner that was announced and has not come yet.
+   */
   readonly incarnation: string;
   /** Raft address told to others, `host:port`. */
   readonly listen: string;
-  /** API address told to others, `host:port`. */
+  /** API address told to others, `host:port`; empty while the incarnation is. */
   readonly http: string;
+}
+
+/** A disk whose member left: it never speaks for any member again. */
+export interface RemovedMember {
+  readonly id: NodeId;
+  readonly incarnation: string;
 }
 
 /** Invariant: id lists are sorted, without repetition; learners and voters are disjoint. */
@@ -27,6 +36,8 @@ export interface Membership {
   readonly learners: readonly NodeId[];
   /** Exactly one row for every id named above, sorted by id. */
   readonly members: readonly Member[];
+  /** The last that left, oldest first, at most `limits.removedMemberCountMax`; absent: none. */
+  readonly removed?: readonly RemovedMember[];
 }
 
 export const emptyMembership: Membership = {
@@ -52,12 +63,19 @@ export function findMember(membership: Membership, id: NodeId): Member | undefin
   return membership.members.find(member => member.id === id);
 }
 
+export function isRemoved(membership: Membership, incarnation: string): boolean {
+  return membership.removed?.some(row => row.incarnation === incarnation) === true;
+}
+
+/** Version 2 has a list of those who left. */
 const formatVersion = 1;
+const formatVersionWithRemoved = 2;
 
 /** Format: docs/formats.md, "Membership". */
 export function encodeMembership(membership: Membership): Uint8Array {
   const writer = new ByteWriter();
-  writer.u8(formatVersion);
+  const {removed} = membership;
+  writer.u8(removed === undefined ? formatVersion : formatVersionWithRemoved);
   for (const ids of [membership.voters, membership.votersOutgoing, membership.learners]) {
     writer.varint(ids.length);
     for (const id of ids) writer.string(id);
@@ -69,6 +87,13 @@ export function encodeMembership(membership: Membership): Uint8Array {
     writer.string(member.listen);
     writer.string(member.http);
   }
+  if (removed !== undefined) {
+    writer.varint(removed.length);
+    for (const {id, incarnation} of removed) {
+      writer.string(id);
+      writer.string(incarnation);
+    }
+  }
   return writer.finish();
 }
 
@@ -76,7 +101,10 @@ export function encodeMembership(membership: Membership): Uint8Array {
 export function decodeMembership(bytes: Uint8Array): Membership {
   const reader = new ByteReader(bytes);
   const version = reader.u8();
-  if (version !== formatVersion) throw new MalformedBytesError(`membership version ${version}`);
+  const hasRemoved = version === formatVersionWithRemoved;
+  if (version !== formatVersion && !hasRemoved) {
+    throw new MalformedBytesError(`membership version ${version}`);
+  }
   const voters = readIds(reader);
   const votersOutgoing = readIds(reader);
   const learners = readIds(reader);
@@ -91,8 +119,20 @@ export function decodeMembership(bytes: Uint8Array): Membership {
       http: reader.string(),
     });
   }
+  const removed = hasRemoved ? readRemoved(reader) : undefined;
   reader.end();
-  return {voters, votersOutgoing, learners, members};
+  const membership = {voters, votersOutgoing, learners, members};
+  return removed === undefined ? membership : {...membership, removed};
+}
+
+function readRemoved(reader: ByteReader): RemovedMember[] {
+  const count = reader.varint();
+  if (count === 0 || count > limits.removedMemberCountMax) {
+    throw new MalformedBytesError(`${count} removed members`);
+  }
+  const removed: RemovedMember[] = [];
+  for (let i = 0; i < count; i++) removed.push({id: readId(reader), incarnation: reader.string()});
+  return removed;
 }
 
 function readIds(reader: ByteReader): NodeId[] {

@@ -213,6 +213,11 @@ export class Raft {
     return currentMembership(this.#state);
   }
 
+  /** The newest that cannot be rolled back any more. */
+  get committedMembership(): Membership {
+    return this.membershipAt(this.#state.commitIndex);
+  }
+
   /** In force at `index`, which must not lie before appliedIndex. */
   membershipAt(index: LogIndex): Membership {
     const record = this.#state.memberships.findLast(candidate => candidate.index <= index);

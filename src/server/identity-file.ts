@@ -44,7 +44,23 @@ export function toRecord(file: string, identity: Identity): IdentityRecord {
   const list = kept['members'];
   const members = Array.isArray(list) && list.length === 0 ? [] : readMembers(list);
   if (stage === undefined || members === null) throw damagedFileError(file, 'its members');
-  return {nodeId, incarnation, clusterId, stage, members};
+  const hasRejoined = kept['hasRejoined'] === true;
+  return {nodeId, incarnation, clusterId, stage, members, ...(hasRejoined ? {hasRejoined} : {})};
+}
+
+/** Whether `-rejoin` has something to replace: a member that has not come with it already. */
+export function isToBeReplaced(disk: Disk, file: string): boolean {
+  let identity: ReturnType<typeof readIdentity>;
+  try {
+    identity = readIdentity(disk, file);
+  } catch {
+    // Whatever it was: this directory does not start again.
+    return true;
+  }
+  if (identity === null) return false;
+  const {clusterId, members} = identity;
+  const kept = isJsonObject(members) ? members : {};
+  return clusterId !== null && kept['hasRejoined'] !== true;
 }
 
 /** Durable when it returns. */
@@ -53,9 +69,10 @@ export function saveIdentity(disk: Disk, file: string, record: IdentityRecord): 
 }
 
 export function toIdentity(record: IdentityRecord): Identity {
-  const {nodeId, incarnation, clusterId, stage} = record;
+  const {nodeId, incarnation, clusterId, stage, hasRejoined} = record;
   const members = record.members.map(({id, incarnation: own, listen, http}) => {
     return {id, incarnation: own, listen, http};
   });
-  return {nodeId, incarnation, clusterId, members: {stage, members}};
+  const kept = {stage, members, ...(hasRejoined === true ? {hasRejoined} : {})};
+  return {nodeId, incarnation, clusterId, members: kept};
 }

@@ -33,6 +33,14 @@ export interface ServerOptions {
   readonly metrics: Metrics;
 }
 
+/** How a member ends by itself. At most one of them is called, once. */
+export interface ServerEnds {
+  /** It cannot go on; the process should exit with 1. */
+  readonly onFatal: (error: Error) => void;
+  /** The cluster has removed it; it should be stopped, and the process exit with 3. */
+  readonly onRemoved: (error: Error) => void;
+}
+
 export interface RunningServer {
   /** API address with the port in use, `host:port`. */
   readonly http: string;

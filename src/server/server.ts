@@ -9,12 +9,14 @@ import {RosettaError} from '../base/errors.ts';
 import {Prng} from '../base/prng.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {Node} from '../node/node.ts';
+import type {JoinPlace} from '../node/newcomer.ts';
 import {WatchHub} from '../node/watch-hub.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
 import {moveDamagedCheckpointAside} from '../storage/checkpoint-directory.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
+import {setDirectoryAside} from '../storage/data-directory.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
@@ -24,10 +26,10 @@ import {raiseStartCount} from '../storage/start-count.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
-import {openIdentity, saveIdentity} from './identity-file.ts';
+import {isToBeReplaced, openIdentity, saveIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
 import {observedDisk} from './observed-disk.ts';
-import type {RunningServer, ServerOptions} from './server-options.ts';
+import type {RunningServer, ServerEnds, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
 import {StartCountsFile} from './start-counts.ts';
 import {systemClock} from './system-clock.ts';
@@ -38,21 +40,18 @@ const drainLookMs = 10;
 
 /**
  * Rejects with a RosettaError or StorageError of one clear line when the member cannot start.
- * `onFatal` is called at most once, later, when it cannot go on; the process should exit with 1.
  */
 export async function startServer(
   options: ServerOptions,
-  onFatal: (error: Error) => void,
+  ends: ServerEnds,
 ): Promise<RunningServer> {
-  if (options.join !== null || options.rejoin) {
-    throw new RosettaError('NOT_IMPLEMENTED', '-join and -rejoin are not available yet');
-  }
   const directory = await lockedDataDirectory(options.data);
   for (const warning of directory.warnings) options.logger.warn({}, warning);
   let server: Server;
   try {
     refusePrepared(directory.path);
-    server = new Server(options, directory, onFatal);
+    if (options.rejoin) setFormerAside(options, directory);
+    server = new Server(options, directory, ends);
   } catch (error) {
     directory.release();
     throw error;
@@ -78,7 +77,7 @@ class Server implements RunningServer {
   #isRunning = false;
   #stopping: Promise<void> | null = null;
 
-  constructor(options: ServerOptions, directory: DataDirectory, onFatal: (error: Error) => void) {
+  constructor(options: ServerOptions, directory: DataDirectory, ends: ServerEnds) {
     this.#options = options;
     this.#directory = directory;
     const {logger, metrics} = options;
@@ -113,6 +112,7 @@ class Server implements RunningServer {
       record,
       startCount: raiseStartCount(disk, directory.startCountFile),
       peers: options.peers,
+      join: joinPlace(options),
       transport: this.#transport,
       state,
       machine,
@@ -133,7 +133,7 @@ class Server implements RunningServer {
       },
       drawClusterId: () => randomBytes(16).toString('hex'),
       seed,
-      onFatal,
+      ...ends,
     });
     this.#watches = new WatchHub({
       source: machine,
@@ -256,6 +256,19 @@ function openCheckpoint(options: ServerOptions, directory: DataDirectory): LmdbC
     options.logger.warn({error: error.message}, `a damaged checkpoint is kept in ${target}`);
     return openLmdbCheckpointStore({directory: directory.path});
   }
+}
+
+/** Whom a new directory asks to be let in. */
+function joinPlace({join, rejoin, peers}: ServerOptions): JoinPlace | null {
+  if (join !== null) return {contacts: [join], replaces: rejoin};
+  return rejoin ? {contacts: peers.map(peer => peer.address), replaces: true} : null;
+}
+
+/** `-rejoin` gives the directory up, once: what came with an earlier `-rejoin` stays. */
+function setFormerAside({logger}: ServerOptions, directory: DataDirectory): void {
+  if (!isToBeReplaced(nodeDisk, directory.identityFile)) return;
+  const aside = setDirectoryAside(directory);
+  logger.warn({}, `-rejoin: the former data are in ${aside}; delete them when the node is back`);
 }
 
 function readAddress(text: string): Address {

@@ -58,7 +58,7 @@ export interface StartedNode {
   readonly ready: Promise<void>;
   /**
    * Resolves when the member has stopped as asked. Rejects when it cannot go on, for instance after
-   * an fdatasync failed; unless the program takes that, it ends the process, as it should.
+   * an fdatasync failed or the cluster removed it; unless the program takes that, it ends the process, as it should.
    */
   readonly closed: Promise<void>;
   /** Hands leadership over, finishes what is running, closes everything. Idempotent. */
@@ -107,7 +107,8 @@ class Member implements StartedNode {
   }
 
   async start(options: ServerOptions): Promise<void> {
-    this.#server = await startServer(options, error => this.#fail(error));
+    const end = (error: Error): void => this.#fail(error);
+    this.#server = await startServer(options, {onFatal: end, onRemoved: end});
     this.http = this.#server.http;
     this.#lookWhetherReady();
   }

@@ -52,6 +52,31 @@ export function openDataDirectory(directory: string, callback: OpenCallback): vo
   });
 }
 
+/**
+ * Moves what a member kept into `replaced/`, where only the last such member's stays, and leaves an
+ * empty directory. The identity goes last: until then the next start finds a member whose log is
+ * missing, which does not run, or with `-rejoin` is set aside again. Returns where it is.
+ */
+export function setDirectoryAside(directory: DataDirectory): string {
+  const aside = path.join(directory.path, 'replaced');
+  const {identityFile, startCountFile, walDirectory, checkpointDirectory} = directory;
+  if (fs.existsSync(path.join(aside, path.basename(identityFile)))) {
+    fs.rmSync(aside, {recursive: true, force: true});
+  }
+  makeDirectories(aside);
+  const peersFile = path.join(directory.path, 'peers.json');
+  for (const item of [startCountFile, peersFile, walDirectory, checkpointDirectory, identityFile]) {
+    if (!fs.existsSync(item)) continue;
+    const target = path.join(aside, path.basename(item));
+    fs.rmSync(target, {recursive: true, force: true});
+    fs.renameSync(item, target);
+  }
+  for (const child of [walDirectory, checkpointDirectory]) makeDirectories(child);
+  syncDirectory(aside);
+  syncDirectory(directory.path);
+  return aside;
+}
+
 function prepareRoot(root: string, warnings: string[]): void {
   const found = fs.statSync(root, {throwIfNoEntry: false});
   if (found?.isDirectory() === false) throw notUsable(root, 'it is not a directory');

@@ -20,6 +20,8 @@ import type {RangeSlice, RangeSliceRequest, StateReader} from '../../src/kv/stat
 import type {
   Backup,
   BackupCallback,
+  ClusterChange,
+  ClusterChangeCallback,
   Consistency,
   LeaderStatus,
   MemberStatus,
@@ -44,6 +46,7 @@ interface Remembered {
 export class FakeService implements Service {
   readonly store = new FakeStore();
   readonly proposed: Command[] = [];
+  readonly changes: ClusterChange[] = [];
   readonly readOptions: {consistency: Consistency; timeoutMs: number}[] = [];
   failNext: RosettaError | null = null;
   unready: RosettaError | null = null;
@@ -159,6 +162,17 @@ export class FakeService implements Service {
 
   leader(): LeaderStatus | null {
     return this.leaderStatus;
+  }
+
+  changeCluster(
+    change: ClusterChange,
+    _options: {readonly timeoutMs: number},
+    callback: ClusterChangeCallback,
+  ): void {
+    const error = this.failNext;
+    this.failNext = null;
+    if (error === null) this.changes.push(change);
+    this.#later(() => callback(error));
   }
 
   members(): readonly MemberStatus[] {

@@ -52,6 +52,14 @@ export class MachineService implements Service {
     setImmediate(() => callback(null, this.machine));
   }
 
+  backup(...parameters: Parameters<Service['backup']>): void {
+    this.#cluster.backup(...parameters);
+  }
+
+  changeCluster(...parameters: Parameters<Service['changeCluster']>): void {
+    this.#cluster.changeCluster(...parameters);
+  }
+
   status(): NodeStatus {
     return this.#cluster.status();
   }

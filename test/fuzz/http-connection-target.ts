@@ -184,6 +184,10 @@ class FreshService implements Service {
     this.#inner.backup(...parameters);
   }
 
+  changeCluster(...parameters: Parameters<Service['changeCluster']>): void {
+    this.#inner.changeCluster(...parameters);
+  }
+
   status(): ReturnType<Service['status']> {
     return this.#inner.status();
   }

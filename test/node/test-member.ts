@@ -11,6 +11,7 @@ import {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {FormationPeer} from '../../src/node/formation-messages.ts';
 import type {IdentityRecord} from '../../src/node/identity-record.ts';
 import type {NodeOptions} from '../../src/node/node-options.ts';
+import type {JoinPlace} from '../../src/node/newcomer.ts';
 import {Node} from '../../src/node/node.ts';
 import type {NodeObserver} from '../../src/node/observer.ts';
 import {nodeId} from '../../src/raft/ids.ts';
@@ -44,6 +45,8 @@ export interface MemberWatcher {
   onLogOpened(log: OpenedLog): void;
   /** The process exits by itself; called before it does. */
   onFatal(error: Error): void;
+  /** The member was removed and is about to stop. */
+  onRemoved?(error: Error): void;
 }
 
 export interface MemberOptions {
@@ -78,12 +81,16 @@ export class TestMember {
   readonly address: string;
   /** `-peers` of the next start. */
   peers: readonly FormationPeer[];
+  /** `-join`, `-rejoin` of the next start. */
+  join: JoinPlace | null = null;
   disk: FakeDisk;
   checkpointDisk = new FakeCheckpointDisk();
   /** What a write, a sync or a checkpoint takes. */
   diskDelayMs = 1;
   /** Why the last life ended by itself. */
   fatal: Error | null = null;
+  /** What it said when the cluster had removed it. */
+  removal: Error | null = null;
   /** Durable checkpoints and installed snapshots, of all lives. */
   readonly counts = {checkpoints: 0, snapshots: 0};
   readonly #surroundings: Surroundings;
@@ -147,6 +154,7 @@ export class TestMember {
       record: this.#record,
       startCount: ++this.#startCount,
       peers: this.peers,
+      join: this.join,
       transport,
       state,
       machine,
@@ -179,6 +187,13 @@ export class TestMember {
         if (this.#life?.node !== node) return;
         this.#options.watcher?.onFatal(error);
         if (this.isRunning) this.crash();
+      },
+      onRemoved: error => {
+        this.removal = error;
+        if (this.#life?.node !== node) return;
+        this.#options.watcher?.onRemoved?.(error);
+        // A process would stop and exit.
+        if (this.isRunning) this.stop(() => undefined);
       },
     });
     this.fatal = null;

@@ -1,11 +1,14 @@
 /** The routes, and finding one by the raw path: a table of exact paths and a few prefixes. */
 import {
+  handleAddMember,
   handleLeader,
   handleLive,
   handleMembers,
   handleMetrics,
+  handleMoveLeader,
   handleNotImplemented,
   handleReady,
+  handleRemoveMember,
   handleStatus,
 } from './cluster-routes.ts';
 import type {Exchange} from './exchange.ts';
@@ -42,7 +45,7 @@ const keyRoute = storeRoute('/kv/{key}', {
 const leaseRoute = route('/lease/{id}', {GET: handleNotImplemented, DELETE: handleNotImplemented});
 const keepaliveRoute = route('/lease/{id}/keepalive', {POST: handleNotImplemented});
 const sessionRoute = storeRoute('/session/{id}', {DELETE: handleCloseSession});
-const memberRoute = route('/cluster/members/{id}', {DELETE: handleNotImplemented});
+const memberRoute = route('/cluster/members/{id}', {DELETE: handleRemoveMember});
 
 export const routes: readonly Route[] = [
   storeRoute('/kv', {GET: handleGetRange, PUT: handlePutJson, DELETE: handleDeleteRange}),
@@ -57,9 +60,9 @@ export const routes: readonly Route[] = [
   sessionRoute,
   route('/status', {GET: handleStatus}),
   route('/leader', {GET: handleLeader}),
-  route('/cluster/members', {GET: handleMembers, POST: handleNotImplemented}),
+  route('/cluster/members', {GET: handleMembers, POST: handleAddMember}),
   memberRoute,
-  route('/cluster/leader', {POST: handleNotImplemented}),
+  route('/cluster/leader', {POST: handleMoveLeader}),
   storeRoute('/cluster/snapshot', {GET: handleSnapshot}),
   route('/livez', {GET: handleLive}),
   route('/readyz', {GET: handleReady}),
