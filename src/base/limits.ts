@@ -66,6 +66,12 @@ export const limits = {
   reconnectDelayMsMin: 20,
   reconnectDelayMsMax: 1_000,
   snapshotBlockSizeBytesMax: 256 * kib,
+  /** Of all snapshots that leave a node together; less while its event loop is late. */
+  snapshotBytesPerSecondMax: 64 * mib,
+  snapshotBytesPerSecondMin: 16 * mib,
+  snapshotIdSizeBytesMax: 64,
+  /** So long what is left of a broken stream waits for the next one, on either side. */
+  snapshotResumeTimeoutMs: 60_000,
 
   // Storage.
   walSegmentSizeBytes: 64 * mib,

@@ -12,6 +12,7 @@ import {silentLogger} from '../base/logger.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {SnapshotOffer} from '../transport/transport.ts';
 import {CheckpointRepair} from './checkpoint-repair.ts';
 
 const membership = membershipOf(['node1', 'node2', 'node3']);
@@ -19,6 +20,10 @@ const from = nodeId('node2');
 
 function metaAt(index: number): SnapshotMeta {
   return {index: logIndex(index), term: term(1), membership};
+}
+
+function offerAt(index: number): SnapshotOffer {
+  return {id: '1-1', meta: metaAt(index)};
 }
 
 class Scene {
@@ -61,15 +66,16 @@ class Scene {
   }
 
   stream(source: SnapshotExport, target: SnapshotImport): void {
+    const reader = source.open(null);
     const end = {isReached: false};
     const step = (): void => {
-      source.next((error, block) => {
+      reader.next((error, block) => {
         assert.equal(error, null);
         if (block !== null) target.write(block, step);
         else target.finish(() => (end.isReached = true));
       });
     };
-    step();
+    target.begin(step);
     this.advance(50);
     assert.equal(end.isReached, true);
   }
@@ -92,41 +98,41 @@ test('members are asked in turn until one sends a snapshot', () => {
 
 test('a snapshot that leaves a gap before the log is not taken', () => {
   const scene = new Scene();
-  assert.equal(scene.repair.onOffer(from, metaAt(9)), null);
-  assert.ok(scene.repair.onOffer(from, metaAt(10)) !== null);
+  assert.equal(scene.repair.onOffer(from, offerAt(9)), null);
+  assert.ok(scene.repair.onOffer(from, offerAt(10)) !== null);
 });
 
 test('one snapshot is taken at a time; nobody is asked meanwhile; a failed one makes room', () => {
   const scene = new Scene();
-  const first = scene.repair.onOffer(from, metaAt(20));
+  const first = scene.repair.onOffer(from, offerAt(20));
   assert.ok(first !== null);
-  assert.equal(scene.repair.onOffer(from, metaAt(20)), null);
+  assert.equal(scene.repair.onOffer(from, offerAt(20)), null);
   scene.advance(2_000);
   assert.equal(scene.transport.calls.length, 1);
   first.abort();
-  assert.ok(scene.repair.onOffer(from, metaAt(20)) !== null);
+  assert.ok(scene.repair.onOffer(from, offerAt(20)) !== null);
 });
 
 test('an import that fails makes room for the next', () => {
   const scene = new Scene();
-  const broken = scene.repair.onOffer(from, metaAt(20));
+  const broken = scene.repair.onOffer(from, offerAt(20));
   scene.disk.nextFailure = 'ENOSPC';
   broken?.write(new Uint8Array(8), error => assert.ok(error !== null));
   scene.advance(1);
-  assert.ok(scene.repair.onOffer(from, metaAt(20)) !== null);
+  assert.ok(scene.repair.onOffer(from, offerAt(20)) !== null);
 });
 
 test('the snapshot that arrived becomes the checkpoint, once', () => {
   const scene = new Scene();
-  const target = scene.repair.onOffer(from, metaAt(20));
+  const target = scene.repair.onOffer(from, offerAt(20));
   assert.ok(target !== null);
   scene.stream(scene.export(20), target);
   scene.repair.onReceived(metaAt(20), target);
   assert.equal(scene.repairedCount, 0, 'not before it is durable');
-  scene.advance(1);
+  scene.advance(2);
   assert.equal(scene.repairedCount, 1);
   assert.equal(scene.disk.durable.meta.index, 20);
-  assert.equal(scene.repair.onOffer(from, metaAt(30)), null);
+  assert.equal(scene.repair.onOffer(from, offerAt(30)), null);
   const callCount = scene.transport.calls.length;
   scene.advance(2_000);
   assert.equal(scene.transport.calls.length, callCount);
@@ -134,7 +140,7 @@ test('the snapshot that arrived becomes the checkpoint, once', () => {
 
 test('a stop before the snapshot is complete leaves the checkpoint as it is', () => {
   const scene = new Scene();
-  const target = scene.repair.onOffer(from, metaAt(20));
+  const target = scene.repair.onOffer(from, offerAt(20));
   assert.ok(target !== null);
   scene.stream(scene.export(20), target);
   scene.repair.stop();
@@ -145,7 +151,7 @@ test('a stop before the snapshot is complete leaves the checkpoint as it is', ()
 
 test('a stop while the snapshot becomes the checkpoint is told of no repair', () => {
   const scene = new Scene();
-  const target = scene.repair.onOffer(from, metaAt(20));
+  const target = scene.repair.onOffer(from, offerAt(20));
   assert.ok(target !== null);
   scene.stream(scene.export(20), target);
   scene.repair.onReceived(metaAt(20), target);

@@ -10,8 +10,9 @@ import type {NodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointStore, SnapshotImport} from '../storage/checkpoint-store.ts';
-import type {Transport} from '../transport/transport.ts';
+import type {SnapshotOffer, Transport} from '../transport/transport.ts';
 import type {FormationPeer} from './formation-messages.ts';
+import {SnapshotIntake} from './snapshot-intake.ts';
 
 const askIntervalMs = 500;
 
@@ -44,13 +45,14 @@ export class CheckpointRepair {
   readonly #parts: CheckpointRepairParts;
   #timer: Timer | null = null;
   #turn = 0;
-  #isReceiving = false;
+  readonly #intake: SnapshotIntake;
   /** Nothing more is asked for or taken. */
   #isDone = false;
   #isStopped = false;
 
   constructor(parts: CheckpointRepairParts) {
     this.#parts = parts;
+    this.#intake = new SnapshotIntake(parts);
   }
 
   start(): void {
@@ -62,35 +64,20 @@ export class CheckpointRepair {
   stop(): void {
     this.#isStopped = true;
     this.#end();
+    this.#intake.stop();
   }
 
-  onOffer(_from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
-    const {indexMin, checkpoint} = this.#parts;
-    if (this.#isDone || this.#isReceiving || meta.index < indexMin) return null;
-    this.#isReceiving = true;
-    const snapshot = checkpoint.beginImport(meta);
-    const release = (error: Error | null): void => {
-      if (error !== null) this.#isReceiving = false;
-    };
-    return {
-      write: (block, callback) => {
-        snapshot.write(block, error => {
-          release(error);
-          callback(error);
-        });
-      },
-      finish: callback => {
-        snapshot.finish(error => {
-          release(error);
-          callback(error);
-        });
-      },
-      install: callback => snapshot.install(callback),
-      abort: () => {
-        this.#isReceiving = false;
-        snapshot.abort();
-      },
-    };
+  /** Whoever streams already is left alone. */
+  onOffer(from: NodeId, offer: SnapshotOffer): SnapshotImport | null {
+    const {indexMin} = this.#parts;
+    if (this.#isDone || this.#intake.isStreaming || offer.meta.index < indexMin) return null;
+    return this.#intake.accept(from, offer);
+  }
+
+  /** Its stream broke off. */
+  onBroken(snapshot: SnapshotImport): void {
+    if (this.#isDone) snapshot.abort();
+    else this.#intake.onBroken(snapshot);
   }
 
   onReceived(meta: SnapshotMeta, snapshot: SnapshotImport): void {
@@ -120,7 +107,7 @@ export class CheckpointRepair {
     if (this.#isDone) return;
     const {addresses, transport, clock, self, clusterId} = this.#parts;
     const peer = addresses[this.#turn++ % Math.max(1, addresses.length)];
-    if (peer !== undefined && !this.#isReceiving) {
+    if (peer !== undefined && !this.#intake.isStreaming) {
       const request = {
         type: 'send-snapshot',
         clusterId,

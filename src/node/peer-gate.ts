@@ -15,6 +15,7 @@ import type {
   Handshake,
   PeerMessage,
   Refusal,
+  SnapshotOffer,
   TransportHandler,
 } from '../transport/transport.ts';
 import type {CheckpointRepair} from './checkpoint-repair.ts';
@@ -209,10 +210,16 @@ export class PeerGate implements TransportHandler {
     }
   }
 
-  onSnapshotOffer(from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
+  onSnapshotOffer(from: NodeId, offer: SnapshotOffer): SnapshotImport | null {
     const replica = this.#parts.replica();
-    if (replica !== null) return replica.snapshotter.onOffer(from, meta);
-    return this.#parts.repair()?.onOffer(from, meta) ?? null;
+    if (replica !== null) return replica.snapshotter.onOffer(from, offer);
+    return this.#parts.repair()?.onOffer(from, offer) ?? null;
+  }
+
+  onSnapshotBroken(_from: NodeId, snapshot: SnapshotImport): void {
+    const holder = this.#parts.replica()?.snapshotter ?? this.#parts.repair();
+    if (holder === null) snapshot.abort();
+    else holder.onBroken(snapshot);
   }
 
   onSnapshotReceived(from: NodeId, meta: SnapshotMeta, snapshot: SnapshotImport): void {

@@ -81,7 +81,7 @@ export class Replica {
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
-    const {id, log, state, machine, checkpoint, transport, clock, logger} = parts;
+    const {id, log, state, machine, transport, clock, logger} = parts;
     const applied = state.checkpointMeta();
     const firstId = firstIdOf(parts.startCount);
     this.raft = new Raft(raftOptions(parts, applied.index));
@@ -116,12 +116,11 @@ export class Replica {
       fail: parts.fail,
     });
     this.snapshotter = new Snapshotter({
+      ...parts,
       raft: this.raft,
-      transport,
-      checkpoint,
       checkpointer: this.checkpointer,
-      clock,
-      logger,
+      life: `${parts.startCount}-${parts.seed.toString(16)}`,
+      firstLogIndex: () => log.store.firstIndex(),
       scheduleReady,
       onSent: () => parts.observer.onSnapshotSent(),
     });

@@ -9,12 +9,15 @@ import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
 import {must} from '../base/assert.ts';
+import {limits} from '../base/limits.ts';
 import {silentLogger} from '../base/logger.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
 import {StateStore} from '../storage/state-store.ts';
+import type {SnapshotOffer} from '../transport/transport.ts';
+import {SnapshotRefusedError} from '../transport/transport.ts';
 import {Checkpointer} from './checkpointer.ts';
 import {Snapshotter} from './snapshotter.ts';
 
@@ -23,6 +26,10 @@ const node2 = nodeId('node2');
 
 function metaAt(index: number): SnapshotMeta {
   return {index: logIndex(index), term: term(1), membership};
+}
+
+function offerAt(index: number, id = '1-1'): SnapshotOffer {
+  return {id, meta: metaAt(index)};
 }
 
 class Scene {
@@ -34,6 +41,7 @@ class Scene {
   readonly driven: DrivenRaft;
   readonly snapshotter: Snapshotter;
   readonly checkpointer: Checkpointer;
+  firstLogIndex = 1;
   sentCount = 0;
   abortedCount = 0;
 
@@ -56,6 +64,8 @@ class Scene {
       checkpointer: this.checkpointer,
       clock: new LifeClock(this.time),
       logger: silentLogger,
+      life: '1-a',
+      firstLogIndex: () => logIndex(this.firstLogIndex),
       scheduleReady: () => undefined,
       onSent: () => this.sentCount++,
     });
@@ -67,14 +77,15 @@ class Scene {
 
   /** All of `source` into `target`, finished. */
   stream(source: SnapshotExport, target: SnapshotImport): void {
+    const reader = source.open(null);
     const end = {isReached: false};
     const step = (): void => {
-      source.next((_error, block) => {
+      reader.next((_error, block) => {
         if (block !== null) target.write(block, step);
         else target.finish(() => (end.isReached = true));
       });
     };
-    step();
+    target.begin(step);
     this.turns(50);
     assert.equal(end.isReached, true);
   }
@@ -86,11 +97,14 @@ class Scene {
     const other = new FakeCheckpointStore(disk, action => this.time.afterPoll(action));
     const exported: SnapshotExport[] = [];
     other.exportSnapshot((_error, snapshot) => exported.push(must(snapshot, 'a copy')));
-    const target = must(this.snapshotter.onOffer(node2, metaAt(index)), 'it is wanted');
+    const target = must(this.snapshotter.onOffer(node2, offerAt(index)), 'it is wanted');
     this.turns(1);
     this.stream(must(exported[0], 'a copy'), target);
     return {
-      ...target,
+      begin: callback => target.begin(callback),
+      write: (block, callback) => target.write(block, callback),
+      finish: callback => target.finish(callback),
+      install: callback => target.install(callback),
       abort: () => {
         this.abortedCount++;
         target.abort();
@@ -132,26 +146,168 @@ test('after a stop nothing is sent and nothing is taken', () => {
   scene.snapshotter.send(node2);
   scene.turns(2);
   assert.equal(scene.transport.streams.length, 0);
-  assert.equal(scene.snapshotter.onOffer(node2, metaAt(10)), null);
+  assert.equal(scene.snapshotter.onOffer(node2, offerAt(10)), null);
+});
+
+test('two that need a snapshot at the same time get one copy, and so does the next', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  scene.snapshotter.send(nodeId('node3'));
+  scene.turns(2);
+  const [first, second] = scene.transport.streams;
+  assert.ok(first !== undefined && second !== undefined);
+  assert.equal(first.snapshot, second.snapshot);
+  assert.equal(first.snapshot.id, '1-a-1');
+  assert.equal(scene.snapshotter.oldestSentIndex(), 0);
+  first.callback(null);
+  second.callback(null);
+  assert.equal(scene.snapshotter.oldestSentIndex(), null);
+  scene.snapshotter.send(node2);
+  assert.equal(scene.transport.streams[2]?.snapshot, first.snapshot);
+});
+
+test('a stream that broke off goes on with the same copy, soon', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  scene.transport.streams[0]?.callback(new Error('the connection was closed'));
+  scene.snapshotter.send(node2);
+  scene.turns(50);
+  assert.equal(scene.transport.streams.length, 1, 'not at once');
+  scene.turns(100);
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  assert.equal(scene.transport.streams[1]?.snapshot, scene.transport.streams[0]?.snapshot);
+});
+
+test('a copy that was refused, or that the log has left behind, is replaced', () => {
+  const scene = leader();
+  const refusal = new SnapshotRefusedError({code: 'SNAPSHOT_NOT_WANTED', detail: 'no'});
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  scene.transport.streams[0]?.callback(refusal);
+  scene.turns(1_100);
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  assert.equal(scene.transport.streams[1]?.snapshot.id, '1-a-2');
+  scene.transport.streams[1].callback(null);
+  scene.firstLogIndex = 100;
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  assert.equal(scene.transport.streams[2]?.snapshot.id, '1-a-3');
+});
+
+test('a copy that nobody needs goes away after a while', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  const source = must(scene.transport.streams[0], 'a stream').snapshot;
+  scene.transport.streams[0]?.callback(null);
+  const blocks: unknown[] = [];
+  source.open(null).next((_error, block) => blocks.push(block));
+  scene.turns(2);
+  assert.equal(blocks.length, 1, 'it is there');
+  scene.turns(limits.snapshotResumeTimeoutMs);
+  source.open(null).next((_error, block) => blocks.push(block));
+  scene.turns(2);
+  assert.equal(blocks.length, 1, 'it is gone');
 });
 
 test('only news of the own leader is taken', () => {
   const scene = follower();
-  assert.equal(scene.snapshotter.onOffer(nodeId('node3'), metaAt(10)), null);
-  assert.equal(scene.snapshotter.onOffer(node2, metaAt(0)), null);
-  assert.ok(scene.snapshotter.onOffer(node2, metaAt(10)) !== null);
-  assert.equal(scene.snapshotter.onOffer(node2, metaAt(10)), null, 'one is on its way');
+  assert.equal(scene.snapshotter.onOffer(nodeId('node3'), offerAt(10)), null);
+  assert.equal(scene.snapshotter.onOffer(node2, offerAt(0)), null);
+  assert.ok(scene.snapshotter.onOffer(node2, offerAt(10)) !== null);
+});
+
+/** The header and the first block of rows of a snapshot, written; what the import says it holds. */
+function writeBeginning(scene: Scene, target: SnapshotImport): void {
+  const disk = new FakeCheckpointDisk();
+  const rows = new Map([['\x01a', Buffer.from('1')]]);
+  disk.durable = {meta: metaAt(10), rows, keys: [...rows.keys()]};
+  const source: SnapshotExport[] = [];
+  const store = new FakeCheckpointStore(disk, action => scene.time.afterPoll(action));
+  store.exportSnapshot((_error, snapshot) => source.push(must(snapshot, 'a copy')));
+  scene.turns(1);
+  const reader = must(source[0], 'a copy').open(null);
+  const move = (count: number): void => {
+    if (count === 0) return;
+    reader.next((_error, block) => {
+      target.write(must(block, 'a block'), error => {
+        assert.equal(error, null);
+        move(count - 1);
+      });
+    });
+  };
+  target.begin(() => move(2));
+  scene.turns(10);
+}
+
+function rowCountHeld(scene: Scene, target: SnapshotImport): number {
+  const held: number[] = [];
+  target.begin((error, after) => {
+    assert.equal(error, null);
+    held.push(after?.rowCount ?? 0);
+  });
+  scene.turns(2);
+  return must(held[0], 'an answer');
+}
+
+test('a stream of the same copy goes on where the last one broke off', () => {
+  const scene = follower();
+  const target = must(scene.snapshotter.onOffer(node2, offerAt(10)), 'wanted');
+  writeBeginning(scene, target);
+  scene.snapshotter.onBroken(target);
+  const again = must(scene.snapshotter.onOffer(node2, offerAt(10)), 'wanted');
+  assert.equal(again, target);
+  assert.equal(rowCountHeld(scene, again), 1);
+  assert.deepEqual(scene.snapshotter.intakeCounts(), {resumed: 1, superseded: 0});
+});
+
+test('what arrived is given up when no other stream comes, or one of another copy', () => {
+  const scene = follower();
+  const target = must(scene.snapshotter.onOffer(node2, offerAt(10)), 'wanted');
+  writeBeginning(scene, target);
+  scene.snapshotter.onBroken(target);
+  const other = must(scene.snapshotter.onOffer(node2, offerAt(10, '1-2')), 'wanted');
+  assert.equal(rowCountHeld(scene, other), 0);
+  writeBeginning(scene, other);
+  scene.snapshotter.onBroken(other);
+  scene.turns(limits.snapshotResumeTimeoutMs + 1);
+  const late = must(scene.snapshotter.onOffer(node2, offerAt(10, '1-2')), 'wanted');
+  assert.equal(rowCountHeld(scene, late), 0);
+});
+
+test('a newer leader takes the place of an older one, whose stream hears of it', () => {
+  const scene = follower();
+  const target = must(scene.snapshotter.onOffer(node2, offerAt(10)), 'wanted');
+  writeBeginning(scene, target);
+  scene.driven.follow('node3');
+  const node3 = nodeId('node3');
+  const newer = must(scene.snapshotter.onOffer(node3, offerAt(10)), 'wanted');
+  assert.notEqual(newer, target);
+  assert.equal(rowCountHeld(scene, newer), 0, 'of the same id, but another member');
+  const errors: (Error | null)[] = [];
+  target.write(new Uint8Array(8), error => errors.push(error));
+  target.finish(error => errors.push(error));
+  scene.turns(2);
+  assert.match(String(errors[0]), /taken its place/);
+  assert.match(String(errors[1]), /taken its place/);
+  target.abort();
+  scene.snapshotter.onBroken(target);
+  assert.equal(rowCountHeld(scene, newer), 0, 'it is untouched by the end of the older one');
+  assert.deepEqual(scene.snapshotter.intakeCounts(), {resumed: 0, superseded: 1});
 });
 
 test('however an import ends, it makes room for the next offer', () => {
   for (const end of ['abort', 'write', 'finish'] as const) {
     const scene = follower();
-    const target = must(scene.snapshotter.onOffer(node2, metaAt(10)), 'wanted');
+    const target = must(scene.snapshotter.onOffer(node2, offerAt(10)), 'wanted');
     if (end === 'abort') target.abort();
     if (end === 'write') target.write(new Uint8Array(8), error => assert.ok(error !== null));
     if (end === 'finish') target.finish(error => assert.ok(error !== null));
     scene.turns(1);
-    assert.ok(scene.snapshotter.onOffer(node2, metaAt(10)) !== null, end);
+    assert.ok(scene.snapshotter.onOffer(node2, offerAt(10)) !== null, end);
   }
 });
 
@@ -162,14 +318,14 @@ test('a snapshot that raft accepted stays until it is installed, however long th
   assert.equal(scene.driven.raft.commitIndex, 10);
   // Writes of before are on their way to the disk.
   assert.equal(scene.snapshotter.isInstalling(), true);
-  assert.equal(scene.snapshotter.onOffer(node2, metaAt(20)), null);
+  assert.equal(scene.snapshotter.onOffer(node2, offerAt(20)), null);
   scene.turns(100);
   assert.equal(scene.abortedCount, 0);
   const ready = scene.driven.raft.ready();
   const answers: (Error | null)[] = [];
   scene.snapshotter.install(must(ready.snapshot, 'it is ready'), error => answers.push(error));
   assert.equal(scene.snapshotter.isInstalling(), true, 'its name is on the way to the disk');
-  scene.turns(1);
+  scene.turns(2);
   assert.deepEqual(answers, [null]);
   assert.equal(scene.disk.durable.meta.index, 10);
   assert.equal(scene.snapshotter.isInstalling(), false);

@@ -1,21 +1,26 @@
 /**
- * Snapshots between members. Sending: the newest durable checkpoint is copied and streamed to a
- * follower that is behind the log, one stream a follower. Receiving: blocks go into a directory
- * beside the live checkpoint; when all are verified raft decides whether the snapshot is still
- * news, and only then it is installed.
+ * Snapshots between members. Sending: a copy of the newest durable checkpoint is streamed to a
+ * follower that is behind the log, one stream a follower, and again after a break. Receiving:
+ * blocks go into a directory beside the live checkpoint; when all are verified raft decides
+ * whether the snapshot is still news, and only then it is installed.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Logger} from '../base/logger.ts';
-import type {NodeId} from '../raft/ids.ts';
+import type {LogIndex, NodeId} from '../raft/ids.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
-import type {CheckpointStore, SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
-import type {Transport} from '../transport/transport.ts';
+import type {CheckpointStore, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {SnapshotOffer, SnapshotSource, Transport} from '../transport/transport.ts';
+import {SnapshotRefusedError} from '../transport/transport.ts';
 import type {Checkpointer} from './checkpointer.ts';
+import {SnapshotCopies} from './snapshot-copies.ts';
+import {SnapshotIntake} from './snapshot-intake.ts';
 
-/** Between a stream that failed and the next attempt, in milliseconds. */
+/** Between an attempt that was refused, or had no copy, and the next one, in milliseconds. */
 const retryDelayMs = 1_000;
+/** Between a stream that broke off and the one that goes on with it. */
+const resumeDelayMs = 100;
 
 export interface SnapshotterParts {
   readonly raft: Raft;
@@ -24,6 +29,10 @@ export interface SnapshotterParts {
   readonly checkpointer: Checkpointer;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** No other life of a member has the same: the beginning of the ids of what it sends. */
+  readonly life: string;
+  /** The first entry that the log holds. */
+  readonly firstLogIndex: () => LogIndex;
   readonly scheduleReady: () => void;
   readonly onSent: () => void;
 }
@@ -36,20 +45,32 @@ interface ReceivedSnapshot {
 export class Snapshotter {
   readonly #parts: SnapshotterParts;
   readonly #sending = new Set<NodeId>();
-  #isReceiving = false;
+  readonly #copies: SnapshotCopies;
+  readonly #intake: SnapshotIntake;
   #received: ReceivedSnapshot | null = null;
   #isStopped = false;
 
   constructor(parts: SnapshotterParts) {
     this.#parts = parts;
+    const {checkpoint, clock, life, firstLogIndex} = parts;
+    const isOfUse = ({index}: SnapshotMeta): boolean => index + 1 >= firstLogIndex();
+    this.#copies = new SnapshotCopies({checkpoint, clock, life, isOfUse});
+    this.#intake = new SnapshotIntake({checkpoint, clock});
   }
 
   stop(): void {
     this.#isStopped = true;
+    this.#copies.stop();
+    this.#intake.stop();
+  }
+
+  /** What is being sent stands for this index and later ones: null, nothing is. */
+  oldestSentIndex(): LogIndex | null {
+    return this.#copies.oldestIndex();
   }
 
   send(to: NodeId): void {
-    const {checkpoint, raft, clock, scheduleReady} = this.#parts;
+    const {raft, clock, scheduleReady, logger} = this.#parts;
     if (this.#sending.has(to) || this.#isStopped) return;
     this.#sending.add(to);
     const report = (meta: SnapshotMeta | null): void => {
@@ -58,64 +79,56 @@ export class Snapshotter {
       raft.reportSnapshot(to, meta);
       scheduleReady();
     };
-    const done = (meta: SnapshotMeta | null): void => {
-      // Each attempt copies the whole checkpoint: a refused one is not repeated at once.
-      if (meta === null) clock.setTimer(retryDelayMs, () => report(null));
-      else report(meta);
+    const failAfter = (delayMs: number): void => {
+      clock.setTimer(delayMs, () => report(null));
     };
-    checkpoint.exportSnapshot((error, snapshot) => {
-      if (error !== null || snapshot === null) {
-        this.#parts.logger.warn({to, error: error?.message}, 'cannot copy the checkpoint');
-        done(null);
-      } else {
-        this.#stream(to, snapshot, done);
+    this.#copies.take((error, copy) => {
+      if (copy === null) {
+        logger.warn({to, error: error?.message}, 'cannot copy the checkpoint');
+        failAfter(retryDelayMs);
+        return;
       }
+      this.#stream(to, copy, failure => {
+        const isRefused = failure instanceof SnapshotRefusedError;
+        this.#copies.giveBack(copy, isRefused);
+        if (failure === null) report(copy.meta);
+        else failAfter(isRefused ? retryDelayMs : resumeDelayMs);
+      });
     });
   }
 
-  #stream(to: NodeId, snapshot: SnapshotExport, done: (meta: SnapshotMeta | null) => void): void {
+  #stream(to: NodeId, copy: SnapshotSource, done: (error: Error | null) => void): void {
     const {transport, logger, onSent} = this.#parts;
-    const {index} = snapshot.meta;
+    const {index} = copy.meta;
     logger.info({to, index}, 'sending a snapshot');
-    transport.sendSnapshot(to, snapshot, error => {
+    transport.sendSnapshot(to, copy, error => {
       if (error === null) {
         logger.info({to, index}, 'snapshot delivered');
         onSent();
-        done(snapshot.meta);
       } else {
         logger.warn({to, index, error: error.message}, 'snapshot not delivered');
-        done(null);
       }
+      done(error);
     });
   }
 
-  /** Null when the offer is no news, or another snapshot is on its way in. */
-  onOffer(from: NodeId, meta: SnapshotMeta): SnapshotImport | null {
-    const {raft, checkpoint} = this.#parts;
-    const isWanted = raft.leaderId === from && meta.index > raft.commitIndex;
-    if (!isWanted || this.#isReceiving || this.#received !== null || this.#isStopped) return null;
-    this.#isReceiving = true;
-    const snapshot = checkpoint.beginImport(meta);
-    // Every way an import can end frees the place for the next offer.
-    return {
-      write: (block, callback) => {
-        snapshot.write(block, error => {
-          if (error !== null) this.#isReceiving = false;
-          callback(error);
-        });
-      },
-      finish: callback => {
-        snapshot.finish(error => {
-          this.#isReceiving = false;
-          callback(error);
-        });
-      },
-      install: callback => snapshot.install(callback),
-      abort: () => {
-        this.#isReceiving = false;
-        snapshot.abort();
-      },
-    };
+  /** Null when the offer is no news, or another snapshot is being installed. */
+  onOffer(from: NodeId, offer: SnapshotOffer): SnapshotImport | null {
+    const {raft} = this.#parts;
+    const isWanted = raft.leaderId === from && offer.meta.index > raft.commitIndex;
+    if (!isWanted || this.#received !== null || this.#isStopped) return null;
+    return this.#intake.accept(from, offer);
+  }
+
+  /** Its stream broke off. */
+  onBroken(snapshot: SnapshotImport): void {
+    if (this.#isStopped) snapshot.abort();
+    else this.#intake.onBroken(snapshot);
+  }
+
+  /** Streams into this member that went on after a break, and imports that gave way to others. */
+  intakeCounts(): {readonly resumed: number; readonly superseded: number} {
+    return this.#intake.counts;
   }
 
   onReceived(from: NodeId, meta: SnapshotMeta, snapshot: SnapshotImport): void {

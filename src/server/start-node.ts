@@ -58,7 +58,8 @@ export interface StartedNode {
   readonly ready: Promise<void>;
   /**
    * Resolves when the member has stopped as asked. Rejects when it cannot go on, for instance after
-   * an fdatasync failed or the cluster removed it; unless the program takes that, it ends the process, as it should.
+   * an fdatasync failed, or when the cluster removed it; unless the program takes that, it ends the
+   * process, as it should.
    */
   readonly closed: Promise<void>;
   /** Hands leadership over, finishes what is running, closes everything. Idempotent. */

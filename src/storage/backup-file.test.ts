@@ -34,8 +34,11 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
 }
 
-/** A snapshot of these rows that counts whether it was closed. */
-function snapshotOf(rows: readonly Row[]): SnapshotExport & {closedCount: number} {
+/** A snapshot of these rows that counts whether it was closed; with `failure` it cannot be read. */
+function snapshotOf(
+  rows: readonly Row[],
+  failure: Error | null = null,
+): SnapshotExport & {closedCount: number} {
   const encoder = new SnapshotEncoder();
   const blocks = [encoder.header(meta)];
   const take = (): boolean => {
@@ -53,7 +56,12 @@ function snapshotOf(rows: readonly Row[]): SnapshotExport & {closedCount: number
     meta,
     sizeBytes: 1_000,
     closedCount: 0,
-    next: callback => setImmediate(() => callback(null, blocks.shift() ?? null)),
+    open: () => ({
+      next: callback => {
+        setImmediate(() => callback(failure, failure === null ? (blocks.shift() ?? null) : null));
+      },
+      close: () => undefined,
+    }),
     close() {
       this.closedCount += 1;
     },
@@ -181,8 +189,7 @@ describe('a backup file', () => {
     const good = snapshotOf(small);
     (await opened(good)).close();
     assert.equal(good.closedCount, 1);
-    const bad = snapshotOf(small);
-    bad.next = callback => setImmediate(() => callback(new Error('EIO'), null));
+    const bad = snapshotOf(small, new Error('EIO'));
     await assert.rejects(opened(bad), /EIO/);
     assert.equal(bad.closedCount, 1);
   });

@@ -9,7 +9,7 @@ import {formatStateHash} from '../kv/state-hash.ts';
 import {metaKey} from '../kv/tables.ts';
 import type {BackupHead} from './backup-format.ts';
 import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
-import type {SnapshotExport} from './checkpoint-store.ts';
+import type {SnapshotExport, SnapshotReader} from './checkpoint-store.ts';
 import {SnapshotDecoder} from './snapshot-stream.ts';
 
 /** What the snapshot does not say itself. */
@@ -20,17 +20,24 @@ type PieceCallback = (error: Error | null, piece: Uint8Array | null) => void;
 export class BackupWriter {
   readonly head: BackupHead;
   readonly #snapshot: SnapshotExport;
+  readonly #reader: SnapshotReader;
   /** Read or made, and not handed out yet. */
   readonly #pieces: Uint8Array[];
   #sizeBytes = 0;
   #checksum = 0;
   #isAtEnd = false;
 
-  /** Use openBackupWriter. `blocks`: what was taken from the snapshot to know the head. */
-  constructor(snapshot: SnapshotExport, head: BackupHead, blocks: readonly Uint8Array[]) {
-    this.#snapshot = snapshot;
-    this.head = head;
-    this.#pieces = [encodeBackupHead(head), ...blocks];
+  /** Use openBackupWriter. `blocks`: what was taken from the reader to know the head. */
+  constructor(options: {
+    readonly snapshot: SnapshotExport;
+    readonly reader: SnapshotReader;
+    readonly head: BackupHead;
+    readonly blocks: readonly Uint8Array[];
+  }) {
+    this.#snapshot = options.snapshot;
+    this.#reader = options.reader;
+    this.head = options.head;
+    this.#pieces = [encodeBackupHead(options.head), ...options.blocks];
   }
 
   /** The next piece of the file, null after the last. One at a time; never called back at once. */
@@ -44,7 +51,7 @@ export class BackupWriter {
       process.nextTick(() => callback(null, null));
       return;
     }
-    this.#snapshot.next((error, block) => {
+    this.#reader.next((error, block) => {
       if (error !== null) {
         callback(error, null);
       } else if (block === null) {
@@ -78,12 +85,13 @@ export function openBackupWriter(
     snapshot.close();
     callback(error instanceof Error ? error : new Error(String(error)), null);
   };
-  snapshot.next((headerError, header) => {
+  const reader = snapshot.open(null);
+  reader.next((headerError, header) => {
     if (headerError !== null) {
       fail(headerError);
       return;
     }
-    snapshot.next((rowsError, first) => {
+    reader.next((rowsError, first) => {
       if (rowsError !== null) {
         fail(rowsError);
         return;
@@ -96,7 +104,7 @@ export function openBackupWriter(
         fail(error);
         return;
       }
-      callback(null, new BackupWriter(snapshot, head, blocks));
+      callback(null, new BackupWriter({snapshot, reader, head, blocks}));
     });
   });
 }

@@ -7,21 +7,35 @@ import type {RowReader} from '../kv/rows.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {FrozenOverlay} from './overlay.ts';
+import type {SnapshotPosition} from './snapshot-position.ts';
 
 /** The log position the rows stand for, and the membership in force there. */
 export type CheckpointMeta = SnapshotMeta;
 
+/** A copy of the checkpoint, from which any number of streams may be read at once. */
 export interface SnapshotExport {
   readonly meta: CheckpointMeta;
   /** Estimated bytes of all blocks. */
   readonly sizeBytes: number;
+  /** The blocks for a receiver that holds what `after` says, of this very copy; null: nothing. */
+  open(after: SnapshotPosition | null): SnapshotReader;
+  /** Closes every reader and removes the copy. Safe at any time. */
+  close(): void;
+}
+
+export interface SnapshotReader {
   /** The next block (≤ limits.snapshotBlockSizeBytesMax, checksummed), null after the last. */
   next(callback: (error: Error | null, block: Uint8Array | null) => void): void;
-  /** Removes the copy. Safe at any time. */
+  /** Nothing is called back afterwards, nor after the copy was closed. Safe at any time. */
   close(): void;
 }
 
 export interface SnapshotImport {
+  /**
+   * Before the first block, and again after a stream broke off: says what is held. The next block
+   * is the first of a reader opened there, on the same copy. Not while a call waits for its answer.
+   */
+  begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void;
   /** One block as `next` returned it, in order. An error ends the import. */
   write(block: Uint8Array, callback: (error: Error | null) => void): void;
   /** All blocks are in: verifies the whole and makes it durable beside the current checkpoint. */

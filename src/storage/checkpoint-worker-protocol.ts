@@ -17,16 +17,27 @@ export type CheckpointRequest =
   /** Removes such a copy that nobody wants. */
   | {readonly type: 'discard'; readonly directory: string}
   /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
-  | {readonly type: 'export'; readonly streamId: number; readonly directory: string}
+  | {readonly type: 'export'; readonly copyId: number; readonly directory: string}
+  /** Closes and removes the copy; its readers are closed before. */
+  | {readonly type: 'closeExport'; readonly copyId: number}
+  /** `after` as encodePosition returns it. */
+  | {
+      readonly type: 'openReader';
+      readonly copyId: number;
+      readonly streamId: number;
+      readonly after: Uint8Array;
+    }
   /** Answered with the next block, null after the last. */
   | {readonly type: 'readBlock'; readonly streamId: number}
-  | {readonly type: 'closeExport'; readonly streamId: number}
+  | {readonly type: 'closeReader'; readonly streamId: number}
   | {
       readonly type: 'beginImport';
       readonly streamId: number;
       readonly path: string;
       readonly meta: Uint8Array;
     }
+  /** Answered with the position that the stream is to go on from. */
+  | {readonly type: 'beginStream'; readonly streamId: number}
   | {readonly type: 'importBlock'; readonly streamId: number; readonly block: Uint8Array}
   /** What was imported is durable then, and prepared to be put in force. */
   | {readonly type: 'finishImport'; readonly streamId: number}
@@ -51,7 +62,7 @@ export interface CheckpointError {
 export interface CheckpointReply {
   readonly id: number;
   readonly error: CheckpointError | null;
-  /** A block or a meta, depending on the request. */
+  /** A block, a meta or a position, depending on the request. */
   readonly bytes: Uint8Array | null;
   readonly sizeBytes: number;
 }

@@ -7,14 +7,8 @@ import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import path from 'node:path';
 import {parentPort, workerData} from 'node:worker_threads';
-import {assert, must, unreachable} from '../base/assert.ts';
-import {
-  CheckpointDamagedError,
-  decodeMeta,
-  encodeMeta,
-  firstStoreRowKey,
-} from './checkpoint-row.ts';
-import type {CheckpointMeta} from './checkpoint-store.ts';
+import {must, unreachable} from '../base/assert.ts';
+import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
 import type {
   CheckpointError,
   CheckpointReply,
@@ -23,16 +17,15 @@ import type {
 } from './checkpoint-worker-protocol.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {ExitGate} from './exit-gate.ts';
-import {LmdbEnvironment, messageOf, syncFile} from './lmdb-environment.ts';
+import {LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
 import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
 import {RecordOrder} from './record-order.ts';
-import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
+import {decodePosition, encodePosition} from './snapshot-position.ts';
+import {SnapshotBuilder, SnapshotCopy, SnapshotRows} from './snapshot-rows.ts';
 import {systemErrorCode} from './storage-error.ts';
 
-/** Sorts after every row key: tables end at 0xfe. */
-const rowKeysEnd = Uint8Array.of(0xff);
 /** Below this much free space an I/O error of LMDB, which hides the reason, is taken for ENOSPC. */
 const scarceSpaceBytes = 64 * 1024 * 1024;
 
@@ -47,105 +40,13 @@ const lmdbMapFull = -30792;
 type Answer = Omit<CheckpointReply, 'id' | 'error'>;
 const noAnswer: Answer = {bytes: null, sizeBytes: 0};
 
-class ExportStream {
-  readonly meta: CheckpointMeta;
-  readonly #directory: string;
-  readonly #environment: LmdbEnvironment;
-  readonly #encoder = new SnapshotEncoder();
-  #lastKey: Uint8Array | null = null;
-  #state: 'header' | 'rows' | 'done' = 'header';
-
-  constructor(directory: string) {
-    this.#directory = directory;
-    const file = path.join(directory, dataFileName);
-    this.#environment = new LmdbEnvironment(file, {isReadOnly: true});
-    try {
-      this.meta = must(this.#environment.readMeta(), 'a copy has a format row');
-    } catch (error) {
-      this.#environment.close();
-      throw error;
-    }
-  }
-
-  next(): Uint8Array | null {
-    switch (this.#state) {
-      case 'header':
-        this.#state = 'rows';
-        return this.#encoder.header(this.meta);
-      case 'rows': {
-        if (!this.#encoder.isFull()) this.#fill();
-        const block = this.#encoder.takeRows();
-        if (block !== null) return block;
-        this.#state = 'done';
-        return this.#encoder.end();
-      }
-      case 'done':
-        return null;
-      default:
-        return unreachable(this.#state);
-    }
-  }
-
-  close(): void {
-    this.#environment.close();
-    fs.rmSync(this.#directory, {recursive: true, force: true});
-  }
-
-  #fill(): void {
-    const start = this.#lastKey ?? firstStoreRowKey;
-    let lastKey = this.#lastKey;
-    this.#environment.scan(
-      {start, end: rowKeysEnd, isReverse: false},
-      (rowKey, value) => {
-        this.#encoder.addRow(rowKey, value);
-        lastKey = rowKey;
-        return !this.#encoder.isFull();
-      },
-      {isStartExclusive: lastKey !== null},
-    );
-    // LMDB hands out a copy of each key, so the last one may be kept.
-    this.#lastKey = lastKey;
-  }
-}
-
-class ImportStream {
-  readonly #environment: LmdbEnvironment;
-  readonly #meta: CheckpointMeta;
-  readonly #decoder: SnapshotDecoder;
-
-  constructor(file: string, meta: CheckpointMeta) {
-    this.#meta = meta;
-    fs.mkdirSync(path.dirname(file), {mode: 0o700});
-    this.#environment = new LmdbEnvironment(file, {isUnsynced: true});
-    this.#decoder = new SnapshotDecoder(meta, (rowKey, value) => {
-      assert((rowKey[0] ?? 0) > 0, 'a row of the checkpoint itself');
-      this.#environment.append(rowKey, value);
-    });
-  }
-
-  takeBlock(block: Uint8Array): void {
-    this.#environment.transaction(() => this.#decoder.takeBlock(block));
-  }
-
-  /** Durable when it returns. */
-  finish(): void {
-    if (!this.#decoder.isComplete) throw new Error('the snapshot ends early');
-    this.#environment.transaction(() => this.#environment.putMeta(this.#meta));
-    this.#environment.padFile();
-    this.#environment.close();
-    syncFile(this.#environment.path);
-    prepareCurrent(path.dirname(this.#environment.path));
-  }
-
-  close(): void {
-    this.#environment.close();
-  }
-}
-
 class CheckpointWorker {
   #environment: LmdbEnvironment | null = null;
-  readonly #exports = new Map<number, ExportStream>();
-  readonly #imports = new Map<number, ImportStream>();
+  /** By copy id. */
+  readonly #exports = new Map<number, SnapshotCopy>();
+  /** By stream id. */
+  readonly #readers = new Map<number, SnapshotRows>();
+  readonly #imports = new Map<number, SnapshotBuilder>();
   /** Copies under way in LMDB's thread: an environment is not closed under them. */
   readonly #copies = new Set<Promise<void>>();
   #isClosing = false;
@@ -163,24 +64,33 @@ class CheckpointWorker {
         fs.rmSync(request.directory, {recursive: true, force: true});
         return noAnswer;
       case 'export':
-        return this.#export(request.streamId, request.directory);
-      case 'readBlock':
-        return {bytes: this.#exportStream(request.streamId).next(), sizeBytes: 0};
+        return this.#export(request.copyId, request.directory);
       case 'closeExport':
-        this.#exports.get(request.streamId)?.close();
-        this.#exports.delete(request.streamId);
+        this.#exports.get(request.copyId)?.close();
+        this.#exports.delete(request.copyId);
+        return noAnswer;
+      case 'openReader':
+        return this.#openReader(request.copyId, request.streamId, request.after);
+      case 'readBlock':
+        return {bytes: this.#reader(request.streamId).next(), sizeBytes: 0};
+      case 'closeReader':
+        this.#readers.delete(request.streamId);
         return noAnswer;
       case 'beginImport':
         this.#imports.set(
           request.streamId,
-          new ImportStream(request.path, decodeMeta(request.meta)),
+          new SnapshotBuilder(request.path, decodeMeta(request.meta)),
         );
         return noAnswer;
+      case 'beginStream': {
+        const position = this.#import(request.streamId).begin();
+        return {bytes: encodePosition(position), sizeBytes: 0};
+      }
       case 'importBlock':
-        this.#importStream(request.streamId).takeBlock(request.block);
+        this.#import(request.streamId).takeBlock(request.block);
         return noAnswer;
       case 'finishImport':
-        this.#importStream(request.streamId).finish();
+        this.#import(request.streamId).finish();
         this.#imports.delete(request.streamId);
         return noAnswer;
       case 'abortImport':
@@ -226,15 +136,15 @@ class CheckpointWorker {
     return noAnswer;
   }
 
-  async #export(streamId: number, directory: string): Promise<Answer> {
+  async #export(copyId: number, directory: string): Promise<Answer> {
     const environment = must(this.#environment, 'no environment');
     makeDirectories(directory);
     const file = path.join(directory, dataFileName);
     try {
       await this.#awaited(environment.copyTo(file));
-      const stream = new ExportStream(directory);
-      this.#exports.set(streamId, stream);
-      return {bytes: encodeMeta(stream.meta), sizeBytes: fs.statSync(file).size};
+      const copy = new SnapshotCopy(directory);
+      this.#exports.set(copyId, copy);
+      return {bytes: encodeMeta(copy.meta), sizeBytes: fs.statSync(file).size};
     } catch (error) {
       fs.rmSync(directory, {recursive: true, force: true});
       throw withSpaceVerdict(error, environment.path);
@@ -292,7 +202,7 @@ class CheckpointWorker {
   async #close(): Promise<Answer> {
     this.#isClosing = true;
     await this.#afterCopies(() => {
-      for (const stream of this.#exports.values()) stream.close();
+      for (const copy of this.#exports.values()) copy.close();
       for (const stream of this.#imports.values()) stream.close();
       this.#environment?.close();
       this.#environment = null;
@@ -300,11 +210,17 @@ class CheckpointWorker {
     return noAnswer;
   }
 
-  #exportStream(streamId: number): ExportStream {
-    return must(this.#exports.get(streamId), 'no export %', streamId);
+  #openReader(copyId: number, streamId: number, after: Uint8Array): Answer {
+    const copy = must(this.#exports.get(copyId), 'no export %', copyId);
+    this.#readers.set(streamId, new SnapshotRows(copy, decodePosition(after)));
+    return noAnswer;
   }
 
-  #importStream(streamId: number): ImportStream {
+  #reader(streamId: number): SnapshotRows {
+    return must(this.#readers.get(streamId), 'no reader %', streamId);
+  }
+
+  #import(streamId: number): SnapshotBuilder {
     return must(this.#imports.get(streamId), 'no import %', streamId);
   }
 }

@@ -180,16 +180,17 @@ export class LmdbCheckpointStore implements CheckpointStore {
 
   exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void {
     assert(!this.#isClosed, 'the checkpoint is closed');
-    const streamId = this.#nextStreamId++;
-    const directory = path.join(this.#temporary, `${exportPrefix}${process.pid}-${streamId}`);
-    this.#thread.send({type: 'export', streamId, directory}, (error, answer) => {
+    const copyId = this.#nextStreamId++;
+    const directory = path.join(this.#temporary, `${exportPrefix}${process.pid}-${copyId}`);
+    this.#thread.send({type: 'export', copyId, directory}, (error, answer) => {
       if (error !== null || answer === null) {
         callback(error, null);
         return;
       }
       const meta = decodeMeta(must(answer.bytes, 'an export has a meta'));
       const {sizeBytes} = answer;
-      callback(null, new LmdbSnapshotExport(this.#thread, {streamId, meta, sizeBytes}));
+      const nextStreamId = (): number => this.#nextStreamId++;
+      callback(null, new LmdbSnapshotExport(this.#thread, {copyId, nextStreamId, meta, sizeBytes}));
     });
   }
 

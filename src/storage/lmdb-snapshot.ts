@@ -3,10 +3,17 @@
  * checkpoint's thread, here are only the order of calls and the blocks read ahead.
  */
 import path from 'node:path';
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import {encodeMeta} from './checkpoint-row.ts';
-import type {CheckpointMeta, SnapshotExport, SnapshotImport} from './checkpoint-store.ts';
+import type {
+  CheckpointMeta,
+  SnapshotExport,
+  SnapshotImport,
+  SnapshotReader,
+} from './checkpoint-store.ts';
 import type {CheckpointThread} from './checkpoint-thread.ts';
+import type {SnapshotPosition} from './snapshot-position.ts';
+import {decodePosition, encodePosition} from './snapshot-position.ts';
 
 /** Blocks that are asked for before anyone wants them, so that disk and network overlap. */
 const readAheadCount = 2;
@@ -15,31 +22,78 @@ export class LmdbSnapshotExport implements SnapshotExport {
   readonly meta: CheckpointMeta;
   readonly sizeBytes: number;
   readonly #thread: CheckpointThread;
-  readonly #streamId: number;
-  readonly #ready: (Uint8Array | null)[] = [];
-  #requestedCount = 0;
-  #waiting: ((error: Error | null, block: Uint8Array | null) => void) | null = null;
-  #failure: Error | null = null;
-  #isAtEnd = false;
+  readonly #copyId: number;
+  readonly #nextStreamId: () => number;
+  readonly #readers = new Set<LmdbSnapshotReader>();
   #isClosed = false;
 
   constructor(
     thread: CheckpointThread,
     options: {
-      readonly streamId: number;
+      readonly copyId: number;
+      readonly nextStreamId: () => number;
       readonly meta: CheckpointMeta;
       readonly sizeBytes: number;
     },
   ) {
     this.#thread = thread;
-    this.#streamId = options.streamId;
+    this.#copyId = options.copyId;
+    this.#nextStreamId = options.nextStreamId;
     this.meta = options.meta;
     this.sizeBytes = options.sizeBytes;
   }
 
+  open(after: SnapshotPosition | null): SnapshotReader {
+    const streamId = this.#nextStreamId();
+    const reader = new LmdbSnapshotReader(this.#thread, streamId, () => {
+      this.#readers.delete(reader);
+    });
+    // Whoever is about to stop may have closed the copy already.
+    if (this.#isClosed) return reader;
+    this.#readers.add(reader);
+    reader.open(this.#copyId, after);
+    return reader;
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const reader of [...this.#readers]) reader.close();
+    this.#thread.send({type: 'closeExport', copyId: this.#copyId}, () => undefined);
+  }
+}
+
+class LmdbSnapshotReader implements SnapshotReader {
+  readonly #thread: CheckpointThread;
+  readonly #streamId: number;
+  readonly #onClosed: () => void;
+  readonly #ready: (Uint8Array | null)[] = [];
+  #requestedCount = 0;
+  #waiting: ((error: Error | null, block: Uint8Array | null) => void) | null = null;
+  #failure: Error | null = null;
+  #isAtEnd = false;
+  #isOpen = false;
+  #isClosed = false;
+
+  constructor(thread: CheckpointThread, streamId: number, onClosed: () => void) {
+    this.#thread = thread;
+    this.#streamId = streamId;
+    this.#onClosed = onClosed;
+  }
+
+  /** Once, before anything else. */
+  open(copyId: number, after: SnapshotPosition | null): void {
+    this.#isOpen = true;
+    const streamId = this.#streamId;
+    const request = {type: 'openReader', copyId, streamId, after: encodePosition(after)} as const;
+    this.#thread.send(request, error => {
+      if (error !== null) this.#failure ??= error;
+    });
+  }
+
   next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
     assert(this.#waiting === null, 'one block at a time');
-    assert(!this.#isClosed, 'the export is closed');
+    if (this.#isClosed || !this.#isOpen) return;
     this.#waiting = callback;
     this.#readAhead();
     // Never from within `next`, or a reader that asks again at once would pile up the stack.
@@ -50,7 +104,9 @@ export class LmdbSnapshotExport implements SnapshotExport {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#waiting = null;
-    this.#thread.send({type: 'closeExport', streamId: this.#streamId}, () => undefined);
+    this.#onClosed();
+    if (!this.#isOpen) return;
+    this.#thread.send({type: 'closeReader', streamId: this.#streamId}, () => undefined);
   }
 
   #readAhead(): void {
@@ -115,6 +171,19 @@ export class LmdbSnapshotImport implements SnapshotImport {
         if (error !== null) this.#fail(error);
       },
     );
+  }
+
+  begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {
+    assert(this.#state === 'open' || this.#failure !== null, 'the import is over');
+    if (this.#failure !== null) {
+      const failure = this.#failure;
+      process.nextTick(() => callback(failure, null));
+      return;
+    }
+    this.#thread.send({type: 'beginStream', streamId: this.#streamId}, (error, answer) => {
+      if (error !== null || answer === null) callback(this.#fail(must(error, 'a reason')), null);
+      else callback(null, decodePosition(must(answer.bytes, 'a position')));
+    });
   }
 
   write(block: Uint8Array, callback: (error: Error | null) => void): void {

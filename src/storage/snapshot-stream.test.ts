@@ -5,14 +5,15 @@ import {limits} from '../base/limits.ts';
 import {Prng} from '../base/prng.ts';
 import {logIndex, term} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
+import type {SnapshotPosition} from './snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 
 const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
 
 type Row = readonly [key: string, value: Buffer];
 
-function encode(rows: readonly Row[]): Uint8Array[] {
-  const encoder = new SnapshotEncoder();
+function encode(rows: readonly Row[], after: SnapshotPosition | null = null): Uint8Array[] {
+  const encoder = new SnapshotEncoder(after);
   const blocks = [encoder.header(meta)];
   const take = (): boolean => {
     const block = encoder.takeRows();
@@ -50,6 +51,38 @@ describe('snapshot stream', () => {
     const result = decode(blocks);
     assert.equal(result.isComplete, true);
     assert.deepEqual(result.rows, rows);
+  });
+
+  test('a row that has arrived in part is sent again, and counted once', () => {
+    const rows: Row[] = [
+      ['a', Buffer.alloc(10)],
+      ['b', Buffer.alloc(600_000, 1)],
+      ['c', Buffer.alloc(10)],
+    ];
+    const received: string[] = [];
+    const decoder = new SnapshotDecoder(meta, key => received.push(Buffer.from(key).toString()));
+    assert.equal(decoder.begin(), null);
+    for (const block of encode(rows).slice(0, 3)) decoder.takeBlock(block);
+    const after = decoder.begin();
+    assert.deepEqual(received, ['a']);
+    assert.equal(after?.rowCount, 1);
+    for (const block of encode(rows.slice(1), after)) decoder.takeBlock(block);
+    assert.deepEqual(received, ['a', 'b', 'c']);
+    assert.equal(decoder.isComplete, true);
+  });
+
+  test('a stream that begins elsewhere than at the position is refused', () => {
+    const rows: Row[] = [['a', Buffer.alloc(10)]];
+    const decoder = new SnapshotDecoder(meta, () => undefined);
+    decoder.begin();
+    for (const block of encode(rows).slice(0, 2)) decoder.takeBlock(block);
+    const after = decoder.begin();
+    assert.ok(after !== null);
+    for (const wrong of [null, {...after, rowCount: 2}, {...after, checksum: 7}]) {
+      const [header] = encode([], wrong);
+      assert.ok(header !== undefined);
+      assert.throws(() => decoder.takeBlock(header), MalformedBytesError);
+    }
   });
 
   test('a store without rows is a header and an end', () => {

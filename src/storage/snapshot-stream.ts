@@ -1,6 +1,7 @@
 /**
  * Rows as a stream of checksummed blocks, and back. Both sides hold one block and one row at a time
- * at most. Format: docs/formats.md, "Snapshot stream".
+ * at most. A stream that broke off goes on in another one, which begins behind the last whole row
+ * that arrived. Format: docs/formats.md, "Snapshot stream".
  */
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
@@ -15,37 +16,47 @@ import {checksum} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import {decodeMeta, encodeMeta, rowSizeBytesMax} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
+import type {SnapshotPosition} from './snapshot-position.ts';
 
 const magic = 0x504e5352;
-const formatVersion = 1;
+const formatVersion = 2;
 const headerKind = 1;
 const rowsKind = 2;
 const endKind = 3;
 /** Payload size before and checksum behind the payload. */
 const frameSizeBytes = 8;
-/** Bytes of the row stream in one full block, next to the frame and the kind. */
-const pieceSizeBytesMax = limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
 
 /** Turns rows into blocks. Take blocks until `isFull` is false, then add rows, then `end`. */
 export class SnapshotEncoder {
   /** Row bytes that are in no block yet. */
   readonly #pending = new ByteWriter(limits.snapshotBlockSizeBytesMax * 2);
+  /** Bytes of the row stream in one full block, next to the frame and the kind. */
+  readonly #pieceSizeBytesMax = limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
   #taken = 0;
-  #rowCount = 0;
-  #checksum = 0;
+  #rowCount: number;
+  #checksum: number;
 
+  /** `after`: what the receiver holds; the first row added is the one behind it. */
+  constructor(after: SnapshotPosition | null = null) {
+    this.#rowCount = after?.rowCount ?? 0;
+    this.#checksum = after?.checksum ?? 0;
+  }
+
+  /** Before the first row. */
   header(meta: CheckpointMeta): Uint8Array {
     const writer = new ByteWriter();
     writer.u8(headerKind);
     writer.u32(magic);
     writer.u8(formatVersion);
+    writer.u64(this.#rowCount);
+    writer.u32(this.#checksum);
     writer.raw(encodeMeta(meta));
     return block(writer.contentView());
   }
 
   /** Whether a full block waits to be taken. */
   isFull(): boolean {
-    return this.#pending.length - this.#taken >= pieceSizeBytesMax;
+    return this.#pending.length - this.#taken >= this.#pieceSizeBytesMax;
   }
 
   addRow(rowKey: Uint8Array, value: Uint8Array): void {
@@ -59,7 +70,7 @@ export class SnapshotEncoder {
   takeRows(): Uint8Array | null {
     const pending = this.#pending.contentView().subarray(this.#taken);
     if (pending.length === 0) return null;
-    const piece = pending.subarray(0, pieceSizeBytesMax);
+    const piece = pending.subarray(0, this.#pieceSizeBytesMax);
     this.#checksum = checksum(piece, this.#checksum);
     const payload = Buffer.allocUnsafe(1 + piece.length);
     payload[0] = rowsKind;
@@ -98,6 +109,7 @@ export class SnapshotDecoder {
   #lastKey: Uint8Array | null = null;
   #state: 'header' | 'rows' | 'done' = 'header';
   #rowCount = 0;
+  /** Of all whole rows; at the end of the stream there are no others. */
   #checksum = 0;
 
   /** `meta`: what the header must say. */
@@ -111,6 +123,19 @@ export class SnapshotDecoder {
 
   get isComplete(): boolean {
     return this.#state === 'done';
+  }
+
+  /**
+   * Another stream of the same snapshot begins, with the row behind the position that is returned.
+   * Part of a row that has arrived is forgotten.
+   */
+  begin(): SnapshotPosition | null {
+    assert(this.#state !== 'done', 'nothing follows a complete snapshot');
+    this.#state = 'header';
+    this.#partial = Buffer.alloc(0);
+    const lastKey = this.#lastKey;
+    if (lastKey === null) return null;
+    return {lastKey, rowCount: this.#rowCount, checksum: this.#checksum};
   }
 
   takeBlock(bytes: Uint8Array): void {
@@ -131,6 +156,10 @@ export class SnapshotDecoder {
     if (reader.u32() !== magic) throw new MalformedBytesError('not a snapshot');
     const version = reader.u8();
     if (version !== formatVersion) throw new MalformedBytesError(`snapshot version ${version}`);
+    const rowCount = reader.u64();
+    if (rowCount !== this.#rowCount || reader.u32() !== this.#checksum) {
+      throw new MalformedBytesError(`goes on after ${rowCount} rows, not ${this.#rowCount}`);
+    }
     const meta = decodeMeta(reader.rawView(reader.remaining));
     if (meta.index !== this.#meta.index || meta.term !== this.#meta.term) {
       throw new MalformedBytesError(
@@ -141,7 +170,6 @@ export class SnapshotDecoder {
   }
 
   #takeRows(content: Buffer): void {
-    this.#checksum = checksum(content, this.#checksum);
     const bytes = this.#partial.length === 0 ? content : Buffer.concat([this.#partial, content]);
     let offset = 0;
     for (;;) {
@@ -150,6 +178,9 @@ export class SnapshotDecoder {
       offset = next;
     }
     if (bytes.length - offset > rowSizeBytesMax) throw new MalformedBytesError('row too large');
+    this.#checksum = checksum(bytes.subarray(0, offset), this.#checksum);
+    // A view so far: of all keys of a block only the last one is worth a copy.
+    if (this.#lastKey !== null) this.#lastKey = new Uint8Array(this.#lastKey);
     this.#partial = Buffer.from(bytes.subarray(offset));
   }
 
@@ -167,7 +198,7 @@ export class SnapshotDecoder {
     }
     this.#visitRow(rowKey, bytes.subarray(valueSize.end, end));
     this.#rowCount += 1;
-    this.#lastKey = Uint8Array.from(rowKey);
+    this.#lastKey = rowKey;
     return end;
   }
 

@@ -21,7 +21,10 @@ export type FrameKind =
   | 'ack'
   | 'snapshot-meta'
   | 'snapshot-block'
-  | 'snapshot-end';
+  | 'snapshot-end'
+  | 'snapshot-position'
+  | 'snapshot-accepted'
+  | 'snapshot-refused';
 
 export const frameHeaderSizeBytes = 8;
 export const framePayloadSizeBytesMax = limits.frameSizeBytesMax;
@@ -36,6 +39,9 @@ const kinds: readonly FrameKind[] = [
   'snapshot-meta',
   'snapshot-block',
   'snapshot-end',
+  'snapshot-position',
+  'snapshot-accepted',
+  'snapshot-refused',
 ];
 
 /** Writes the 8 bytes before a payload that is already at `at + frameHeaderSizeBytes`. */

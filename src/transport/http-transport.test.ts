@@ -9,7 +9,7 @@ import {
   testClock,
 } from '../../test/contract/http-transport-harness.ts';
 import type {HttpHarness} from '../../test/contract/http-transport-harness.ts';
-import {ListExport, ListImport, RecordingHandler} from '../../test/contract/recording-handler.ts';
+import {ListImport, ListSource, RecordingHandler} from '../../test/contract/recording-handler.ts';
 import type {TestNode} from '../../test/contract/transport-contract.ts';
 import {
   clusterId,
@@ -28,6 +28,7 @@ import {encodeFrame} from './frame.ts';
 import {FrameWriter} from './frame-writer.ts';
 import {handshakeHeaders} from './handshake.ts';
 import {HttpTransport} from './http-transport.ts';
+import {encodeOffer} from './snapshot-frames.ts';
 import type {EncodableMessage} from './message-codec.ts';
 import {encodeMessage} from './message-codec.ts';
 
@@ -321,20 +322,20 @@ scenario('a snapshot waits for its receiver: memory stays bounded', async harnes
   target.isHeld = true;
   b.handler.import = target;
   const blocks = Array.from({length: 64}, () => new Uint8Array(256 * 1024));
-  const snapshot = new ListExport(snapshotMeta(a.member), blocks);
+  const snapshot = new ListSource(snapshotMeta(a.member), blocks);
   let result: Error | null | undefined;
   a.transport.sendSnapshot(b.id, snapshot, error => {
     result = error;
     harness.onEvent();
   });
   let busy: Error | null = null;
-  const second = new ListExport(snapshotMeta(a.member), blocks);
+  const second = new ListSource(snapshotMeta(a.member), blocks);
   a.transport.sendSnapshot(b.id, second, error => {
     busy = error;
     harness.onEvent();
   });
   await harness.until(() => busy !== null && target.blocks.length === 1);
-  assert.equal(second.closeCount, 1);
+  assert.deepEqual(second.opened, []);
   assert.equal(target.blocks.length, 1, 'one block at a time');
   assert.ok(snapshot.nextCount < 40, `the sender read ahead ${snapshot.nextCount} blocks`);
   target.release();
@@ -345,6 +346,7 @@ scenario('a snapshot waits for its receiver: memory stays bounded', async harnes
 
 scenario('a snapshot stream that breaks off or lies is aborted', async harness => {
   const node = await startVictim(harness);
+  const {member} = node;
   const head = (length: number): string => {
     const headers = handshakeHeaders(identityOf('node1'), nodeId('node2'), 'snapshot');
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -355,7 +357,7 @@ scenario('a snapshot stream that breaks off or lies is aborted', async harness =
     payload.writeUInt32LE(count);
     return encodeFrame('snapshot-end', payload);
   };
-  const meta = encodeFrame('snapshot-meta', Buffer.from('00'.repeat(16) + '0100000000', 'hex'));
+  const meta = encodeFrame('snapshot-meta', encodeOffer({id: '1-1', meta: snapshotMeta(member)}));
   const block = encodeFrame('snapshot-block', Buffer.from('block'));
   const bodies: readonly Buffer[] = [
     Buffer.from('not a frame at all'),
@@ -374,8 +376,9 @@ scenario('a snapshot stream that breaks off or lies is aborted', async harness =
       portOf(node),
       Buffer.concat([Buffer.from(head(body.length)), body]),
     );
-    assert.match(answer, /^HTTP\/1.1 400 [^]*BAD_SNAPSHOT/, answer);
-    assert.ok(target.abortCount <= 1);
+    // Whoever was told where to begin hears of it in the same answer.
+    assert.match(answer, /^HTTP\/1.1 (400|200) [^]*BAD_SNAPSHOT/, answer);
+    assert.equal(target.abortCount, node.handler.offers.splice(0).length);
     assert.deepEqual(node.handler.snapshots, []);
   }
   assert.equal(asHttp(node.transport).counters()['bad-snapshot'], bodies.length);
@@ -386,8 +389,51 @@ scenario('a snapshot stream that breaks off or lies is aborted', async harness =
   socket.write(Buffer.concat([Buffer.from(head(100_000)), meta, block]));
   await harness.until(() => target.blocks.length === 1);
   socket.destroy();
-  await harness.until(() => target.abortCount === 1);
+  await harness.until(() => node.handler.broken.length === 1);
+  assert.equal(target.abortCount, 0);
 });
+
+scenario(
+  'a newer stream of the same sender waits until the older one has let go',
+  async harness => {
+    const b = await startVictim(harness);
+    const relay = await startRelay(portOf(b));
+    const viaRelay = await startNode(harness, 'node1');
+    viaRelay.transport.setIdentity(identityOf('node1'));
+    viaRelay.transport.setPeers([{...b.member, listen: `127.0.0.1:${relay.port}`}]);
+    await harness.until(() => viaRelay.handler.events.includes('up node2'));
+    const target = new ListImport();
+    target.isHeld = true;
+    b.handler.import = target;
+    const blocks = Array.from({length: 8}, (_, i) => new Uint8Array(256 * 1024 - 8).fill(i));
+    const first = new ListSource(snapshotMeta(b.member), blocks);
+    const results: (Error | null)[] = [];
+    viaRelay.transport.sendSnapshot(b.id, first, () => undefined);
+    await harness.until(() => target.blocks.length === 1);
+    // The first connection is dead, but the receiver cannot know.
+    relay.setDeaf(true);
+    const a = await startNode(harness, 'node1');
+    a.transport.setIdentity(identityOf('node1'));
+    a.transport.setPeers([b.member]);
+    await harness.until(() => a.handler.events.includes('up node2'));
+    const handshakeCount = b.handler.handshakes.length;
+    const second = new ListSource(snapshotMeta(b.member), blocks);
+    a.transport.sendSnapshot(b.id, second, error => {
+      results.push(error);
+      harness.onEvent();
+    });
+    await harness.until(() => b.handler.handshakes.length > handshakeCount);
+    assert.equal(b.handler.offers.length, 1, 'a block of the first one is being written');
+    target.release();
+    await harness.until(() => results.length === 1);
+    assert.deepEqual(results, [null]);
+    assert.equal(b.handler.broken.length, 1);
+    assert.equal(second.opened[0]?.rowCount, 1, 'it goes on behind the block of the first');
+    assert.ok(Buffer.concat(target.blocks).equals(Buffer.concat(blocks)));
+    assert.equal(target.abortCount, 0);
+    relay.close();
+  },
+);
 
 scenario('a formation request must be small JSON', async harness => {
   const node = await startVictim(harness);

@@ -12,7 +12,6 @@ import type {Logger} from '../base/logger.ts';
 import type {Prng} from '../base/prng.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
-import type {SnapshotExport} from '../storage/checkpoint-store.ts';
 import {askFormation} from './formation-http.ts';
 import {handshakeHeaders} from './handshake.ts';
 import type {OutgoingChannel} from './outgoing-channel.ts';
@@ -20,12 +19,14 @@ import {PeerLink} from './peer-link.ts';
 import {PeerServer} from './peer-server.ts';
 import type {RejectionCounts} from './rejections.ts';
 import {Rejections} from './rejections.ts';
+import {SnapshotPacer} from './snapshot-pacer.ts';
 import {SnapshotSender} from './snapshot-sender.ts';
 import type {
   FormationAnswer,
   LocalIdentity,
   PeerCounters,
   PeerMessage,
+  SnapshotSource,
   Transport,
   TransportHandler,
 } from './transport.ts';
@@ -45,6 +46,7 @@ export class HttpTransport implements Transport {
   readonly #rejections: Rejections;
   readonly #links = new Map<NodeId, PeerLink>();
   readonly #senders = new Map<NodeId, SnapshotSender>();
+  readonly #pacer: SnapshotPacer;
   readonly #cancelQuestions = new Set<() => void>();
   /** Channels with something to write at the end of this turn. */
   #dirty: OutgoingChannel[] = [];
@@ -58,6 +60,7 @@ export class HttpTransport implements Transport {
 
   constructor(options: HttpTransportOptions) {
     this.#options = options;
+    this.#pacer = new SnapshotPacer(options.clock);
     this.#rejections = new Rejections(options.clock, options.logger);
   }
 
@@ -131,7 +134,7 @@ export class HttpTransport implements Transport {
 
   sendSnapshot(
     to: NodeId,
-    snapshot: SnapshotExport,
+    snapshot: SnapshotSource,
     callback: (error: Error | null) => void,
   ): void {
     const {clock} = this.#options;
@@ -139,14 +142,12 @@ export class HttpTransport implements Transport {
     const identity = this.#identity;
     const problem = this.#snapshotProblem(to);
     if (link === undefined || identity === null || problem !== null) {
-      clock.afterPoll(() => {
-        snapshot.close();
-        callback(new Error(problem ?? `${to} is not a peer`));
-      });
+      clock.afterPoll(() => callback(new Error(problem ?? `${to} is not a peer`)));
       return;
     }
     const headers = handshakeHeaders(identity, to, 'snapshot');
-    const sender = new SnapshotSender({address: link.address, headers, snapshot, clock}, error => {
+    const parts = {address: link.address, headers, snapshot, pacer: this.#pacer, clock};
+    const sender = new SnapshotSender(parts, error => {
       this.#senders.delete(to);
       callback(error);
     });

@@ -4,17 +4,18 @@
  * so a test is a sequence of steps. Messages go through the real codec.
  */
 import {assert, must} from '../base/assert.ts';
-import {encodeMembership, decodeMembership} from '../raft/membership.ts';
 import type {Member} from '../raft/membership.ts';
 import type {NodeId} from '../raft/ids.ts';
-import type {CheckpointMeta, SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
 import {handshakeHeaders, isRefusal, readHandshake} from './handshake.ts';
+import type {MemorySnapshotParts} from './memory-snapshot.ts';
+import {streamInMemory} from './memory-snapshot.ts';
 import {decodeMessage, encodeMessage, findDamagedEntry} from './message-codec.ts';
 import type {
   FormationAnswer,
   LocalIdentity,
   PeerCounters,
   PeerMessage,
+  SnapshotSource,
   Transport,
   TransportHandler,
 } from './transport.ts';
@@ -173,7 +174,7 @@ export class MemoryTransport implements Transport {
 
   sendSnapshot(
     to: NodeId,
-    snapshot: SnapshotExport,
+    snapshot: SnapshotSource,
     callback: (error: Error | null) => void,
   ): void {
     const target = this.#links.get(to)?.target ?? null;
@@ -189,7 +190,6 @@ export class MemoryTransport implements Transport {
       if (isDone) return;
       isDone = true;
       this.#streams.delete(stream);
-      snapshot.close();
       this.#network.enqueue(() => callback(error));
     };
     if (target === null) {
@@ -198,7 +198,8 @@ export class MemoryTransport implements Transport {
     }
     this.#network.enqueue(() => {
       if (isDone) return;
-      if (stream.isReached()) target.receiveSnapshot(from, snapshot, stream.isReached, finish);
+      const {isReached} = stream;
+      if (isReached()) target.receiveSnapshot({from, snapshot, isReached}, finish);
       else stream.end();
     });
   }
@@ -290,56 +291,17 @@ export class MemoryTransport implements Transport {
 
   /** For the other transports only. */
   receiveSnapshot(
-    from: NodeId,
-    snapshot: SnapshotExport,
-    isReached: () => boolean,
+    stream: Omit<MemorySnapshotParts, 'receiver' | 'enqueue'>,
     callback: (error: Error | null) => void,
   ): void {
-    const {index, term, membership} = snapshot.meta;
-    const meta = {index, term, membership: decodeMembership(encodeMembership(membership))};
-    const target = this.#listeningHandler().onSnapshotOffer(from, meta);
-    if (target === null) {
-      callback(new Error('SNAPSHOT_NOT_WANTED: it is of no use here'));
-      return;
-    }
-    const step = (): void => {
-      if (!isReached()) {
-        target.abort();
-        callback(new Error('the connection was closed'));
-        return;
-      }
-      snapshot.next((error, block) => {
-        if (error !== null) abort(error);
-        else if (block === null) this.#finishImport(from, meta, target, callback);
-        else
-          target.write(block.slice(), failure => (failure === null ? queueStep() : abort(failure)));
-      });
-    };
-    const queueStep = (): void => this.#network.enqueue(step);
-    const abort = (error: Error): void => {
-      target.abort();
-      callback(error);
-    };
-    queueStep();
+    const enqueue = (event: () => void): void => this.#network.enqueue(event);
+    streamInMemory({...stream, receiver: this.#listeningHandler(), enqueue}, callback);
   }
 
   /** For the other transports only. */
   answerFormation(request: unknown): FormationAnswer {
     const {status, body} = this.#listeningHandler().onFormation(request);
     return {status, body: JSON.parse(JSON.stringify(body))};
-  }
-
-  #finishImport(
-    from: NodeId,
-    meta: CheckpointMeta,
-    snapshot: SnapshotImport,
-    callback: (error: Error | null) => void,
-  ): void {
-    snapshot.finish(error => {
-      if (error === null) this.#listeningHandler().onSnapshotReceived(from, meta, snapshot);
-      else snapshot.abort();
-      callback(error);
-    });
   }
 
   #updateLinks(): void {

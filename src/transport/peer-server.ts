@@ -211,29 +211,26 @@ export class PeerServer {
       return;
     }
     const {from} = introduction.handshake;
-    if (this.#receivers.has(from)) {
-      const detail = `a snapshot from ${from} is arriving already`;
-      answer(response, 409, {code: 'SNAPSHOT_BUSY', detail});
-      return;
-    }
     const {handler, clock} = this.#options;
-    const receiver = new SnapshotReceiver(request, clock, {
-      onOffer: meta => handler.onSnapshotOffer(from, meta),
-      onDone: (refusal, meta, snapshot) => {
-        this.#receivers.delete(from);
-        if (refusal !== null) {
-          if (refusal.status === 400) {
-            this.#reject('bad-snapshot', `${from}: ${refusal.detail}`, remoteOf(request.socket));
-          }
-          answer(response, refusal.status, {code: refusal.code, detail: refusal.detail});
-        } else if (meta !== null && snapshot !== null) {
-          handler.onSnapshotReceived(from, meta, snapshot);
-          answer(response, 200, {});
+    const receiver = new SnapshotReceiver({request, response}, clock, {
+      onOffer: offer => handler.onSnapshotOffer(from, offer),
+      onBroken: snapshot => handler.onSnapshotBroken(from, snapshot),
+      onReceived: (meta, snapshot) => handler.onSnapshotReceived(from, meta, snapshot),
+      onEnd: (refusal, mustTell) => {
+        if (this.#receivers.get(from) === receiver) this.#receivers.delete(from);
+        if (refusal === null) return;
+        if (refusal.status === 400) {
+          this.#reject('bad-snapshot', `${from}: ${refusal.detail}`, remoteOf(request.socket));
         }
+        const {status, code, detail} = refusal;
+        if (mustTell) answer(response, status, {code, detail});
       },
     });
+    const before = this.#receivers.get(from);
     this.#receivers.set(from, receiver);
-    receiver.start();
+    // Never two at once: the older stream has to let go of its import first.
+    if (before === undefined) receiver.start();
+    else before.supersede(() => receiver.start());
   }
 
   #admit(request: http.IncomingMessage): Introduction | Refusal {

@@ -1,28 +1,28 @@
 /**
- * The other end of a snapshot stream: frames of a request body into a SnapshotImport, one write at
- * a time, the request paused meanwhile. Whatever goes wrong, the import is aborted exactly once and
- * nothing else has changed.
+ * The other end of a snapshot stream: frames of a request body into a SnapshotImport, one operation
+ * at a time, the request paused meanwhile. A stream that breaks off leaves an import that another
+ * one may continue; whatever else goes wrong, the import is aborted exactly once.
  */
-import type {IncomingMessage} from 'node:http';
+import type {Buffer} from 'node:buffer';
+import type {IncomingMessage, ServerResponse} from 'node:http';
 import {ByteReader, MalformedBytesError} from '../base/bytes.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
-import {logIndex, term} from '../raft/ids.ts';
-import {decodeMembership} from '../raft/membership.ts';
 import type {CheckpointMeta, SnapshotImport} from '../storage/checkpoint-store.ts';
+import {encodePosition} from '../storage/snapshot-position.ts';
 import type {FrameKind} from './frame.ts';
-import {FrameParser} from './frame.ts';
-import type {Refusal} from './transport.ts';
+import {encodeFrame, FrameParser} from './frame.ts';
+import {decodeOffer, encodeRefusal} from './snapshot-frames.ts';
+import type {Refusal, SnapshotOffer} from './transport.ts';
 
 export interface SnapshotReceiverListener {
   /** Null: not wanted. */
-  onOffer(meta: CheckpointMeta): SnapshotImport | null;
-  /** Once. Exactly one of refusal and snapshot is null. */
-  onDone(
-    refusal: Refusal | null,
-    meta: CheckpointMeta | null,
-    snapshot: SnapshotImport | null,
-  ): void;
+  onOffer(offer: SnapshotOffer): SnapshotImport | null;
+  /** The import is sound as far as it goes. */
+  onBroken(snapshot: SnapshotImport): void;
+  onReceived(meta: CheckpointMeta, snapshot: SnapshotImport): void;
+  /** Once, whatever came before it. The refusal has to be told only when `mustTell`. */
+  onEnd(refusal: Refusal | null, mustTell: boolean): void;
 }
 
 interface Piece {
@@ -30,8 +30,12 @@ interface Piece {
   readonly payload: Buffer;
 }
 
+/** What happens to the import when the operation on it, if there is one, has ended. */
+type Fate = 'abort' | 'keep';
+
 export class SnapshotReceiver {
   readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
   readonly #clock: Clock;
   readonly #listener: SnapshotReceiverListener;
   readonly #parser: FrameParser;
@@ -40,34 +44,52 @@ export class SnapshotReceiver {
   #meta: CheckpointMeta | null = null;
   #import: SnapshotImport | null = null;
   #blockCount = 0;
+  /** An operation of the import is under way. */
   #isWorking = false;
   /** The last frame has been taken. */
   #hasEnd = false;
   #hasBodyEnded = false;
   #isFinishing = false;
-  #isDone = false;
+  /** Nothing more is taken from the stream. */
+  #fate: Fate | null = null;
+  #isOver = false;
   #stallTimer: Timer | null = null;
+  readonly #overCallbacks: (() => void)[] = [];
 
-  constructor(request: IncomingMessage, clock: Clock, listener: SnapshotReceiverListener) {
-    this.#request = request;
+  constructor(
+    exchange: {readonly request: IncomingMessage; readonly response: ServerResponse},
+    clock: Clock,
+    listener: SnapshotReceiverListener,
+  ) {
+    this.#request = exchange.request;
+    this.#response = exchange.response;
     this.#clock = clock;
     this.#listener = listener;
     this.#parser = new FrameParser((kind, payload) => {
       this.#queue.push({kind, payload});
-      return !this.#isDone;
+      return this.#fate === null;
     });
   }
 
   start(): void {
+    if (this.#fate !== null) {
+      // Another stream came before this one's turn did.
+      this.#end(null, false);
+      return;
+    }
     const request = this.#request;
-    this.#noteProgress();
-    request.on('error', error => this.#refuse('SNAPSHOT_CUT_OFF', error.message));
+    request.on('error', () => this.#breakOff());
     request.on('close', () => {
       // The import of a complete body goes on: what is received is worth keeping.
-      if (!this.#hasBodyEnded) this.#refuse('SNAPSHOT_CUT_OFF', 'the connection was closed');
+      if (!this.#hasBodyEnded) this.#breakOff();
     });
+    if (request.destroyed) {
+      this.#breakOff();
+      return;
+    }
+    this.#noteProgress();
     request.on('data', (chunk: Buffer) => {
-      if (this.#isDone) return;
+      if (this.#fate !== null) return;
       this.#noteProgress();
       const problem = this.#parser.push(chunk);
       if (problem !== null) this.#malformed(problem);
@@ -86,8 +108,21 @@ export class SnapshotReceiver {
     this.#refuse('STOPPING', 'the node is stopping');
   }
 
+  /**
+   * A newer stream of the same sender takes over: it knows that this one is broken before we do.
+   * Calls back when this one is over, which may be at once.
+   */
+  supersede(callback: () => void): void {
+    if (this.#isOver) {
+      callback();
+      return;
+    }
+    this.#overCallbacks.push(callback);
+    if (!this.#isFinishing) this.#breakOff();
+  }
+
   #work(): void {
-    while (!this.#isWorking && !this.#isDone) {
+    while (!this.#isWorking && this.#fate === null) {
       const piece = this.#queue.shift();
       if (piece === undefined) {
         this.#request.resume();
@@ -102,28 +137,43 @@ export class SnapshotReceiver {
       this.#malformed('goes on after its end');
       return;
     }
-    if (piece.kind === 'snapshot-meta' && this.#meta === null) this.#onMeta(piece.payload);
+    if (piece.kind === 'snapshot-meta' && this.#meta === null) this.#onOffer(piece.payload);
     else if (piece.kind === 'snapshot-block' && this.#import !== null) {
       this.#onBlock(this.#import, piece.payload);
     } else if (piece.kind === 'snapshot-end' && this.#import !== null) {
-      this.#onEnd(piece.payload);
+      this.#onEndFrame(piece.payload);
     } else this.#malformed(`${piece.kind} frame out of place`);
   }
 
-  #onMeta(payload: Buffer): void {
-    let meta: CheckpointMeta;
+  #onOffer(payload: Buffer): void {
+    let offer: SnapshotOffer;
     try {
-      meta = decodeSnapshotMeta(payload);
+      offer = decodeOffer(payload);
     } catch (error) {
       if (!(error instanceof MalformedBytesError)) throw error;
       this.#malformed(error.message);
       return;
     }
-    this.#meta = meta;
-    this.#import = this.#listener.onOffer(meta);
-    if (this.#import === null) {
-      this.#refuse('SNAPSHOT_NOT_WANTED', `a snapshot at index ${meta.index} is of no use here`);
+    this.#meta = offer.meta;
+    const snapshot = this.#listener.onOffer(offer);
+    this.#import = snapshot;
+    if (snapshot === null) {
+      const detail = `a snapshot at index ${offer.meta.index} is of no use here`;
+      this.#refuse('SNAPSHOT_NOT_WANTED', detail);
+      return;
     }
+    this.#step(done => {
+      snapshot.begin((error, after) => {
+        if (error === null && this.#fate === null) {
+          this.#response.writeHead(200, {
+            'content-type': 'application/octet-stream',
+            connection: 'close',
+          });
+          this.#response.write(encodeFrame('snapshot-position', encodePosition(after)));
+        }
+        done(error);
+      });
+    });
   }
 
   #onBlock(snapshot: SnapshotImport, payload: Buffer): void {
@@ -131,7 +181,7 @@ export class SnapshotReceiver {
     this.#step(done => snapshot.write(payload, done));
   }
 
-  #onEnd(payload: Buffer): void {
+  #onEndFrame(payload: Buffer): void {
     if (payload.length !== 4 || new ByteReader(payload).u32() !== this.#blockCount) {
       this.#malformed('wrong number of blocks');
       return;
@@ -142,12 +192,12 @@ export class SnapshotReceiver {
 
   #maybeFinish(): void {
     const snapshot = this.#import;
-    if (!this.#hasEnd || !this.#hasBodyEnded || this.#isDone || snapshot === null) return;
+    if (!this.#hasEnd || !this.#hasBodyEnded || this.#fate !== null || snapshot === null) return;
     if (this.#isFinishing || this.#queue.length > 0) return;
+    this.#isFinishing = true;
     this.#step(done => {
-      this.#isFinishing = true;
       snapshot.finish(error => {
-        if (error === null) this.#complete(snapshot);
+        if (error === null && this.#fate === null) this.#complete(snapshot);
         else done(error);
       });
     });
@@ -161,12 +211,12 @@ export class SnapshotReceiver {
     this.#stallTimer?.cancel();
     operation(error => {
       this.#isWorking = false;
-      if (this.#isDone) {
-        this.#import?.abort();
+      if (this.#fate !== null) {
+        this.#settle(error === null ? this.#fate : 'abort');
         return;
       }
       if (error !== null) {
-        this.#refuse('SNAPSHOT_DAMAGED', error.message);
+        this.#refuse('SNAPSHOT_FAILED', error.message);
         return;
       }
       this.#noteProgress();
@@ -176,23 +226,18 @@ export class SnapshotReceiver {
 
   #complete(snapshot: SnapshotImport): void {
     this.#isWorking = false;
-    if (this.#isDone) {
-      snapshot.abort();
-      return;
-    }
-    this.#isDone = true;
+    this.#fate = 'keep';
     this.#stallTimer?.cancel();
     this.#request.resume();
-    this.#listener.onDone(null, this.#meta, snapshot);
+    if (this.#meta !== null) this.#listener.onReceived(this.#meta, snapshot);
+    if (!this.#response.destroyed) this.#response.end(encodeFrame('snapshot-accepted'));
+    this.#end(null, false);
   }
 
   #noteProgress(): void {
     this.#stallTimer?.cancel();
-    if (this.#isDone || this.#isFinishing) return;
-    const timeoutMs = limits.snapshotStallTimeoutMs;
-    this.#stallTimer = this.#clock.setTimer(timeoutMs, () => {
-      this.#refuse('SNAPSHOT_STALLED', `nothing arrived for ${timeoutMs} ms`);
-    });
+    if (this.#fate !== null || this.#isFinishing) return;
+    this.#stallTimer = this.#clock.setTimer(limits.snapshotStallTimeoutMs, () => this.#breakOff());
   }
 
   #malformed(detail: string): void {
@@ -200,20 +245,48 @@ export class SnapshotReceiver {
   }
 
   #refuse(code: string, detail: string, status = 409): void {
-    if (this.#isDone) return;
-    this.#isDone = true;
+    if (this.#fate !== null) return;
+    this.#leave('abort');
+    const {headersSent, destroyed} = this.#response;
+    if (headersSent && !destroyed) {
+      this.#response.end(encodeFrame('snapshot-refused', encodeRefusal({code, detail})));
+    }
+    this.#end({status, code, detail}, !headersSent);
+  }
+
+  /** The connection is of no use any more; what arrived is. */
+  #breakOff(): void {
+    if (this.#fate !== null) return;
+    this.#leave('keep');
+    this.#response.destroy();
+    if (!this.#isWorking) this.#end(null, false);
+  }
+
+  #leave(fate: Fate): void {
+    this.#fate = fate;
     this.#stallTimer?.cancel();
     this.#queue.length = 0;
-    // While an operation runs, its callback aborts: an import is never aborted under its own feet.
-    if (!this.#isWorking) this.#import?.abort();
-    this.#listener.onDone({status, code, detail}, this.#meta, null);
+    // While an operation runs, its callback does it: nothing is done under its feet.
+    if (!this.#isWorking) this.#settleImport(fate);
   }
-}
 
-function decodeSnapshotMeta(payload: Buffer): CheckpointMeta {
-  const reader = new ByteReader(payload);
-  const index = logIndex(reader.u64());
-  const termOfIndex = term(reader.u64());
-  const membership = decodeMembership(reader.rawView(reader.remaining));
-  return {index, term: termOfIndex, membership};
+  #settle(fate: Fate): void {
+    this.#settleImport(fate);
+    this.#end(null, false);
+  }
+
+  #settleImport(fate: Fate): void {
+    const snapshot = this.#import;
+    this.#import = null;
+    if (snapshot === null) return;
+    if (fate === 'abort') snapshot.abort();
+    else this.#listener.onBroken(snapshot);
+  }
+
+  #end(refusal: Refusal | null, mustTell: boolean): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#listener.onEnd(refusal, mustTell);
+    for (const callback of this.#overCallbacks.splice(0)) callback();
+  }
 }

@@ -1,34 +1,47 @@
 /**
- * Streams one snapshot to a peer: `POST /snapshot` with a body of frames. The next block is read
- * when the socket has taken the last one, so a slow peer costs one block of memory.
+ * Streams one snapshot to a peer: `POST /snapshot` with a body of frames and an answer of frames.
+ * The peer says first what it holds of this snapshot already. The next block is read when the
+ * socket has taken the last one and the pace allows it, so a slow peer costs one block of memory.
  */
-import type {ClientRequest} from 'node:http';
-import {ByteWriter} from '../base/bytes.ts';
+import type {Buffer} from 'node:buffer';
+import type {ClientRequest, IncomingMessage} from 'node:http';
+import {ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
-import {encodeMembership} from '../raft/membership.ts';
-import type {CheckpointMeta, SnapshotExport} from '../storage/checkpoint-store.ts';
+import type {SnapshotReader} from '../storage/checkpoint-store.ts';
+import {decodePosition} from '../storage/snapshot-position.ts';
 import {openRequest, parseRefusal, readBody} from './dial.ts';
-import {encodeFrame} from './frame.ts';
+import type {FrameKind} from './frame.ts';
+import {encodeFrame, FrameParser} from './frame.ts';
+import {decodeRefusal, encodeOffer} from './snapshot-frames.ts';
+import type {SnapshotPacer} from './snapshot-pacer.ts';
+import type {SnapshotSource} from './transport.ts';
+import {SnapshotRefusedError} from './transport.ts';
 
 export interface SnapshotSenderOptions {
   readonly address: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly snapshot: SnapshotExport;
+  readonly snapshot: SnapshotSource;
+  readonly pacer: SnapshotPacer;
   readonly clock: Clock;
 }
 
 export class SnapshotSender {
-  readonly #snapshot: SnapshotExport;
+  readonly #snapshot: SnapshotSource;
+  readonly #pacer: SnapshotPacer;
   readonly #clock: Clock;
   readonly #callback: (error: Error | null) => void;
   readonly #request: ClientRequest;
+  /** Null until the peer has said where to begin. */
+  #reader: SnapshotReader | null = null;
   #stallTimer: Timer | null = null;
+  #cancelPace: (() => void) | null = null;
   #blockCount = 0;
   #isDone = false;
 
   constructor(options: SnapshotSenderOptions, callback: (error: Error | null) => void) {
     this.#snapshot = options.snapshot;
+    this.#pacer = options.pacer;
     this.#clock = options.clock;
     this.#callback = callback;
     const request = openRequest(options.address, {
@@ -39,22 +52,8 @@ export class SnapshotSender {
     this.#request = request;
     request.on('error', error => this.#finish(error));
     request.on('close', () => this.#finish(new Error('the connection was closed')));
-    // Nothing is read from disk for a peer that cannot be reached.
-    request.on('socket', socket => {
-      if (socket.connecting) socket.once('connect', () => this.#start());
-      else this.#start();
-    });
-    request.once('response', response => {
-      readBody(response, limits.refusalSizeBytesMax, (error, body) => {
-        const status = response.statusCode ?? 0;
-        if (error !== null) this.#finish(error);
-        else if (status === 200) this.#finish(null);
-        else {
-          const {code, detail} = parseRefusal(status, body);
-          this.#finish(new Error(`${code}: ${detail}`));
-        }
-      });
-    });
+    request.once('response', response => this.#onResponse(response));
+    request.write(encodeFrame('snapshot-meta', encodeOffer(options.snapshot)));
     this.#noteProgress();
   }
 
@@ -62,20 +61,71 @@ export class SnapshotSender {
     this.#finish(new Error(reason));
   }
 
-  #start(): void {
-    this.#write(encodeFrame('snapshot-meta', encodeSnapshotMeta(this.#snapshot.meta)));
+  #onResponse(response: IncomingMessage): void {
+    const status = response.statusCode ?? 0;
+    if (status !== 200) {
+      readBody(response, limits.refusalSizeBytesMax, (error, body) => {
+        if (error !== null) this.#finish(error);
+        else this.#finish(new SnapshotRefusedError(parseRefusal(status, body)));
+      });
+      return;
+    }
+    const parser = new FrameParser((kind, payload) => {
+      this.#onFrame(kind, payload);
+      return !this.#isDone;
+    });
+    response.on('data', (chunk: Buffer) => {
+      if (this.#isDone) return;
+      const problem = parser.push(chunk);
+      if (problem !== null) this.#finish(new Error(`the answer is damaged: ${problem}`));
+    });
+    response.on('error', error => this.#finish(error));
+    response.on('close', () => this.#finish(new Error('the connection was closed')));
   }
 
-  #sendNext(): void {
+  #onFrame(kind: FrameKind, payload: Buffer): void {
+    try {
+      if (kind === 'snapshot-position' && this.#reader === null) {
+        this.#reader = this.#snapshot.open(decodePosition(payload));
+        this.#noteProgress();
+        this.#sendNext(this.#reader);
+      } else if (kind === 'snapshot-accepted' && this.#reader !== null) {
+        this.#finish(null);
+      } else if (kind === 'snapshot-refused') {
+        this.#finish(new SnapshotRefusedError(decodeRefusal(payload)));
+      } else {
+        this.#finish(new Error(`${kind} frame out of place in the answer`));
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedBytesError)) throw error;
+      this.#finish(new Error(`the answer is damaged: ${error.message}`));
+    }
+  }
+
+  #sendNext(reader: SnapshotReader): void {
     if (this.#isDone) return;
-    this.#snapshot.next((error, block) => {
+    reader.next((error, block) => {
       if (this.#isDone) return;
       if (error !== null) this.#finish(error);
       else if (block === null) this.#sendEnd();
-      else {
-        this.#blockCount += 1;
-        this.#write(encodeFrame('snapshot-block', block));
-      }
+      else this.#sendBlock(reader, block);
+    });
+  }
+
+  #sendBlock(reader: SnapshotReader, block: Uint8Array): void {
+    this.#cancelPace = this.#pacer.take(block.length, () => {
+      if (this.#isDone) return;
+      this.#blockCount += 1;
+      // The callback runs when the kernel has the bytes: one block is in memory at a time.
+      this.#request.write(encodeFrame('snapshot-block', block), error => {
+        if (this.#isDone) return;
+        if (error !== null && error !== undefined) {
+          this.#finish(error);
+          return;
+        }
+        this.#noteProgress();
+        this.#sendNext(reader);
+      });
     });
   }
 
@@ -85,19 +135,6 @@ export class SnapshotSender {
     this.#request.end(encodeFrame('snapshot-end', writer.contentView()));
     // The receiver verifies and syncs the whole now.
     this.#noteProgress(limits.snapshotFinishTimeoutMs);
-  }
-
-  #write(frame: Buffer): void {
-    // The callback runs when the kernel has the bytes: one block is in memory at a time.
-    this.#request.write(frame, error => {
-      if (this.#isDone) return;
-      if (error !== null && error !== undefined) {
-        this.#finish(error);
-        return;
-      }
-      this.#noteProgress();
-      this.#sendNext();
-    });
   }
 
   #noteProgress(timeoutMs: number = limits.snapshotStallTimeoutMs): void {
@@ -112,16 +149,9 @@ export class SnapshotSender {
     if (this.#isDone) return;
     this.#isDone = true;
     this.#stallTimer?.cancel();
+    this.#cancelPace?.();
     this.#request.destroy();
-    this.#snapshot.close();
+    this.#reader?.close();
     this.#callback(error);
   }
-}
-
-function encodeSnapshotMeta(meta: CheckpointMeta): Uint8Array {
-  const writer = new ByteWriter();
-  writer.u64(meta.index);
-  writer.u64(meta.term);
-  writer.raw(encodeMembership(meta.membership));
-  return writer.finish();
 }

@@ -8,7 +8,8 @@ import type {ErrorCode} from '../base/errors.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import type {Message} from '../raft/message.ts';
-import type {CheckpointMeta, SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {CheckpointMeta, SnapshotImport, SnapshotReader} from '../storage/checkpoint-store.ts';
+import type {SnapshotPosition} from '../storage/snapshot-position.ts';
 
 /** A command handed to the leader on behalf of a client of another node. */
 export interface ForwardMessage {
@@ -65,6 +66,30 @@ export interface Refusal {
   readonly detail: string;
 }
 
+export interface SnapshotOffer {
+  /**
+   * Names one copy of one checkpoint: streams with the same id, from the same member, carry the
+   * same rows. Lower-case letters, digits and hyphens, ≤ limits.snapshotIdSizeBytesMax.
+   */
+  readonly id: string;
+  readonly meta: CheckpointMeta;
+}
+
+/** What a sender streams from. */
+export interface SnapshotSource extends SnapshotOffer {
+  /** As SnapshotExport.open: called once the receiver has said what it holds. */
+  open(after: SnapshotPosition | null): SnapshotReader;
+}
+
+/** The receiver took the trouble to say no, unlike a connection that broke. */
+export class SnapshotRefusedError extends Error {
+  override readonly name = 'SnapshotRefusedError';
+
+  constructor(refusal: {readonly code: string; readonly detail: string}) {
+    super(`${refusal.code}: ${refusal.detail}`);
+  }
+}
+
 /** The shell's side. All calls come from the event loop, none from inside a transport method. */
 export interface TransportHandler {
   onMessage(from: NodeId, message: PeerMessage): void;
@@ -79,8 +104,13 @@ export interface TransportHandler {
   authorize(handshake: Handshake): Refusal | null;
   /** A JSON request of the formation protocol (node/formation.ts); the answer is JSON too. */
   onFormation(request: unknown): FormationAnswer;
-  /** A snapshot is offered. Null: not wanted; otherwise blocks are written to the import. */
-  onSnapshotOffer(from: NodeId, meta: CheckpointMeta): SnapshotImport | null;
+  /** Null: not wanted; otherwise the import is begun and blocks are written to it. */
+  onSnapshotOffer(from: NodeId, offer: SnapshotOffer): SnapshotImport | null;
+  /**
+   * The stream of an accepted offer broke off; the import is sound as far as it goes, and may be
+   * the answer to a later offer of the same id.
+   */
+  onSnapshotBroken(from: NodeId, snapshot: SnapshotImport): void;
   /** The import of an accepted offer is finished (verified, durable, not installed). */
   onSnapshotReceived(from: NodeId, meta: CheckpointMeta, snapshot: SnapshotImport): void;
 }
@@ -110,8 +140,12 @@ export interface Transport {
   send(to: NodeId, message: PeerMessage): boolean;
   /** Hands what was sent to the kernel now, not only after the running callback. */
   flush(): void;
-  /** Streams all blocks; the callback says whether the receiver finished its import. Closes it. */
-  sendSnapshot(to: NodeId, snapshot: SnapshotExport, callback: (error: Error | null) => void): void;
+  /**
+   * Streams what the receiver does not hold yet; the callback says whether it finished its import.
+   * SnapshotRefusedError: it does not want it; any other error: worth another stream. Every reader
+   * is closed by then.
+   */
+  sendSnapshot(to: NodeId, snapshot: SnapshotSource, callback: (error: Error | null) => void): void;
   /** Asks an address that is not a member yet; used by formation only. */
   requestFormation(
     address: string,

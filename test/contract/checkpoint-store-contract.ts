@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
+import {must} from '../../src/base/assert.ts';
 import {logIndex, nodeId, term} from '../../src/raft/ids.ts';
 import type {
   CheckpointMeta,
@@ -12,6 +13,7 @@ import type {
   SnapshotImport,
 } from '../../src/storage/checkpoint-store.ts';
 import {Overlay} from '../../src/storage/overlay.ts';
+import type {SnapshotPosition} from '../../src/storage/snapshot-position.ts';
 
 /** One place where a store lives; it may be opened again after a close. */
 export interface CheckpointStoreHome {
@@ -92,24 +94,41 @@ export function exported(store: CheckpointStore): Promise<SnapshotExport> {
   });
 }
 
-export async function allBlocks(snapshot: SnapshotExport): Promise<Uint8Array[]> {
+export async function allBlocks(
+  snapshot: SnapshotExport,
+  after: SnapshotPosition | null = null,
+): Promise<Uint8Array[]> {
+  const reader = snapshot.open(after);
   const blocks: Uint8Array[] = [];
   for (;;) {
     const block = await new Promise<Uint8Array | null>((resolve, reject) => {
-      snapshot.next((error, next) => {
+      reader.next((error, next) => {
         if (error === null) resolve(next);
         else reject(error);
       });
     });
-    if (block === null) return blocks;
+    if (block === null) break;
     blocks.push(block);
   }
+  reader.close();
+  reader.close();
+  return blocks;
+}
+
+function begin(snapshot: SnapshotImport): Promise<SnapshotPosition | null> {
+  return new Promise((resolve, reject) => {
+    snapshot.begin((error, after) => {
+      if (error === null) resolve(after);
+      else reject(error);
+    });
+  });
 }
 
 export async function importAll(
   snapshot: SnapshotImport,
   blocks: readonly Uint8Array[],
 ): Promise<void> {
+  assert.equal(await begin(snapshot), null);
   for (const block of blocks) await settled(done => snapshot.write(block, done));
   await settled(done => snapshot.finish(done));
 }
@@ -288,6 +307,81 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
     );
 
     test(
+      'a stream goes on where the last one broke off, whatever it had sent',
+      withStore(async store => {
+        const changes: Change[] = [['huge', 'h'.repeat(900_000)]];
+        for (let i = 0; i < 3000; i++) {
+          changes.push([`row${i}`, `value ${i} ${'.'.repeat(i % 300)}`]);
+        }
+        await write(store, 20, changes);
+        const snapshot = await exported(store);
+        await withHome(async home => {
+          const other = home.open();
+          const incoming = other.beginImport(snapshot.meta);
+          let blockCount = 0;
+          // Each stream brings a block or two more than the one before; some only part of a row.
+          for (let taken = 0; ; taken++) {
+            const after = await begin(incoming);
+            const blocks = await allBlocks(snapshot, after);
+            const count = Math.min(blocks.length, 1 + taken);
+            for (const block of blocks.slice(0, count)) {
+              await settled(done => incoming.write(block, done));
+            }
+            blockCount += count;
+            if (count === blocks.length) break;
+          }
+          assert.ok(blockCount > (await allBlocks(snapshot)).length, 'nothing broke off');
+          await settled(done => incoming.finish(done));
+          await settled(done => incoming.install(done));
+          assert.deepEqual(rowsIn(other, '\x01', '\xff'), rowsIn(store, '\x01', '\xff'));
+          await close(other);
+        })();
+        snapshot.close();
+      }),
+    );
+
+    test(
+      'a stream that begins elsewhere than it was asked to is refused',
+      withStore(async store => {
+        await write(store, 2, [
+          ['a', '1'],
+          ['huge', 'h'.repeat(600_000)],
+          ['z', '2'],
+        ]);
+        const snapshot = await exported(store);
+        const blocks = await allBlocks(snapshot);
+        const incoming = store.beginImport(metaAt(2));
+        assert.equal(await begin(incoming), null);
+        for (const block of blocks.slice(0, -1)) await settled(done => incoming.write(block, done));
+        const after = await begin(incoming);
+        assert.equal(after?.rowCount, 3);
+        await assert.rejects(settled(done => incoming.write(must(blocks[0], 'a header'), done)));
+        incoming.abort();
+        snapshot.close();
+      }),
+    );
+
+    test(
+      'several streams are read from one copy at once, and it is closed with them',
+      withStore(async store => {
+        await write(store, 2, [
+          ['a', '1'],
+          ['huge', 'h'.repeat(600_000)],
+        ]);
+        const snapshot = await exported(store);
+        const both = await Promise.all([allBlocks(snapshot), allBlocks(snapshot)]);
+        assert.deepEqual(both[0], both[1]);
+        const reader = snapshot.open(null);
+        snapshot.close();
+        snapshot.close();
+        reader.next(() => assert.fail('the copy is closed'));
+        reader.close();
+        snapshot.open(null).next(() => assert.fail('the copy is closed'));
+        await write(store, 3, [['b', '2']]);
+      }),
+    );
+
+    test(
       'an import that was not installed changes nothing',
       withHome(async home => {
         const store = home.open();
@@ -296,6 +390,7 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
         const blocks = await allBlocks(snapshot);
         snapshot.close();
         const aborted = store.beginImport(metaAt(2));
+        assert.equal(await begin(aborted), null);
         await settled(done => aborted.write(blocks[0] ?? new Uint8Array(0), done));
         aborted.abort();
         const finished = store.beginImport(metaAt(2));

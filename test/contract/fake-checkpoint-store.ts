@@ -13,8 +13,10 @@ import type {
   CheckpointStore,
   SnapshotExport,
   SnapshotImport,
+  SnapshotReader,
 } from '../../src/storage/checkpoint-store.ts';
 import type {FrozenOverlay} from '../../src/storage/overlay.ts';
+import type {SnapshotPosition} from '../../src/storage/snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder} from '../../src/storage/snapshot-stream.ts';
 
 /** Latin-1 strings as keys: their order is byte order. */
@@ -40,6 +42,27 @@ export class FakeCheckpointDisk {
   sizeBytes = 0;
   /** Times a shrink has succeeded. */
   shrinkCount = 0;
+  /** CURRENT names it, and the directory that says so is not synced. */
+  #unsynced: Checkpoint | null = null;
+  /** Crashes between the switch to an installed snapshot and the sync behind it. */
+  cutSwitchCount = 0;
+
+  /** The process ends, and perhaps the machine: then `isKept` says what became of the switch. */
+  end(isKept: () => boolean): void {
+    if (this.#unsynced === null) return;
+    this.cutSwitchCount += 1;
+    if (isKept()) this.syncSwitch();
+    this.#unsynced = null;
+  }
+
+  beginSwitch(next: Checkpoint): void {
+    this.#unsynced = next;
+  }
+
+  syncSwitch(): void {
+    this.durable = this.#unsynced ?? this.durable;
+    this.#unsynced = null;
+  }
 
   takeFailure(): Error | null {
     const code = this.nextFailure;
@@ -66,6 +89,8 @@ export class FakeCheckpointStore implements CheckpointStore {
   constructor(disk: FakeCheckpointDisk, schedule: Schedule) {
     this.#disk = disk;
     this.#schedule = schedule;
+    // What a killed process has renamed stays renamed.
+    disk.end(() => true);
     this.#visible = disk.durable;
     this.#meta = disk.durable.meta;
   }
@@ -136,11 +161,16 @@ export class FakeCheckpointStore implements CheckpointStore {
       install: (rows, callback) => {
         assert(meta.index > this.#meta.index, 'an older snapshot');
         this.#changeCount += 1;
+        const next = checkpointOf(meta, rows);
         this.#later(() => {
-          this.#installCount += 1;
-          this.#disk.sizeBytes = 0;
-          this.#adopt(checkpointOf(meta, rows));
-          callback(null);
+          this.#disk.beginSwitch(next);
+          this.#later(() => {
+            this.#disk.syncSwitch();
+            this.#installCount += 1;
+            this.#disk.sizeBytes = 0;
+            this.#adopt(next);
+            callback(null);
+          });
         });
       },
     });
@@ -193,35 +223,69 @@ export class FakeCheckpointStore implements CheckpointStore {
 class FakeSnapshotExport implements SnapshotExport {
   readonly meta: CheckpointMeta;
   readonly sizeBytes: number;
-  readonly #blocks: Uint8Array[] = [];
+  readonly #copy: Checkpoint;
   readonly #later: Schedule;
+  readonly #readers: FakeSnapshotReader[] = [];
+  #isClosed = false;
 
   constructor(copy: Checkpoint, later: Schedule) {
     this.meta = copy.meta;
+    this.sizeBytes = usedSizeBytes(copy);
+    this.#copy = copy;
     this.#later = later;
-    const encoder = new SnapshotEncoder();
-    this.#blocks.push(encoder.header(copy.meta));
-    const takeRows = (): boolean => {
-      const block = encoder.takeRows();
-      if (block !== null) this.#blocks.push(block);
-      return block !== null;
-    };
-    for (const key of copy.keys) {
-      encoder.addRow(Buffer.from(key, 'latin1'), copy.rows.get(key) ?? new Uint8Array(0));
-      while (encoder.isFull()) takeRows();
-    }
-    while (takeRows());
-    this.#blocks.push(encoder.end());
-    this.sizeBytes = this.#blocks.reduce((sum, block) => sum + block.length, 0);
   }
 
-  next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
-    this.#later(() => callback(null, this.#blocks.shift() ?? null));
+  open(after: SnapshotPosition | null): SnapshotReader {
+    const reader = new FakeSnapshotReader(blocksOf(this.#copy, after), this.#later);
+    this.#readers.push(reader);
+    if (this.#isClosed) reader.close();
+    return reader;
   }
 
   close(): void {
-    this.#blocks.length = 0;
+    this.#isClosed = true;
+    for (const reader of this.#readers) reader.close();
   }
+}
+
+class FakeSnapshotReader implements SnapshotReader {
+  readonly #blocks: Uint8Array[];
+  readonly #later: Schedule;
+  #isClosed = false;
+
+  constructor(blocks: Uint8Array[], later: Schedule) {
+    this.#blocks = blocks;
+    this.#later = later;
+  }
+
+  next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
+    this.#later(() => {
+      if (!this.#isClosed) callback(null, this.#blocks.shift() ?? null);
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+}
+
+function blocksOf(copy: Checkpoint, after: SnapshotPosition | null): Uint8Array[] {
+  const encoder = new SnapshotEncoder(after);
+  const blocks = [encoder.header(copy.meta)];
+  const takeRows = (): boolean => {
+    const block = encoder.takeRows();
+    if (block !== null) blocks.push(block);
+    return block !== null;
+  };
+  const held = after === null ? null : keyText(after.lastKey);
+  for (const key of copy.keys) {
+    if (held !== null && key <= held) continue;
+    encoder.addRow(Buffer.from(key, 'latin1'), copy.rows.get(key) ?? new Uint8Array(0));
+    while (encoder.isFull()) takeRows();
+  }
+  while (takeRows());
+  blocks.push(encoder.end());
+  return blocks;
 }
 
 interface FakeImportParts {
@@ -242,6 +306,12 @@ class FakeSnapshotImport implements SnapshotImport {
     this.#decoder = new SnapshotDecoder(meta, (key, value) => {
       this.#rows.set(keyText(key), Uint8Array.from(value));
     });
+  }
+
+  begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {
+    const failure = this.#failure;
+    const after = failure === null ? this.#decoder.begin() : null;
+    this.#parts.later(() => callback(failure, after));
   }
 
   write(block: Uint8Array, callback: (error: Error | null) => void): void {

@@ -2,14 +2,17 @@
 import type {NodeId} from '../../src/raft/ids.ts';
 import type {
   CheckpointMeta,
-  SnapshotExport,
   SnapshotImport,
+  SnapshotReader,
 } from '../../src/storage/checkpoint-store.ts';
+import type {SnapshotPosition} from '../../src/storage/snapshot-position.ts';
 import type {
   FormationAnswer,
   Handshake,
   PeerMessage,
   Refusal,
+  SnapshotOffer,
+  SnapshotSource,
   TransportHandler,
 } from '../../src/transport/transport.ts';
 
@@ -19,6 +22,8 @@ export class RecordingHandler implements TransportHandler {
   readonly refusals: Refusal[] = [];
   readonly handshakes: Handshake[] = [];
   readonly snapshots: {readonly meta: CheckpointMeta; readonly snapshot: SnapshotImport}[] = [];
+  readonly offers: SnapshotOffer[] = [];
+  readonly broken: SnapshotImport[] = [];
   contactCount = 0;
   refusal: Refusal | null = null;
   /** Null: snapshots are not wanted. */
@@ -65,8 +70,14 @@ export class RecordingHandler implements TransportHandler {
     return {status, body: {asked: request, answer: this.formation.body}};
   }
 
-  onSnapshotOffer(): SnapshotImport | null {
+  onSnapshotOffer(_from: NodeId, offer: SnapshotOffer): SnapshotImport | null {
+    this.offers.push(offer);
     return this.import;
+  }
+
+  onSnapshotBroken(_from: NodeId, snapshot: SnapshotImport): void {
+    this.broken.push(snapshot);
+    this.#onEvent();
   }
 
   onSnapshotReceived(_from: NodeId, meta: CheckpointMeta, snapshot: SnapshotImport): void {
@@ -75,28 +86,34 @@ export class RecordingHandler implements TransportHandler {
   }
 }
 
-/** An export of the given blocks that counts how it is used. */
-export class ListExport implements SnapshotExport {
+/** A source of the given blocks that counts how it is used; a position's rows are its blocks. */
+export class ListSource implements SnapshotSource {
+  readonly id: string;
   readonly meta: CheckpointMeta;
-  readonly sizeBytes: number;
   readonly #blocks: readonly Uint8Array[];
+  readonly opened: (SnapshotPosition | null)[] = [];
   nextCount = 0;
   closeCount = 0;
 
-  constructor(meta: CheckpointMeta, blocks: readonly Uint8Array[]) {
+  constructor(meta: CheckpointMeta, blocks: readonly Uint8Array[], id = '1-1') {
+    this.id = id;
     this.meta = meta;
     this.#blocks = blocks;
-    this.sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);
   }
 
-  next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
-    const block = this.#blocks[this.nextCount] ?? null;
-    this.nextCount += 1;
-    queueMicrotask(() => callback(null, block));
-  }
-
-  close(): void {
-    this.closeCount += 1;
+  open(after: SnapshotPosition | null): SnapshotReader {
+    this.opened.push(after);
+    let at = after?.rowCount ?? 0;
+    return {
+      next: callback => {
+        const block = this.#blocks[at++] ?? null;
+        this.nextCount += 1;
+        queueMicrotask(() => callback(null, block));
+      },
+      close: () => {
+        this.closeCount += 1;
+      },
+    };
   }
 }
 
@@ -108,6 +125,12 @@ export class ListImport implements SnapshotImport {
   isFinished = false;
   abortCount = 0;
   #held: (() => void) | null = null;
+
+  begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {
+    const rowCount = this.blocks.length;
+    const lastKey = Uint8Array.of(rowCount);
+    callback(null, rowCount === 0 ? null : {lastKey, rowCount, checksum: 0});
+  }
 
   write(block: Uint8Array, callback: (error: Error | null) => void): void {
     this.blocks.push(block.slice());

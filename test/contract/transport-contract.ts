@@ -11,7 +11,8 @@ import type {NodeId} from '../../src/raft/ids.ts';
 import {logIndex, nodeId, term} from '../../src/raft/ids.ts';
 import type {Member} from '../../src/raft/membership.ts';
 import type {LocalIdentity, PeerMessage, Transport} from '../../src/transport/transport.ts';
-import {ListExport, ListImport, RecordingHandler} from './recording-handler.ts';
+import {SnapshotRefusedError} from '../../src/transport/transport.ts';
+import {ListSource, ListImport, RecordingHandler} from './recording-handler.ts';
 
 export interface TransportHarness {
   /** A transport that is not started yet. */
@@ -286,11 +287,12 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
       new Uint8Array(prng.integer({min: 1, max: 256 * 1024})).fill(prng.integer({min: 0, max: 9})),
     );
     const meta = snapshotMeta(a.member);
-    const snapshot = new ListExport(meta, blocks);
+    const snapshot = new ListSource(meta, blocks);
     const target = new ListImport();
     b.handler.import = target;
     const result = await send(harness, a, b, snapshot);
     assert.equal(result, null);
+    assert.deepEqual(snapshot.opened, [null]);
     assert.equal(snapshot.closeCount, 1);
     assert.equal(target.isFinished, true);
     assert.equal(target.abortCount, 0);
@@ -303,17 +305,17 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
   run('an empty snapshot arrives, too', async harness => {
     const [a, b] = await startPair(harness);
     b.handler.import = new ListImport();
-    const result = await send(harness, a, b, new ListExport(snapshotMeta(a.member), []));
+    const result = await send(harness, a, b, new ListSource(snapshotMeta(a.member), []));
     assert.equal(result, null);
     assert.equal(b.handler.snapshots.length, 1);
   });
 
-  run('a snapshot that is not wanted is an error and is closed', async harness => {
+  run('a snapshot that is not wanted is refused', async harness => {
     const [a, b] = await startPair(harness);
-    const snapshot = new ListExport(snapshotMeta(a.member), [new Uint8Array(10)]);
+    const snapshot = new ListSource(snapshotMeta(a.member), [new Uint8Array(10)]);
     const result = await send(harness, a, b, snapshot);
-    assert.ok(result instanceof Error);
-    assert.equal(snapshot.closeCount, 1);
+    assert.ok(result instanceof SnapshotRefusedError);
+    assert.deepEqual(snapshot.opened, [], 'nothing is read for it');
     assert.equal(b.handler.snapshots.length, 0);
   });
 
@@ -322,12 +324,26 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
     const target = new ListImport();
     target.failure = new Error('no space');
     b.handler.import = target;
-    const snapshot = new ListExport(snapshotMeta(a.member), [new Uint8Array(10)]);
+    const snapshot = new ListSource(snapshotMeta(a.member), [new Uint8Array(10)]);
     const result = await send(harness, a, b, snapshot);
-    assert.ok(result instanceof Error);
+    assert.ok(result instanceof SnapshotRefusedError);
     assert.equal(target.abortCount, 1);
     assert.equal(snapshot.closeCount, 1);
     assert.equal(b.handler.snapshots.length, 0);
+  });
+
+  run('a snapshot goes on behind what the receiver holds', async harness => {
+    const [a, b] = await startPair(harness);
+    const blocks = Array.from({length: 5}, (_, i) => new Uint8Array(100).fill(i));
+    const target = new ListImport();
+    target.blocks.push(...blocks.slice(0, 3));
+    b.handler.import = target;
+    const snapshot = new ListSource(snapshotMeta(a.member), blocks);
+    assert.equal(await send(harness, a, b, snapshot), null);
+    assert.equal(snapshot.opened[0]?.rowCount, 3);
+    assert.deepEqual([...snapshot.opened[0].lastKey], [3]);
+    assert.ok(Buffer.concat(target.blocks).equals(Buffer.concat(blocks)));
+    assert.deepEqual(b.handler.offers, [{id: '1-1', meta: snapshotMeta(a.member)}]);
   });
 
   run('formation asks an address and gets the answer', async harness => {
@@ -355,7 +371,7 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
   });
 }
 
-export function snapshotMeta(member: Member): ListExport['meta'] {
+export function snapshotMeta(member: Member): ListSource['meta'] {
   const membership = {voters: [member.id], votersOutgoing: [], learners: [], members: [member]};
   return {index: logIndex(2 ** 34), term: term(12), membership};
 }
@@ -364,7 +380,7 @@ async function send(
   harness: TransportHarness,
   a: TestNode,
   b: TestNode,
-  snapshot: ListExport,
+  snapshot: ListSource,
 ): Promise<Error | null> {
   let result: Error | null | undefined;
   a.transport.sendSnapshot(b.id, snapshot, error => {

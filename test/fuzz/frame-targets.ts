@@ -1,19 +1,20 @@
 /** The byte stream of a peer connection, cut anywhere and damaged, and the stream of a snapshot. */
 import {EventEmitter} from 'node:events';
-import type {IncomingMessage} from 'node:http';
+import type {IncomingMessage, ServerResponse} from 'node:http';
 import fc from 'fast-check';
 import {assert} from '../../src/base/assert.ts';
 import type {Clock} from '../../src/base/clock.ts';
 import {checksum} from '../../src/base/checksum.ts';
 import {ByteWriter} from '../../src/base/bytes.ts';
 import {logIndex, term} from '../../src/raft/ids.ts';
-import {emptyMembership, encodeMembership} from '../../src/raft/membership.ts';
+import {emptyMembership} from '../../src/raft/membership.ts';
 import {FrameWriter} from '../../src/transport/frame-writer.ts';
 import {FrameParser, encodeFrame, framePayloadSizeBytesMax} from '../../src/transport/frame.ts';
 import type {FrameKind} from '../../src/transport/frame.ts';
 import type {EncodableMessage} from '../../src/transport/message-codec.ts';
 import {encodeMessage, findDamagedEntry} from '../../src/transport/message-codec.ts';
 import {MessageReader} from '../../src/transport/message-reader.ts';
+import {encodeOffer} from '../../src/transport/snapshot-frames.ts';
 import {SnapshotReceiver} from '../../src/transport/snapshot-receiver.ts';
 import type {Damage} from './damage.ts';
 import {damaged, maybeDamages} from './damage.ts';
@@ -31,6 +32,9 @@ const kinds: readonly FrameKind[] = [
   'snapshot-meta',
   'snapshot-block',
   'snapshot-end',
+  'snapshot-position',
+  'snapshot-accepted',
+  'snapshot-refused',
 ];
 
 interface Frame {
@@ -194,15 +198,16 @@ const idleClock: Clock = {
   afterPoll: () => undefined,
 };
 
+const offer = {
+  id: '3-1f-2',
+  meta: {index: logIndex(9), term: term(2), membership: emptyMembership},
+};
+
 export function snapshotFrames(blocks: readonly Uint8Array[]): Buffer {
-  const meta = new ByteWriter();
-  meta.u64(9);
-  meta.u64(2);
-  meta.raw(encodeMembership(emptyMembership));
   const end = new ByteWriter();
   end.u32(blocks.length);
   return encodeFrames([
-    {kind: 'snapshot-meta', payload: meta.finish()},
+    {kind: 'snapshot-meta', payload: encodeOffer(offer)},
     ...blocks.map(payload => ({kind: 'snapshot-block' as const, payload})),
     {kind: 'snapshot-end', payload: end.finish()},
   ]);
@@ -213,6 +218,10 @@ class CountedImport {
   readonly blocks: Uint8Array[] = [];
   finishCount = 0;
   abortCount = 0;
+
+  begin(callback: (error: Error | null, after: null) => void): void {
+    callback(null, null);
+  }
 
   write(block: Uint8Array, callback: (error: Error | null) => void): void {
     assert(this.finishCount + this.abortCount === 0, 'a block after the end');
@@ -245,21 +254,46 @@ class BodyEvents extends EventEmitter {
   }
 }
 
+/** The answer to it, of which nothing is looked at here. */
+class IdleResponse {
+  headersSent = false;
+  destroyed = false;
+
+  writeHead(): void {
+    this.headersSent = true;
+  }
+
+  write(): void {
+    assert(this.headersSent, 'a head comes first');
+  }
+
+  end(): void {
+    this.destroyed = true;
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+  }
+}
+
 function checkSnapshotRequest(input: StreamInput<Uint8Array>): Verdict {
   const body = new BodyEvents();
+  const exchange = {
+    request: body as unknown as IncomingMessage,
+    response: new IdleResponse() as unknown as ServerResponse,
+  };
   const imported = new CountedImport();
   const outcomes: string[] = [];
   let offerCount = 0;
-  const receiver = new SnapshotReceiver(body as unknown as IncomingMessage, idleClock, {
-    onOffer: meta => {
+  const receiver = new SnapshotReceiver(exchange, idleClock, {
+    onOffer: offered => {
       offerCount += 1;
-      if (input.damage.length === 0) {
-        const expected = {index: logIndex(9), term: term(2), membership: emptyMembership};
-        mustBeSame(meta, expected, 'the meta');
-      }
+      if (input.damage.length === 0) mustBeSame(offered, offer, 'the offer');
       return imported;
     },
-    onDone: refusal => outcomes.push(refusal === null ? 'complete' : refusal.code),
+    onBroken: () => assert(false, 'a body that ends does not break off'),
+    onReceived: () => undefined,
+    onEnd: refusal => outcomes.push(refusal === null ? 'complete' : refusal.code),
   });
   receiver.start();
   for (const piece of pieces(streamBytes(input, snapshotFrames), input.cuts)) {

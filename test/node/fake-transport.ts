@@ -2,12 +2,12 @@
 import {assert} from '../../src/base/assert.ts';
 import type {Member} from '../../src/raft/membership.ts';
 import type {NodeId} from '../../src/raft/ids.ts';
-import type {SnapshotExport} from '../../src/storage/checkpoint-store.ts';
 import type {
   FormationAnswer,
   LocalIdentity,
   PeerCounters,
   PeerMessage,
+  SnapshotSource,
   Transport,
 } from '../../src/transport/transport.ts';
 
@@ -24,7 +24,7 @@ export class FakeTransport implements Transport {
   readonly calls: FormationCall[] = [];
   readonly streams: {
     readonly to: NodeId;
-    readonly snapshot: SnapshotExport;
+    readonly snapshot: SnapshotSource;
     readonly callback: (error: Error | null) => void;
   }[] = [];
   members: readonly Member[] = [];
@@ -54,7 +54,7 @@ export class FakeTransport implements Transport {
 
   sendSnapshot(
     to: NodeId,
-    snapshot: SnapshotExport,
+    snapshot: SnapshotSource,
     callback: (error: Error | null) => void,
   ): void {
     this.streams.push({to, snapshot, callback});

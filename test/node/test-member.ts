@@ -205,13 +205,16 @@ export class TestMember {
   /** kill -9 and a power cut in one: what was not synced is kept, torn or lost, by chance. */
   crash(): void {
     this.#endLife();
-    this.disk.crash(this.#surroundings.prng);
+    const {prng} = this.#surroundings;
+    this.disk.crash(prng);
+    this.checkpointDisk.end(() => prng.float() < 0.5);
   }
 
   /** kill -9 alone: what was written stays readable, synced or not. */
   kill(): void {
     this.#endLife();
     this.disk.kill();
+    this.checkpointDisk.end(() => true);
   }
 
   /** As SIGTERM does it: hands over, waits until nobody waits, stops. `isQuiet` is polled. */

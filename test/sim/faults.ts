@@ -59,6 +59,7 @@ export class Faults {
       capacity: faults.has('narrow') ? weather.capacity : fairWeather.capacity,
     };
     if (faults.has('replay')) network.keepOneIn = 20;
+    network.streamBreakRate = config.streamBreakRate;
     this.#supervise();
     const recurring = this.#recurring();
     for (const name of faults) {
@@ -73,6 +74,7 @@ export class Faults {
     this.#isOver = true;
     network.weather = fairWeather;
     network.keepOneIn = 0;
+    network.streamBreakRate = 0;
     network.healAll();
     for (const machine of machines) {
       machine.repair();

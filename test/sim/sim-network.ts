@@ -64,6 +64,8 @@ export class SimNetwork {
   weather: Weather = fairWeather;
   /** Every so many messages one is remembered, to be sent again much later. 0: none. */
   keepOneIn = 0;
+  /** Of the blocks of snapshots, those that find their own connection broken. */
+  streamBreakRate = 0;
   /** Looks at every message before it leaves. */
   onSend: (from: number, message: PeerMessage) => void = () => undefined;
   readonly #times = new Map<string, MemberTime>();
@@ -208,6 +210,10 @@ export class SimNetwork {
       this.#arriveAt(atMs + this.delayMs() * 4, path, envelope, isCurrent);
     }
     return true;
+  }
+
+  breaksStream(): boolean {
+    return this.streamBreakRate > 0 && this.prng.float() < this.streamBreakRate;
   }
 
   /** Sends an old message once more to whoever is there now. */

@@ -8,7 +8,6 @@ import {limits} from '../../src/base/limits.ts';
 import type {Member} from '../../src/raft/membership.ts';
 import type {NodeId} from '../../src/raft/ids.ts';
 import {nodeId} from '../../src/raft/ids.ts';
-import type {SnapshotExport} from '../../src/storage/checkpoint-store.ts';
 import {handshakeHeaders, isRefusal, readHandshake} from '../../src/transport/handshake.ts';
 import {decodeMessage, encodeMessage} from '../../src/transport/message-codec.ts';
 import type {
@@ -17,6 +16,7 @@ import type {
   PeerCounters,
   PeerMessage,
   Refusal,
+  SnapshotSource,
   Transport,
   TransportHandler,
 } from '../../src/transport/transport.ts';
@@ -111,13 +111,12 @@ export class SimTransport implements Transport {
 
   sendSnapshot(
     to: NodeId,
-    snapshot: SnapshotExport,
+    snapshot: SnapshotSource,
     callback: (error: Error | null) => void,
   ): void {
     const link = this.#links.get(to);
     const target = link?.target ?? null;
     if (link === undefined || target === null) {
-      snapshot.close();
       this.#soon(0, () => callback(new Error(`${to} is not connected`)));
       return;
     }
@@ -128,6 +127,8 @@ export class SimTransport implements Transport {
       atReceiver: (delayMs, action) => target.#soon(delayMs, action),
       delayMs: () => this.#network.delayMs(),
       isPathOpen: () => this.#network.isOpen(this.owner, target.owner),
+      mustBreak: () => this.#network.breaksStream(),
+      coverage: this.#network.coverage,
       onEnd: error => {
         link.flows.delete(flow);
         this.#soon(0, () => callback(error));

@@ -19,6 +19,8 @@ export function drawLimits(prng: Prng): SmallLimits {
     checkpointIntervalMs: pick(limits.checkpointIntervalMs, 300),
     uncommittedSizeBytesMax: pick(limits.uncommittedSizeBytesMax, 20_000),
     pendingProposalCountMax: pick(limits.pendingProposalCountMax, 20),
+    snapshotBlockSizeBytesMax: pick(limits.snapshotBlockSizeBytesMax, 1_500, 4_000),
+    snapshotResumeTimeoutMs: pick(limits.snapshotResumeTimeoutMs, 500),
   };
 }
 

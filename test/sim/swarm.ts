@@ -68,6 +68,8 @@ export interface SwarmConfig {
   readonly keyCount: number;
   readonly valueSizeBytesMax: number;
   readonly timeoutMs: number;
+  /** Of the blocks of snapshots, those before which the stream breaks. */
+  readonly streamBreakRate: number;
 }
 
 export interface Overrides {
@@ -132,6 +134,7 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     timeoutMs: pick([200, 1_000, 5_000]),
     fillStepSizeBytes: pick([4_096, 8_192, 1_048_576]),
     limits: drawLimits(prng),
+    streamBreakRate: pick([0, 0.03, 0.2]),
   };
   return overridden(config, overrides);
 }

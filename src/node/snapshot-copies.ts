@@ -1,0 +1,148 @@
+/**
+ * Copies of the checkpoint that snapshots are streamed from. One copy serves every member that it
+ * is of use to, and stays for a while after a stream has broken off, so that the next one goes on
+ * with it. A copy is of use as long as the log begins no later than behind it.
+ */
+import {assert} from '../base/assert.ts';
+import type {Clock, Timer} from '../base/clock.ts';
+import {limits} from '../base/limits.ts';
+import type {LogIndex} from '../raft/ids.ts';
+import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {CheckpointStore, SnapshotExport} from '../storage/checkpoint-store.ts';
+import type {SnapshotSource} from '../transport/transport.ts';
+
+export interface SnapshotCopiesParts {
+  readonly checkpoint: CheckpointStore;
+  readonly clock: Clock;
+  /** First part of the ids: no other life of this member, or of another, has the same. */
+  readonly life: string;
+  readonly isOfUse: (meta: SnapshotMeta) => boolean;
+}
+
+type CopyCallback = (error: Error | null, copy: SnapshotSource | null) => void;
+
+export class SnapshotCopies {
+  readonly #parts: SnapshotCopiesParts;
+  #current: SharedCopy | null = null;
+  /** Streams still run from them; nobody new gets them. */
+  readonly #former = new Set<SharedCopy>();
+  /** For a copy that is being made. */
+  readonly #waiting: CopyCallback[] = [];
+  #copyCount = 0;
+  #isStopped = false;
+
+  constructor(parts: SnapshotCopiesParts) {
+    this.#parts = parts;
+  }
+
+  /** The oldest position that somebody is sent at the moment; null: nobody is. */
+  oldestIndex(): LogIndex | null {
+    let oldest: LogIndex | null = null;
+    for (const copy of [...this.#former, ...(this.#current === null ? [] : [this.#current])]) {
+      const {index} = copy.meta;
+      if (copy.userCount > 0 && (oldest === null || index < oldest)) oldest = index;
+    }
+    return oldest;
+  }
+
+  /** A copy to stream from, to be given back. Calls back later when it has to be made. */
+  take(callback: CopyCallback): void {
+    const current = this.#current;
+    if (current !== null && this.#parts.isOfUse(current.meta)) {
+      current.use();
+      callback(null, current);
+      return;
+    }
+    this.#waiting.push(callback);
+    if (this.#waiting.length === 1) this.#make();
+  }
+
+  /** `isRefused`: somebody has no use for it, so the next one gets a newer one. */
+  giveBack(source: SnapshotSource, isRefused: boolean): void {
+    if (this.#isStopped) return;
+    const copies = [...this.#former, ...(this.#current === null ? [] : [this.#current])];
+    const copy = copies.find(each => each === source);
+    assert(copy !== undefined, 'a copy that was taken: %', source.id);
+    copy.userCount -= 1;
+    if (isRefused && copy === this.#current) this.#retire();
+    if (copy.userCount > 0) return;
+    if (copy !== this.#current) this.#remove(copy);
+    else copy.waitForUse(this.#parts.clock, () => this.#retire());
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    for (const copy of this.#former) copy.close();
+    this.#current?.close();
+    this.#waiting.length = 0;
+  }
+
+  #make(): void {
+    const {checkpoint, life} = this.#parts;
+    this.#retire();
+    checkpoint.exportSnapshot((error, made) => {
+      if (this.#isStopped) {
+        made?.close();
+        return;
+      }
+      const waiting = this.#waiting.splice(0);
+      if (made === null) {
+        for (const callback of waiting) callback(error, null);
+        return;
+      }
+      const copy = new SharedCopy(`${life}-${++this.#copyCount}`, made);
+      this.#current = copy;
+      // All at once: the first that gives it back must not be taken for the last.
+      copy.use(waiting.length);
+      for (const callback of waiting) callback(null, copy);
+    });
+  }
+
+  /** The current copy is given to nobody any more. */
+  #retire(): void {
+    const copy = this.#current;
+    if (copy === null) return;
+    this.#current = null;
+    this.#former.add(copy);
+    if (copy.userCount === 0) this.#remove(copy);
+  }
+
+  #remove(copy: SharedCopy): void {
+    this.#former.delete(copy);
+    copy.close();
+  }
+}
+
+class SharedCopy implements SnapshotSource {
+  readonly id: string;
+  readonly #copy: SnapshotExport;
+  userCount = 0;
+  #timer: Timer | null = null;
+
+  constructor(id: string, copy: SnapshotExport) {
+    this.id = id;
+    this.#copy = copy;
+  }
+
+  get meta(): SnapshotMeta {
+    return this.#copy.meta;
+  }
+
+  open(after: Parameters<SnapshotSource['open']>[0]): ReturnType<SnapshotSource['open']> {
+    return this.#copy.open(after);
+  }
+
+  use(count = 1): void {
+    this.#timer?.cancel();
+    this.userCount += count;
+  }
+
+  waitForUse(clock: Clock, onUnused: () => void): void {
+    this.#timer = clock.setTimer(limits.snapshotResumeTimeoutMs, onUnused);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#copy.close();
+  }
+}
