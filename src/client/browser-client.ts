@@ -14,6 +14,5 @@ export function connect(options: ConnectOptions): Client {
     sender: new FetchSender((input, init) => fetch(input, init)),
     nowMs: () => performance.now(),
     random: Math.random,
-    randomId: () => crypto.randomUUID(),
   });
 }

@@ -46,6 +46,17 @@ const percentTable: readonly string[] = Array.from({length: 256}, (_, byte) => {
     : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
 });
 
+/** The fields `name` and, for bytes, `encoding` of a JSON request. */
+export function bytesFields(
+  name: string,
+  bytes: Bytes,
+  encoding: string,
+): Readonly<Record<string, string>> {
+  if (typeof bytes !== 'string') return {[name]: toBase64(bytes), [encoding]: 'base64'};
+  checkText(bytes, `"${name}"`);
+  return {[name]: bytes};
+}
+
 /** So many at a time as arguments of one call. */
 const sliceSizeBytes = 8192;
 

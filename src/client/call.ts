@@ -35,6 +35,9 @@ export interface CallerOptions {
 const noHeaders: Readonly<Record<string, string>> = {};
 /** How much earlier than the client the server gives up, so that its answer still arrives. */
 const answerMarginMsMax = 250;
+const farewellMsMax = 250;
+/** An attempt after the first takes so long at least. */
+const attemptMsMin = 20;
 const laterMsMin = 50;
 const laterMsMax = 1_000;
 
@@ -55,7 +58,7 @@ export class Caller {
     this.#attemptTimeoutMs = options.attemptTimeoutMs;
   }
 
-  /** Once, before the first write. */
+  /** Once, before the first write: keys are made by calls of their own. */
   useKeys(keys: WriteKeys): void {
     this.#keys = keys;
   }
@@ -76,11 +79,19 @@ export class Caller {
     return this.#surroundings.nowMs();
   }
 
-  close(): void {
+  /** Ends all calls. `farewell` is sent first, once and without waiting long. Never rejects. */
+  async close(farewell: Pick<HttpRequest, 'method' | 'target'> | null): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#surroundings.sender.close();
     for (const wake of this.#sleepers) wake();
+    const {sender} = this.#surroundings;
+    if (farewell !== null) {
+      const {endpoint} = this.#endpoints.pick();
+      const options = {signal: undefined, timeoutMs: farewellMsMax};
+      const request = {...farewell, headers: noHeaders, body: null};
+      await sender.send(endpoint.origin, request, options).catch(() => undefined);
+    }
+    sender.close();
   }
 
   /** Resolves with a 2xx answer, or the refusal that the call accepts. Rejects with ClientError. */
@@ -89,17 +100,56 @@ export class Caller {
     const {signal} = options;
     const course = new Course(call, signal);
     this.#check(course);
-    if (call.repeat === 'with-key') {
-      course.key = await must(this.#keys, 'a write needs keys').take(signal);
-    }
+    let isAnswered = false;
     try {
       for (;;) {
+        if (call.repeat === 'with-key' && course.key === null) {
+          course.key = await this.#takeKey(course, deadlineMs);
+        }
         const answer = await this.#attempt(course, deadlineMs);
-        if (answer !== null) return answer;
+        if (answer === null) continue;
+        isAnswered = true;
+        return answer;
       }
+    } catch (error) {
+      isAnswered = course.isSettled;
+      throw error;
     } finally {
-      course.key?.settle();
+      course.key?.settle({isAnswered});
     }
+  }
+
+  /** Waits for what is made for several callers, each with its own deadline and signal. */
+  async within<T>(promise: Promise<T>, options: CallOptions): Promise<T> {
+    const {signal} = options;
+    const patience = new AbortController();
+    const giveUp = (): void => patience.abort();
+    signal?.addEventListener('abort', giveUp, {once: true});
+    try {
+      return await Promise.race([
+        promise,
+        this.sleep(this.#timeoutOf(options), patience.signal).then(() => {
+          if (signal?.aborted === true) {
+            throw new ClientError('ABORTED', 'the signal of the call fired', {
+              cause: signal.reason,
+            });
+          }
+          if (this.#isClosed) throw new ClientError('CLIENT_CLOSED', 'the client was closed');
+          throw new ClientError('NO_ENDPOINT', 'the call waited for its turn until its deadline');
+        }),
+      ]);
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
+      patience.abort();
+    }
+  }
+
+  async #takeKey(course: Course, deadlineMs: number): Promise<WriteKey> {
+    const timeoutMs = Math.max(1, deadlineMs - this.nowMs());
+    const keys = must(this.#keys, 'a write needs keys');
+    const key = await keys.take({signal: course.signal, timeoutMs});
+    this.#check(course);
+    return key;
   }
 
   /** Waits, unless the client is closed or `signal` fires before. */
@@ -134,7 +184,8 @@ export class Caller {
       this.#check(course);
     }
     const remainingMs = deadlineMs - this.nowMs();
-    if (remainingMs <= 0) throw course.timedOut();
+    // What cannot be answered in time would only make the outcome unknown.
+    if (remainingMs < (course.hasFailed ? attemptMsMin : 0)) throw course.timedOut();
     const timeoutMs = Math.min(remainingMs, this.#attemptTimeoutMs);
     const {epoch} = endpoint;
     course.endpoint = endpoint.origin;
@@ -169,6 +220,10 @@ export class Caller {
     if (code === course.call.accepts) return answer;
     const fields = {outcome, status: answer.status, endpoint: endpoint.origin};
     course.noteRefusal(new ClientError(code, detail, fields));
+    if (code === 'SESSION_EXPIRED' && course.key !== null) {
+      course.expireKey();
+      return null;
+    }
     if (remedy === 'never') throw course.refused(isCommittedRefusal(code));
     if (remedy === 'later') course.pauseMs = pauseAsked(answer, course.laterMs());
     else this.#endpoints.failed(endpoint, epoch);
@@ -198,6 +253,8 @@ class Course {
   readonly signal: AbortSignal | undefined;
   key: WriteKey | null = null;
   endpoint: string | null = null;
+  /** A refusal was the committed answer. */
+  isSettled = false;
   /** To wait before the next attempt. */
   pauseMs = 0;
   /** An attempt may have written, and no later answer said what became of it. */
@@ -210,6 +267,10 @@ class Course {
     this.signal = signal;
   }
 
+  get hasFailed(): boolean {
+    return this.#failureCount > 0;
+  }
+
   noteSilence(error: SendError): void {
     if (this.call.repeat === 'with-key' && error.mayHaveArrived) this.#isUnknown = true;
     this.#note(error);
@@ -218,6 +279,21 @@ class Course {
   noteRefusal(error: ClientError): void {
     if (this.call.repeat === 'with-key' && error.outcome === 'unknown') this.#isUnknown = true;
     this.#note(error);
+  }
+
+  /**
+   * The session is gone. What certainly never ran gets a new number; of anything else nobody can
+   * know, and it must not run again.
+   */
+  expireKey(): void {
+    this.key?.expire();
+    if (this.#isUnknown) {
+      const detail = 'the write may or may not have happened, and its session has ended';
+      const {endpoint} = this;
+      throw new ClientError('OUTCOME_UNKNOWN', detail, {outcome: 'unknown', status: 409, endpoint});
+    }
+    this.key?.settle({isAnswered: true});
+    this.key = null;
   }
 
   #note(error: ClientError | SendError): void {
@@ -233,6 +309,7 @@ class Course {
 
   /** `settles`: the refusal is the committed answer. */
   refused(settles: boolean): ClientError {
+    this.isSettled = settles;
     if (settles) this.#isUnknown = false;
     return this.#final();
   }

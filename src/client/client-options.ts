@@ -35,8 +35,8 @@ export const clientLimits = {
   connectionCountMax: 1_024,
   /** A larger answer comes from no node: the largest is a range of 8 MiB, in base64. */
   answerSizeBytesMax: 32 * 1024 * 1024,
-  /** One line of a watch: key and value, escaped or in base64, and the previous value. */
-  lineSizeBytesMax: 32 * 1024 * 1024,
+  /** Characters of a line of a watch: key and value, escaped or in base64, and the former value. */
+  lineSizeMax: 32 * 1024 * 1024,
 } as const;
 
 /** The surroundings: the entrances for Node and browsers differ in these alone. */
@@ -45,5 +45,4 @@ export interface Surroundings {
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly random: () => number;
-  readonly randomId: () => string;
 }

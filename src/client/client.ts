@@ -16,6 +16,8 @@ import {
   type NodeStatus,
   type StatusOptions,
 } from './cluster-requests.ts';
+import type {ContendOptions} from './contender.ts';
+import {Election} from './election.ts';
 import {Endpoints} from './endpoints.ts';
 import {
   compactTo,
@@ -31,12 +33,18 @@ import {
   type PutOptions,
   type PutResult,
 } from './kv-requests.ts';
+import {grantLease, leaseStatus, type Lease, type LeaseOptions, type LeaseStatus} from './lease.ts';
+import {Lock} from './lock.ts';
 import {RangeListing, type ListOptions} from './range-listing.ts';
 import type {KvRecord} from './record.ts';
-import {RandomWriteKeys} from './write-keys.ts';
+import {SessionKeys} from './session.ts';
+import {runTransaction, type Transaction, type TransactionResult} from './transaction.ts';
+import {Watch, type WatchOptions, type WatchRange} from './watch.ts';
 
 export class Client {
   readonly #caller: Caller;
+  readonly #keys: SessionKeys;
+  #closing: Promise<void> | null = null;
 
   /** Use `connect`. Throws INVALID_ARGUMENT. */
   constructor(options: ConnectOptions, surroundings: Surroundings) {
@@ -53,9 +61,11 @@ export class Client {
         attemptTimeoutMsMax,
       ),
     });
-    this.#caller.useKeys(new RandomWriteKeys(surroundings.randomId));
-    if (signal?.aborted === true) this.close();
-    else signal?.addEventListener('abort', () => this.close(), {once: true});
+    this.#keys = new SessionKeys(this.#caller);
+    this.#caller.useKeys(this.#keys);
+    const close = (): void => void this.close();
+    if (signal?.aborted === true) close();
+    else signal?.addEventListener('abort', close, {once: true});
   }
 
   /**
@@ -105,6 +115,43 @@ export class Client {
     return countKeys(this.#caller, range, options);
   }
 
+  /**
+   * Compares, then `success` or `failure`: atomic, at one revision, seen by everybody as a whole.
+   * Guarantees and errors are those of `put`; two writes of one key: DUPLICATE_KEY.
+   */
+  txn(transaction: Transaction, options: CallOptions = {}): Promise<TransactionResult> {
+    return runTransaction(this.#caller, transaction, options);
+  }
+
+  /**
+   * Every change of a key or range from now or from a revision on: in order, each once, none left
+   * out, whichever node tells it and however often the connection is cut. `for await (const event
+   * of client.watch({prefix: 'a/'}))`.
+   */
+  watch(range: WatchRange = {}, options: WatchOptions = {}): Watch {
+    return new Watch(this.#caller, range, options);
+  }
+
+  /** A lease, kept alive by itself until it is revoked; its `signal` tells of its loss. */
+  lease(options: LeaseOptions): Promise<Lease> {
+    return grantLease(this.#caller, options);
+  }
+
+  /** What is known of any lease; null: it does not exist. */
+  leaseStatus(id: string, options: CallOptions = {}): Promise<LeaseStatus | null> {
+    return leaseStatus(this.#caller, id, options);
+  }
+
+  /** Waits for the lock `name` (keys under `name/`) and resolves holding it. First come first. */
+  lock(name: string, options: ContendOptions = {}): Promise<Lock> {
+    return Lock.acquire(this.#caller, name, options);
+  }
+
+  /** The election `name`, with keys under `name/`. */
+  election(name: string): Election {
+    return new Election(this.#caller, name);
+  }
+
   /** Makes revisions before `revision` unreadable. Rejects with REVISION_IN_FUTURE. */
   compact(
     revision: number,
@@ -128,8 +175,15 @@ export class Client {
     return this.#caller.endpoints.origins;
   }
 
-  /** Ends everything under way with CLIENT_CLOSED. Later calls reject with it. */
-  close(): void {
-    this.#caller.close();
+  /**
+   * Ends everything under way with CLIENT_CLOSED, and later calls too. Resolves when the nodes have
+   * been told to forget the client's session, or were not reached at once; never rejects.
+   */
+  close(): Promise<void> {
+    const {sessionId} = this.#keys;
+    this.#closing ??= this.#caller.close(
+      sessionId === null ? null : {method: 'DELETE', target: `/session/${sessionId}`},
+    );
+    return this.#closing;
   }
 }

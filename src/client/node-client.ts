@@ -1,5 +1,4 @@
 /** `rosetta/client` in Node: the public names, and `connect` over sockets. */
-import {randomUUID} from 'node:crypto';
 import {Client} from './client.ts';
 import {clientLimits, type ConnectOptions} from './client-options.ts';
 import {invalidArgument} from './client-error.ts';
@@ -22,6 +21,5 @@ export function connect(options: ConnectOptions): Client {
     sender: new SocketSender(connectionCountMax),
     nowMs: () => performance.now(),
     random: Math.random,
-    randomId: randomUUID,
   });
 }

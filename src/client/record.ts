@@ -84,6 +84,12 @@ export function integerField(fields: JsonObject, name: string): number {
   return value as number;
 }
 
+export function numberField(fields: JsonObject, name: string): number {
+  const value = fields[name];
+  if (typeof value !== 'number') throw unexpected(`has no number "${name}"`);
+  return value;
+}
+
 export function booleanField(fields: JsonObject, name: string): boolean {
   const value = fields[name];
   if (typeof value !== 'boolean') throw unexpected(`has no boolean "${name}"`);

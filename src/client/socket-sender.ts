@@ -164,7 +164,12 @@ class Guard {
   readonly #onAbort: () => void;
 
   constructor({signal, timeoutMs}: SendLimits, give: (failure: SendFailure, why: string) => void) {
-    this.#timer = setTimeout(give, timeoutMs, 'timeout', `no answer within ${timeoutMs} ms`);
+    this.#timer = setTimeout(
+      give,
+      timeoutMs,
+      'timeout',
+      `no answer within ${Math.ceil(timeoutMs)} ms`,
+    );
     this.#signal = signal;
     this.#onAbort = () => give('aborted', 'the signal fired');
     signal?.addEventListener('abort', this.#onAbort, {once: true});

@@ -21,6 +21,10 @@ export type Step = (response: ServerResponse, request: SeenRequest) => void;
 
 export class ScriptedServer {
   readonly seen: SeenRequest[] = [];
+  /** Sessions are opened and closed beside the script: s1, s2, … */
+  hasSessions = true;
+  openedCount = 0;
+  readonly closedSessions: string[] = [];
   readonly #steps: Step[];
   readonly #server = createServer((request, response) => {
     const pieces: Buffer[] = [];
@@ -88,6 +92,12 @@ export class ScriptedServer {
   }
 
   #onRequest(seen: SeenRequest, response: ServerResponse): void {
+    if (this.hasSessions && seen.target.startsWith('/session')) {
+      if (seen.method === 'POST') this.openedCount += 1;
+      else this.closedSessions.push(seen.target.slice('/session/'.length));
+      json({id: `s${this.openedCount}`, ttl: 600})(response, seen);
+      return;
+    }
     this.seen.push(seen);
     const step = this.#steps.shift();
     if (step === undefined) {

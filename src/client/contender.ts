@@ -1,0 +1,125 @@
+/**
+ * The queue behind locks and elections: each contender puts a key under one prefix, bound to its
+ * lease, and whoever has the smallest createRevision is first. The others wait for the key right
+ * before theirs, so one that goes wakes one. createRevision grows from holder to holder: it is the
+ * fencing token.
+ */
+import type {Caller} from './call.ts';
+import {ClientError, isClientError} from './client-error.ts';
+import type {CallOptions} from './client-options.ts';
+import {putValue} from './kv-requests.ts';
+import type {Lease} from './lease.ts';
+import {grantLease} from './lease.ts';
+import {RangeListing} from './range-listing.ts';
+import type {KvRecord} from './record.ts';
+import type {Compare} from './transaction.ts';
+import {Watch} from './watch.ts';
+
+export interface ContendOptions {
+  /** Seconds after which a holder that is silent loses its place: 0.1 to 10^9. Default 10. */
+  readonly ttl?: number | undefined;
+  /** Ends the wait with ABORTED, and leaves the queue. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const ttlSecondsDefault = 10;
+
+export class Contender {
+  readonly key: string;
+  /** createRevision of `key`. */
+  readonly token: number;
+  readonly lease: Lease;
+  readonly #caller: Caller;
+  readonly #prefix: string;
+
+  private constructor(
+    caller: Caller,
+    place: {readonly prefix: string; readonly key: string; readonly token: number},
+    lease: Lease,
+  ) {
+    this.#caller = caller;
+    this.#prefix = place.prefix;
+    this.key = place.key;
+    this.token = place.token;
+    this.lease = lease;
+  }
+
+  /** Resolves when it is first. */
+  static async first(
+    caller: Caller,
+    name: string,
+    value: string,
+    options: ContendOptions,
+  ): Promise<Contender> {
+    const {ttl = ttlSecondsDefault, signal} = options;
+    const lease = await grantLease(caller, {ttl, signal});
+    try {
+      const prefix = prefixOf(name);
+      const key = prefix + lease.id;
+      const put = {lease: lease.id, ifAbsent: true, signal};
+      const {revision} = await putValue(caller, key, value, put);
+      const contender = new Contender(caller, {prefix, key, token: revision}, lease);
+      await contender.#becomeFirst(signal);
+      return contender;
+    } catch (error) {
+      const cause: unknown = lease.signal.aborted ? lease.signal.reason : error;
+      // Also when nobody knows whether the key was put: it goes with its lease, now or by itself.
+      void lease.revoke().catch(() => undefined);
+      throw cause;
+    }
+  }
+
+  /** Holds as long as this contender is in its place: to be put into transactions. */
+  guard(): Compare {
+    return {key: this.key, target: 'createRevision', op: '=', value: this.token};
+  }
+
+  /** Gives the place up. Idempotent. */
+  async leave(options: CallOptions = {}): Promise<void> {
+    await this.lease.revoke(options);
+  }
+
+  /** Another value under the same key. Rejects with LEASE_LOST when the place is lost. */
+  async setValue(value: string, options: CallOptions): Promise<void> {
+    const {key, lease} = this;
+    if (lease.signal.aborted) throw lease.signal.reason;
+    await putValue(this.#caller, key, value, {...options, lease: lease.id, ifExists: true});
+  }
+
+  async #becomeFirst(signal: AbortSignal | undefined): Promise<void> {
+    const either = AbortSignal.any([this.lease.signal, ...(signal === undefined ? [] : [signal])]);
+    for (;;) {
+      const {records, revision} = await contenders(this.#caller, this.#prefix, either);
+      if (!records.some(record => record.createRevision === this.token)) {
+        throw new ClientError('LEASE_LOST', `${this.key} was deleted`);
+      }
+      const before = records.filter(record => record.createRevision < this.token).at(-1);
+      if (before === undefined) return;
+      await this.#gone(before, revision, either);
+    }
+  }
+
+  /** Resolves when the key of `before` was deleted, or may have been. */
+  async #gone(before: KvRecord, revision: number, signal: AbortSignal): Promise<void> {
+    const watch = new Watch(this.#caller, {key: before.keyBytes}, {from: revision + 1, signal});
+    try {
+      for await (const event of watch) if (event.type === 'delete') return;
+    } catch (error) {
+      if (!isClientError(error, 'REVISION_COMPACTED')) throw error;
+    }
+  }
+}
+
+/** In the order of their places. */
+export async function contenders(
+  caller: Caller,
+  prefix: string,
+  signal: AbortSignal | undefined,
+): Promise<{readonly records: readonly KvRecord[]; readonly revision: number}> {
+  const {records, revision} = await new RangeListing(caller, {prefix}, {signal}).all();
+  return {records: records.toSorted((a, b) => a.createRevision - b.createRevision), revision};
+}
+
+export function prefixOf(name: string): string {
+  return `${name}/`;
+}

@@ -1,0 +1,110 @@
+/**
+ * Sessions: write keys that stay good however late an attempt arrives. The client numbers its
+ * writes within a session, and says with each up to which number it has all answers. A node keeps
+ * the answers beyond that, so a number runs once; what arrives when its number was acknowledged, or
+ * its session has ended, is refused and never run.
+ */
+import type {Caller} from './call.ts';
+import type {CallOptions} from './client-options.ts';
+import {parseObject, textField} from './record.ts';
+import type {WriteKey, WriteKeys} from './write-keys.ts';
+
+/** Numbers beyond the acknowledged one that a node takes. */
+const windowSize = 1_024;
+
+export class SessionKeys implements WriteKeys {
+  readonly #caller: Caller;
+  #session: Session | null = null;
+  #opening: Promise<void> | null = null;
+
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  async take(options: CallOptions): Promise<WriteKey> {
+    for (;;) {
+      const session = this.#session;
+      if (session === null) await this.#caller.within(this.#open(), options);
+      else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
+      else if (session.isSpent) this.#session = null;
+      else return session.take(() => this.#forget(session));
+    }
+  }
+
+  /** The id of the session that is open, for its end. */
+  get sessionId(): string | null {
+    return this.#session?.id ?? null;
+  }
+
+  #forget(session: Session): void {
+    if (this.#session === session) this.#session = null;
+  }
+
+  /** For everybody who waits for it. */
+  #open(): Promise<void> {
+    this.#opening ??= this.#request().finally(() => (this.#opening = null));
+    return this.#opening;
+  }
+
+  async #request(): Promise<void> {
+    // One that nobody uses, because its answer was lost, ends by itself.
+    const call = {method: 'POST', target: '/session', repeat: 'freely'} as const;
+    const fields = parseObject((await this.#caller.call(call)).body);
+    this.#session = new Session(textField(fields, 'id'));
+  }
+}
+
+class Session {
+  readonly id: string;
+  #next = 1;
+  /** Of all numbers up to it, inclusive, the client waits for no answer. */
+  #acknowledged = 0;
+  /** The highest number that a node has answered. */
+  #answered = 0;
+  /** Settled numbers beyond `#acknowledged`. */
+  readonly #settled = new Set<number>();
+  #waiters: (() => void)[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  /** As many writes are under way as a node takes. */
+  get isFull(): boolean {
+    return this.#next > this.#acknowledged + windowSize;
+  }
+
+  /**
+   * A node acknowledges only numbers that it has seen. After so many that never reached one, it
+   * would refuse the next for being too far ahead.
+   */
+  get isSpent(): boolean {
+    return this.#next > this.#answered + windowSize;
+  }
+
+  whenRoom(): Promise<void> {
+    return new Promise(resolve => this.#waiters.push(resolve));
+  }
+
+  take(forget: () => void): WriteKey {
+    const number = this.#next++;
+    return {
+      headers: () => ({
+        'Idempotency-Key': `${this.id}/${number}`,
+        'Idempotency-Acknowledged': String(this.#acknowledged),
+      }),
+      settle: ({isAnswered}) => this.#settle(number, isAnswered),
+      expire: forget,
+    };
+  }
+
+  #settle(number: number, isAnswered: boolean): void {
+    if (isAnswered) this.#answered = Math.max(this.#answered, number);
+    this.#settled.add(number);
+    while (this.#settled.delete(this.#acknowledged + 1)) this.#acknowledged += 1;
+    if (this.isFull) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}
