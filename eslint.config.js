@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 export default tseslint.config(
   {ignores: ['dist/', '.build/', 'node_modules/', 'rosetta-data/']},
   {
-    files: ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'examples/**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {parserOptions: {project: './tsconfig.json'}},
     linterOptions: {reportUnusedDisableDirectives: 'error'},
@@ -71,6 +71,11 @@ export default tseslint.config(
         {object: 'Math', property: 'random', message: 'Take a Prng.'},
       ],
     },
+  },
+  {
+    // An example tells what it does.
+    files: ['examples/**/*.ts'],
+    rules: {'no-console': 'off'},
   },
   {
     files: ['**/*.test.ts', 'test/**/*.ts', 'bench/**/*.ts'],

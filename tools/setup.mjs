@@ -15,7 +15,7 @@ import {fileURLToPath} from 'node:url';
 
 export const home = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 
-const sourceFolders = ['src', 'test', 'bench'];
+const sourceFolders = ['src', 'test', 'bench', 'examples'];
 const stampFile = path.join(home, 'dist', 'build-stamp');
 const nodeVersionMin = [20, 20];
 
