@@ -18,7 +18,9 @@ const bannedNames = /^(utils?|common|types|helpers?|misc|shared|index)\.ts$/;
 const allowedNames = new Set(['src/index.ts']);
 
 const faults = [];
-const sources = ['src', 'test', 'bench', 'examples'].flatMap(listFiles).filter(file => file.endsWith('.ts'));
+const sources = ['src', 'test', 'bench', 'examples']
+  .flatMap(listFiles)
+  .filter(file => file.endsWith('.ts'));
 for (const file of sources) checkSource(file);
 for (const file of listFiles('tools')) checkLines(file, read(file));
 for (const file of ['README.md', 'ARCHITECTURE.md', ...listFiles('docs')]) {
