@@ -34,6 +34,7 @@ const table = {
   MEMBER_NOT_FOUND: row(404, 'definite', 'There is no such member'),
   METHOD_NOT_ALLOWED: row(405, 'definite', 'The route does not know this method'),
   REQUEST_TIMEOUT: row(408, 'definite', 'The request did not arrive in time'),
+  LEASE_EXISTS: row(409, 'definite', 'Another lease has this id'),
   SESSION_EXPIRED: row(409, 'definite', 'The session is unknown or has expired'),
   MEMBER_EXISTS: row(409, 'definite', 'The id belongs to a member already'),
   ADDRESS_IN_USE: row(409, 'definite', 'The address belongs to another member'),

@@ -113,6 +113,13 @@ export const limits = {
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
 
+  // Leases. Those that expire are revoked so many at a time.
+  leaseCountMax: 1_000_000,
+  leaseRevokeCountMax: 512,
+  leaseTtlMsMin: 100,
+  leaseTtlMsMax: 1e12,
+  leaseKeysShownMax: 10_000,
+
   // Watches on one node. A watcher that takes nothing for so long, or stays so long behind what
   // the node applies, is ended. A quiet one hears twice as often as promised how far it is.
   watchCountMax: 10_000,

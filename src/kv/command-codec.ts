@@ -10,25 +10,38 @@ import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {
   Command,
+  CommandBody,
   Compare,
   CompareOperator,
   CompareTarget,
-  Idempotency,
   KeyRange,
   Operation,
   PutOperation,
-  SessionCommand,
   Transaction,
 } from './command.ts';
+import {readIdempotency, readSession, writeIdempotency, writeSession} from './idempotency-codec.ts';
+import {
+  readLeaseGrant,
+  readLeaseQuery,
+  readLeaseRevoke,
+  writeLeaseGrant,
+  writeLeaseQuery,
+  writeLeaseRevoke,
+} from './lease-codec.ts';
 
 const version = 1;
-const fingerprintSizeBytes = 16;
 /** A range may begin or end at the successor of the longest key. */
 export const rangeBoundSizeBytesMax = limits.keySizeBytesMax + 1;
 
-const commandFlags = {idempotency: 1, acknowledged: 2} as const;
-const bodyCodes = {transaction: 1, compact: 2, operation: 3, session: 16} as const;
-const sessionActions = ['open', 'close'] as const;
+const bodyCodes = {
+  transaction: 1,
+  compact: 2,
+  operation: 3,
+  leaseGrant: 4,
+  leaseRevoke: 5,
+  leaseQuery: 6,
+  session: 16,
+} as const;
 const operationCodes = {
   put: 1,
   get: 2,
@@ -57,17 +70,27 @@ export function encodeCommand(command: Command): Uint8Array {
   writer.reset();
   writer.u8(version);
   const {idempotency, body} = command;
-  writeIdempotency(idempotency);
+  writeIdempotency(writer, idempotency);
   switch (body.type) {
     case 'compact':
       writer.u8(bodyCodes.compact);
       writer.varint(body.revision);
       break;
+    case 'lease-grant':
+      writer.u8(bodyCodes.leaseGrant);
+      writeLeaseGrant(writer, body);
+      break;
+    case 'lease-revoke':
+      writer.u8(bodyCodes.leaseRevoke);
+      writeLeaseRevoke(writer, body);
+      break;
+    case 'lease-query':
+      writer.u8(bodyCodes.leaseQuery);
+      writeLeaseQuery(writer, body);
+      break;
     case 'session':
-      assert(isSessionId(body.id), 'a session id is printable ASCII without a slash');
       writer.u8(bodyCodes.session);
-      writer.u8(sessionActions.indexOf(body.action) + 1);
-      writer.string(body.id);
+      writeSession(writer, body);
       break;
     case 'transaction':
       writeTransactionBody(body);
@@ -83,34 +106,39 @@ export function encodeCommand(command: Command): Uint8Array {
 export function decodeCommand(bytes: Uint8Array): Command {
   const reader = new ByteReader(bytes);
   if (reader.u8() !== version) throw new MalformedBytesError('unknown version of a command');
-  const flags = reader.u8();
-  expectFlags(flags, commandFlags.idempotency | commandFlags.acknowledged);
-  const idempotency = flags === 0 ? null : readIdempotency(reader, flags);
+  const idempotency = readIdempotency(reader);
+  const body = readBody(reader);
+  reader.end();
+  return {idempotency, body};
+}
+
+function readBody(reader: ByteReader): CommandBody {
   const code = reader.u8();
-  let command: Command;
   switch (code) {
     case bodyCodes.transaction:
-      command = {idempotency, body: readTransaction(reader, 1)};
-      break;
+      return readTransaction(reader, 1);
     case bodyCodes.compact:
-      command = {idempotency, body: {type: 'compact', revision: reader.varint()}};
-      break;
-    case bodyCodes.session:
-      command = {idempotency, body: readSession(reader)};
-      break;
+      return {type: 'compact', revision: reader.varint()};
     case bodyCodes.operation: {
       const success = [readOperation(reader, 1)];
-      command = {
-        idempotency,
-        body: {type: 'transaction', compare: none, success, failure: none},
-      };
-      break;
+      return {type: 'transaction', compare: none, success, failure: none};
     }
+    case bodyCodes.leaseGrant:
+      return readLeaseGrant(reader);
+    case bodyCodes.leaseRevoke:
+      return readLeaseRevoke(reader);
+    case bodyCodes.leaseQuery:
+      return readLeaseQuery(reader);
+    case bodyCodes.session:
+      return readSession(reader);
     default:
       throw new MalformedBytesError(`unknown body ${code}`);
   }
-  reader.end();
-  return command;
+}
+
+/** The leader answers it by itself; see LeaseQuery. Looks at no more than three bytes. */
+export function isLeaseQuery(bytes: Uint8Array): boolean {
+  return bytes[2] === bodyCodes.leaseQuery && bytes[1] === 0;
 }
 
 const none: readonly never[] = [];
@@ -134,30 +162,6 @@ export function decodePlainPut(
   const value = readValue(reader);
   reader.end();
   return {key, value};
-}
-
-/** 1 to 128 characters from space to tilde. */
-export function isIdempotencyKey(text: string): boolean {
-  return /^[ -~]{1,128}$/.test(text);
-}
-
-/** 1 to 64 characters from space to tilde, no slash among them. */
-export function isSessionId(text: string): boolean {
-  return /^[ -.0-~]{1,64}$/.test(text);
-}
-
-function writeIdempotency(idempotency: Idempotency | null): void {
-  if (idempotency === null) {
-    writer.u8(0);
-    return;
-  }
-  const {key, fingerprint, acknowledged} = idempotency;
-  assert(fingerprint.length === fingerprintSizeBytes, 'a fingerprint has 16 bytes');
-  assert(isIdempotencyKey(key), 'an idempotency key is printable ASCII');
-  writer.u8(commandFlags.idempotency | (acknowledged === 0 ? 0 : commandFlags.acknowledged));
-  writer.string(key);
-  writer.raw(fingerprint);
-  if (acknowledged !== 0) writer.varint(acknowledged);
 }
 
 function writeTransactionBody(transaction: Transaction): void {
@@ -253,26 +257,6 @@ function writeRange(range: KeyRange, flags: number): void {
 function writeCount(count: number): void {
   assert(count <= limits.operationCountMax, 'a list of %', count);
   writer.varint(count);
-}
-
-function readIdempotency(reader: ByteReader, flags: number): Idempotency {
-  if ((flags & commandFlags.idempotency) === 0) {
-    throw new MalformedBytesError('an acknowledgement without an idempotency key');
-  }
-  const key = reader.string();
-  if (!isIdempotencyKey(key)) throw new MalformedBytesError('bad idempotency key');
-  const fingerprint = reader.rawView(fingerprintSizeBytes);
-  const isAcknowledging = (flags & commandFlags.acknowledged) !== 0;
-  return {key, fingerprint, acknowledged: isAcknowledging ? readPositive(reader) : 0};
-}
-
-function readSession(reader: ByteReader): SessionCommand {
-  const code = reader.u8();
-  const action = sessionActions[code - 1];
-  if (action === undefined) throw new MalformedBytesError(`unknown session action ${code}`);
-  const id = reader.string();
-  if (!isSessionId(id)) throw new MalformedBytesError('bad session id');
-  return {type: 'session', action, id};
 }
 
 function readTransaction(reader: ByteReader, depth: number): Transaction {

@@ -97,7 +97,43 @@ export interface SessionCommand {
   readonly id: string;
 }
 
-export type CommandBody = Transaction | CompactCommand | SessionCommand;
+/** Refused with LEASE_EXISTS when another lease has the id. */
+export interface LeaseGrantCommand {
+  readonly type: 'lease-grant';
+  /** 0: one that is free. */
+  readonly id: number;
+  /** At least 1. */
+  readonly ttlMs: number;
+}
+
+/**
+ * Removes leases and all their keys, in one revision. One alone with grant 0 is revoked whichever
+ * grant it is, and refused with LEASE_NOT_FOUND when there is none; else those that are not there
+ * are passed over.
+ */
+export interface LeaseRevokeCommand {
+  readonly type: 'lease-revoke';
+  /** At most limits.leaseRevokeCountMax. */
+  readonly leases: readonly {readonly id: number; readonly grant: number}[];
+}
+
+/**
+ * How long a lease still lasts, and with isKeepalive its full time anew. Only the leader knows: it
+ * answers by itself, after a quorum round, and logs nothing.
+ */
+export interface LeaseQuery {
+  readonly type: 'lease-query';
+  readonly id: number;
+  readonly isKeepalive: boolean;
+}
+
+export type CommandBody =
+  | Transaction
+  | CompactCommand
+  | LeaseGrantCommand
+  | LeaseRevokeCommand
+  | LeaseQuery
+  | SessionCommand;
 
 /**
  * Once per key: the same key again returns the first committed answer. `fingerprint` is 16 bytes

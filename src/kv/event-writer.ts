@@ -13,6 +13,7 @@ import {assert, must} from '../base/assert.ts';
 import {emptyBytes} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import {encodeEventRowView, jumpOf} from './event-row.ts';
+import type {LeaseTable} from './lease-table.ts';
 import {decodeRecordHead, decodeRecordRow, encodeRecordRowView, noAnchor} from './record-row.ts';
 import type {Anchor, RecordHead, RecordRow} from './record-row.ts';
 import type {RowStore} from './rows.ts';
@@ -39,6 +40,7 @@ const firstLinks: Links = {
 export class EventWriter {
   readonly #rows: RowStore;
   readonly #meta: StateMeta;
+  readonly #leases: LeaseTable;
   /** Of the command being executed: the next event's position in its revision. */
   #sub = 0;
   /** What `finish` adds to the meta. The hashes are sums modulo 2^32. */
@@ -47,9 +49,10 @@ export class EventWriter {
   #hashLow = 0;
   #hashHigh = 0;
 
-  constructor(rows: RowStore, meta: StateMeta) {
+  constructor(rows: RowStore, meta: StateMeta, leases: LeaseTable) {
     this.#rows = rows;
     this.#meta = meta;
+    this.#leases = leases;
   }
 
   begin(): void {
@@ -118,6 +121,8 @@ export class EventWriter {
     const {leaseId, value} = record;
     const hash = hashRow(key, {createRevision, modRevision: revision, version, leaseId, value});
     if (isNew) this.#keyCountChange++;
+    const leaseBefore = latest?.leaseId ?? 0;
+    if (leaseId !== leaseBefore) this.#leases.move(key, leaseBefore, leaseId);
     this.#write(key, latest, {
       isTombstone: false,
       createRevision,
@@ -135,6 +140,7 @@ export class EventWriter {
     assert(!latest.isTombstone, 'a deleted key is not deleted again');
     assert(this.keyCount() > 0, 'a key that exists is counted');
     this.#keyCountChange--;
+    if (latest.leaseId !== 0) this.#leases.move(key, latest.leaseId, 0);
     this.#write(key, latest, {
       isTombstone: true,
       createRevision: 0,

@@ -13,6 +13,8 @@ const resultCodes = {
   transaction: 1,
   compact: 2,
   refused: 3,
+  lease: 4,
+  'lease-revoke': 5,
   session: 16,
 } as const satisfies Record<CommandResult['type'], number>;
 const operationCodes = {
@@ -39,6 +41,14 @@ export function encodeResult(result: CommandResult): Uint8Array {
       writer.varint(result.compactedRevision);
       break;
     case 'session':
+      break;
+    case 'lease':
+      writer.varint(result.id);
+      writer.varint(result.ttlMs);
+      writer.varint(result.remainingMs);
+      break;
+    case 'lease-revoke':
+      writer.varint(result.deletedCount);
       break;
     case 'refused':
       writer.string(result.code);
@@ -67,6 +77,14 @@ export function decodeResult(bytes: Uint8Array): CommandResult {
       break;
     case resultCodes.session:
       result = {type: 'session', revision};
+      break;
+    case resultCodes.lease: {
+      const [id, ttlMs, remainingMs] = [reader.varint(), reader.varint(), reader.varint()];
+      result = {type: 'lease', revision, id, ttlMs, remainingMs};
+      break;
+    }
+    case resultCodes['lease-revoke']:
+      result = {type: 'lease-revoke', revision, deletedCount: reader.varint()};
       break;
     case resultCodes.refused: {
       const errorCode = reader.string();

@@ -51,6 +51,20 @@ export type CommandResult =
   /** Opened, or closed. */
   | {readonly type: 'session'; readonly revision: number}
   | {
+      readonly type: 'lease';
+      readonly revision: number;
+      readonly id: number;
+      readonly ttlMs: number;
+      /** As its leader measures it; of a grant all of it. */
+      readonly remainingMs: number;
+    }
+  | {
+      readonly type: 'lease-revoke';
+      readonly revision: number;
+      /** Keys that went with the leases. */
+      readonly deletedCount: number;
+    }
+  | {
       /** A refusal that every replica reaches alike; nothing was changed. */
       readonly type: 'refused';
       readonly revision: number;

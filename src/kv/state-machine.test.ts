@@ -116,7 +116,6 @@ test('a refusal anywhere in a transaction leaves nothing changed', () => {
   const hash = replica.machine.stateHash();
   const refusals = new Map<Operation, string>([
     [put('x', '', {leaseId: 5}), 'LEASE_NOT_FOUND'],
-    [put('x', '', {ttlMs: 5}), 'NOT_IMPLEMENTED'],
     [put('x', '', {ignoreValue: true}), 'KEY_NOT_FOUND'],
     [put('x', '', {ignoreLease: true}), 'KEY_NOT_FOUND'],
     [put('b', '3'), 'DUPLICATE_KEY'],

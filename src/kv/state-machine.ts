@@ -13,6 +13,8 @@ import type {EventSource, StoredEvent} from './event-reader.ts';
 import {EventWriter} from './event-writer.ts';
 import {recordAt} from './history.ts';
 import {IdempotencyTable, answerSizeBytesMax} from './idempotency-table.ts';
+import {LeaseExecutor} from './lease-executor.ts';
+import {LeaseTable} from './lease-table.ts';
 import {readRangeSlice} from './range-reader.ts';
 import {decodeRecordRow, toKeyRecord} from './record-row.ts';
 import type {CommandResult, KeyRecord} from './result.ts';
@@ -44,10 +46,13 @@ interface Suspended {
 }
 
 export class KvStateMachine implements StateReader, EventSource {
+  /** As the newest command, also a suspended one, has left them. */
+  readonly leases: LeaseTable;
   readonly #rows: RowStore;
   readonly #meta = new StateMeta();
   readonly #events: EventWriter;
   readonly #transactions: TransactionExecutor;
+  readonly #leaseExecutor: LeaseExecutor;
   readonly #idempotency: IdempotencyTable;
   readonly #sessions: SessionTable;
   readonly #timeIndex: TimeIndex;
@@ -63,8 +68,16 @@ export class KvStateMachine implements StateReader, EventSource {
   constructor(rows: RowStore) {
     this.#rows = rows;
     const meta = this.#meta;
-    this.#events = new EventWriter(rows, meta);
-    this.#transactions = new TransactionExecutor({rows, meta, events: this.#events});
+    this.leases = new LeaseTable(rows);
+    const parts = {
+      rows,
+      meta,
+      events: new EventWriter(rows, meta, this.leases),
+      leases: this.leases,
+    };
+    this.#events = parts.events;
+    this.#transactions = new TransactionExecutor(parts);
+    this.#leaseExecutor = new LeaseExecutor(parts);
     this.#idempotency = new IdempotencyTable(rows, meta);
     this.#sessions = new SessionTable(rows);
     this.#timeIndex = new TimeIndex(rows, meta);
@@ -135,6 +148,7 @@ export class KvStateMachine implements StateReader, EventSource {
     assert(this.#suspended === null, 'a checkpoint in the middle of a command');
     this.#meta.save(this.#rows);
     this.#sessions.save();
+    this.leases.save();
   }
 
   /** After other rows took the place of these: a snapshot was installed. */
@@ -142,6 +156,7 @@ export class KvStateMachine implements StateReader, EventSource {
     this.#meta.load(this.#rows);
     this.#idempotency.reload();
     this.#sessions.load();
+    this.leases.load();
     this.#appliedIndex = 0;
     this.#revisionBefore = this.#meta.revision;
     // Rows that a suspended command has written are gone with all others.
@@ -314,6 +329,12 @@ export class KvStateMachine implements StateReader, EventSource {
         return yield* this.#transactions.execute(body);
       case 'compact':
         return this.#compact(body);
+      case 'lease-grant':
+        return this.#leaseExecutor.grant(body);
+      case 'lease-revoke':
+        return yield* this.#leaseExecutor.revoke(body);
+      case 'lease-query':
+        return this.#leaseExecutor.query(body);
       case 'session': {
         const {revision} = this.#meta;
         if (body.action === 'close') return this.#sessions.close(body.id, revision);

@@ -3,7 +3,10 @@
  * slice by slice, pinned to a revision, with other work in between.
  */
 import type {KeyRange} from './command.ts';
+import type {LeaseTable} from './lease-table.ts';
 import type {KeyRecord} from './result.ts';
+
+export type LeaseReader = Pick<LeaseTable, 'get' | 'keys' | 'list'>;
 
 export interface RangeSliceRequest {
   readonly range: KeyRange;
@@ -35,6 +38,8 @@ export interface RangeSlice {
 }
 
 export interface StateReader {
+  /** Of this node now; may be ahead of `revision` by a command that is being executed. */
+  readonly leases: LeaseReader;
   /** 1 for an empty store. */
   revision(): number;
   /** 0: nothing has been compacted. */

@@ -14,6 +14,8 @@ export const tables = {
   idempotency: 4,
   idempotencyQueue: 5,
   timeIndex: 6,
+  leases: 7,
+  leaseKeys: 8,
   sessions: 16,
   sessionAnswers: 17,
   sessionQueue: 18,
@@ -112,6 +114,38 @@ export function timeIndexKey(ms: number, revision: number): Uint8Array {
   writeU64BigEndian(rowKey, ms, 1);
   writeU64BigEndian(rowKey, revision, 9);
   return rowKey;
+}
+
+/** Beside the leases: no lease has the id 0, and none an id so short. */
+export const leaseMetaKey: Uint8Array = Uint8Array.of(tables.leases);
+
+export function leaseRow(id: number): Uint8Array {
+  const rowKey = Buffer.alloc(9);
+  rowKey[0] = tables.leases;
+  writeU64BigEndian(rowKey, id, 1);
+  return rowKey;
+}
+
+export function leaseIdOf(rowKey: Uint8Array): number {
+  return readU64BigEndian(dataView(rowKey), 1);
+}
+
+/** The keys of a lease lie side by side. */
+export function leaseKeyRow(id: number, key: Uint8Array): Uint8Array {
+  const rowKey = Buffer.alloc(9 + key.length);
+  rowKey[0] = tables.leaseKeys;
+  writeU64BigEndian(rowKey, id, 1);
+  rowKey.set(key, 9);
+  return rowKey;
+}
+
+export function leaseKeyEnd(id: number): Uint8Array {
+  return leaseKeyRow(id + 1, new Uint8Array(0));
+}
+
+/** A copy. */
+export function leaseKeyOf(rowKey: Uint8Array): Uint8Array {
+  return new Uint8Array(rowKey.subarray(9));
 }
 
 export function timeIndexSample(rowKey: Uint8Array): {

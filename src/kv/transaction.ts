@@ -23,6 +23,7 @@ import type {
 } from './command.ts';
 import type {EventWriter} from './event-writer.ts';
 import {countKeys, forEachRecord} from './range-steps.ts';
+import type {LeaseTable} from './lease-table.ts';
 import type {RangeWalk} from './range-steps.ts';
 import type {RecordRow} from './record-row.ts';
 import {toKeyRecord} from './record-row.ts';
@@ -43,6 +44,7 @@ export class TransactionExecutor {
   readonly #rows: RowStore;
   readonly #meta: StateMeta;
   readonly #events: EventWriter;
+  readonly #leases: LeaseTable;
   /** Of the command being executed: what it may still look at and answer with. */
   #scanKeyCountLeft = 0;
   #resultSizeBytesLeft = 0;
@@ -51,10 +53,12 @@ export class TransactionExecutor {
     readonly rows: RowStore;
     readonly meta: StateMeta;
     readonly events: EventWriter;
+    readonly leases: LeaseTable;
   }) {
     this.#rows = parts.rows;
     this.#meta = parts.meta;
     this.#events = parts.events;
+    this.#leases = parts.leases;
   }
 
   *execute(transaction: Transaction): Steps<CommandResult> {
@@ -172,11 +176,9 @@ export class TransactionExecutor {
   }
 
   #checkPut(put: PutOperation): void {
-    if (put.leaseId !== 0) {
-      throw new RosettaError('LEASE_NOT_FOUND', `There is no lease ${put.leaseId}.`);
-    }
-    if (put.ttlMs !== 0) {
-      throw new RosettaError('NOT_IMPLEMENTED', 'Keys with a lifetime are not implemented.');
+    if (put.leaseId !== 0) this.#checkLease(put.leaseId);
+    if (put.ttlMs !== 0 && this.#leases.count >= limits.leaseCountMax) {
+      throw new RosettaError('OVERLOADED', `There are ${this.#leases.count} leases already.`);
     }
     if (!put.ignoreValue && !put.ignoreLease && !put.wantsPrevious) return;
     const live = this.#live(put.key);
@@ -184,6 +186,13 @@ export class TransactionExecutor {
       throw new RosettaError('KEY_NOT_FOUND', 'A put that keeps value or lease needs the key.');
     }
     if (put.wantsPrevious) this.#spendResult(live?.value.length ?? 0);
+  }
+
+  /** The lease of a key with a lifetime of its own is nobody else's. */
+  #checkLease(id: number): void {
+    const lease = this.#leases.get(id);
+    if (lease !== null && !lease.isPrivate) return;
+    throw new RosettaError('LEASE_NOT_FOUND', `There is no lease ${id} to attach a key to.`);
   }
 
   *#checkRange(operation: RangeOperation): Steps<void> {
@@ -253,9 +262,15 @@ export class TransactionExecutor {
     const value = put.ignoreValue
       ? new Uint8Array(must(live, 'checked: the key exists').value)
       : put.value;
-    const leaseId = put.ignoreLease ? must(live, 'checked: the key exists').leaseId : put.leaseId;
+    const leaseId = this.#leaseOf(put, live);
     const version = this.#events.put(put.key, latest, {value, leaseId});
     return {type: 'put', version, previous};
+  }
+
+  #leaseOf(put: PutOperation, live: RecordRow | null): number {
+    if (put.ignoreLease) return must(live, 'checked: the key exists').leaseId;
+    if (put.ttlMs === 0) return put.leaseId;
+    return this.#leases.grant(this.#leases.drawId(), put.ttlMs, true).id;
   }
 
   /** Bytes of the value that was there; null: there was none. */

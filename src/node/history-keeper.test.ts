@@ -54,6 +54,7 @@ test('a tick removes as much compacted history as its slice of time allows, and 
       transport: new FakeTransport(),
       clock,
       logClock: new LogClock({raft, clock, rows: new FakeRows()}),
+      leases: {answer: () => undefined},
       firstRequestId: 1,
       isStorageFull: () => false,
       scheduleReady: () => undefined,

@@ -6,6 +6,7 @@ import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
 import type {ErrorCode, RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
+import {encodeCommand} from '../kv/command-codec.ts';
 import {encodeResult} from '../kv/result-codec.ts';
 import type {CommandResult} from '../kv/result.ts';
 import {nodeId} from '../raft/ids.ts';
@@ -16,6 +17,7 @@ import {Proposer} from './proposer.ts';
 const three = membershipOf(['node1', 'node2', 'node3']);
 const leaderId = nodeId('node2');
 const command = new Uint8Array([1, 2, 3]);
+const leaseAnswer = {type: 'lease', revision: 1, id: 7, ttlMs: 5, remainingMs: 5} as const;
 const result: CommandResult = {type: 'compact', revision: 7, compactedRevision: 3};
 
 interface Answer {
@@ -40,13 +42,18 @@ class Scene {
       transport: this.transport,
       clock,
       logClock: new LogClock({raft: driven.raft, clock, rows: new FakeRows()}),
+      leases: {
+        answer: (_command, _timeoutMs, callback) => {
+          clock.afterPoll(() => callback(null, leaseAnswer));
+        },
+      },
       firstRequestId: 100,
       isStorageFull: () => this.isStorageFull,
       scheduleReady: () => this.readyCount++,
     });
   }
 
-  propose(timeoutMs = 1_000, bytes = command): Answer[] {
+  propose(timeoutMs = 1_000, bytes: Uint8Array = command): Answer[] {
     const answers: Answer[] = [];
     this.proposer.propose(bytes, timeoutMs, (error, value) => answers.push({error, result: value}));
     assert.equal(answers.length, 0, 'an answer inside the call');
@@ -441,4 +448,25 @@ test('a disk that is full meanwhile refuses what waited before the log', () => {
   scene.turn();
   assert.equal(scene.proposer.proposedCount, inLog.length);
   assert.equal(waiting[0]?.error?.code, 'STORAGE_FULL');
+});
+
+test('a question about a lease is answered by the leader and never logged', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  const body = {type: 'lease-query', id: 7, isKeepalive: true} as const;
+  const answers = scene.propose(1_000, encodeCommand({idempotency: null, body}));
+  scene.turn();
+  assert.deepEqual(answers, [{error: null, result: leaseAnswer}]);
+  assert.equal(scene.proposer.proposedCount, 0);
+});
+
+test('what this leader alone has decided goes into its log now or not at all', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  const codes: (string | undefined)[] = [];
+  scene.proposer.proposeNow(command, 1_000, error => codes.push(error?.code));
+  assert.equal(scene.proposer.proposedCount, 1);
+  scene.driven.raft.stepDown();
+  scene.proposer.proposeNow(command, 1_000, error => codes.push(error?.code));
+  scene.turn();
+  assert.deepEqual(codes, ['NO_LEADER']);
+  assert.equal(scene.proposer.proposedCount, 1);
 });

@@ -9,14 +9,16 @@
  * loses its place leaves few unknown outcomes: what waits in front of the log goes to the next one.
  */
 import type {Clock} from '../base/clock.ts';
-import {RosettaError} from '../base/errors.ts';
+import {RosettaError, type ErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
+import {isLeaseQuery} from '../kv/command-codec.ts';
 import {encodeResult} from '../kv/result-codec.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {ForwardMessage, ForwardResponseMessage, Transport} from '../transport/transport.ts';
 import {Forwarder} from './forwarder.ts';
+import type {LeaseExpirer} from './lease-expirer.ts';
 import type {LogClock} from './log-clock.ts';
 import {ProposalQueue} from './proposal-queue.ts';
 import {ProposalTable} from './proposal-table.ts';
@@ -36,6 +38,8 @@ export interface ProposerParts {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly logClock: LogClock;
+  /** What it answers is never logged. */
+  readonly leases: Pick<LeaseExpirer, 'answer'>;
   readonly firstRequestId: number;
   /** The checkpoint can no longer take what is applied (disk full). */
   readonly isStorageFull: () => boolean;
@@ -80,6 +84,19 @@ export class Proposer {
   propose(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
     const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
     this.#route({command, deadlineMs, callback, isForwarded: false});
+  }
+
+  /** Into this node's log at once, or refused: neither forwarded nor kept waiting. */
+  proposeNow(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
+    const {raft, clock} = this.#parts;
+    const deadlineMs = clock.monotonicMs() + timeoutMs;
+    const proposal = {command, deadlineMs, callback, isForwarded: true};
+    const hasRoom = this.#table.hasRoom(command.length, this.#queue);
+    if (!hasRoom || this.#queue.count > 0 || !this.#fitsWindow(proposal)) {
+      this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
+    } else if (raft.role !== 'leader' || raft.isTransferring() || !this.#append(proposal)) {
+      this.#refuse(proposal, 'NO_LEADER', `${raft.id} does not lead`);
+    }
   }
 
   /** A write from another node. It is never forwarded a second time. */
@@ -183,6 +200,12 @@ export class Proposer {
 
   /** False when this node turns out not to lead; otherwise the proposal is taken or refused. */
   #proposeHere(proposal: Proposal): boolean {
+    if (isLeaseQuery(proposal.command)) {
+      const {leases, clock} = this.#parts;
+      const timeoutMs = Math.max(0, proposal.deadlineMs - clock.monotonicMs());
+      leases.answer(proposal.command, timeoutMs, proposal.callback);
+      return true;
+    }
     if (this.#refuseWhenFull(proposal)) return true;
     if (!this.#table.hasRoom(proposal.command.length, this.#queue)) {
       this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
@@ -248,7 +271,7 @@ export class Proposer {
     else this.#refuse(proposal, 'OVERLOADED', 'too many writes wait for a leader');
   }
 
-  #refuse(proposal: Proposal, code: 'OVERLOADED' | 'STORAGE_FULL', detail: string): void {
+  #refuse(proposal: Proposal, code: ErrorCode, detail: string): void {
     this.#parts.clock.afterPoll(() => proposal.callback(new RosettaError(code, detail), null));
   }
 }

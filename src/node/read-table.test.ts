@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {LeaseTable} from '../kv/lease-table.ts';
 import type {StateReader} from '../kv/state-reader.ts';
 import {logIndex} from '../raft/ids.ts';
 import {ReadTable} from './read-table.ts';
 
 const reader: StateReader = {
+  leases: new LeaseTable(new FakeRows()),
   revision: () => 1,
   compactedRevision: () => 0,
   keyCount: () => 0,

@@ -24,6 +24,8 @@ import {firstIdOf} from './first-id.ts';
 import {handOver} from './hand-over.ts';
 import {HistoryKeeper} from './history-keeper.ts';
 import {tellLeadership} from './leadership-news.ts';
+import type {LeaseExpirer} from './lease-expirer.ts';
+import {leaseExpirerOf} from './lease-expirer.ts';
 import {LogClock} from './log-clock.ts';
 import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
@@ -67,6 +69,7 @@ export class Replica {
   readonly #reads: ReadTable;
   readonly #loop: ReadyLoop;
   readonly #history: HistoryKeeper;
+  readonly #leases: LeaseExpirer;
   readonly #hashes: StateHashMonitor;
   readonly #disk: DiskWatch;
   #timer: Timer | null = null;
@@ -124,12 +127,14 @@ export class Replica {
       scheduleReady,
       onSent: () => parts.observer.onSnapshotSent(),
     });
+    this.#leases = leaseExpirerOf(this, parts);
     this.proposer = new Proposer({
       raft: this.raft,
       log: log.store,
       transport,
       clock,
       logClock: new LogClock({raft: this.raft, clock, rows: state}),
+      leases: this.#leases,
       firstRequestId: firstId,
       isStorageFull: () => this.checkpointer.isStorageFull(),
       scheduleReady,
@@ -320,6 +325,7 @@ export class Replica {
       if (!this.snapshotter.isInstalling()) this.checkpointer.maybeStart();
     });
     this.#history.tick();
+    this.#leases.tick();
     if (this.#tickCount % sweepTicks === 0) this.#sweep();
     if (this.raft.hasReady() || this.#applier.hasWork) this.#loop.schedule();
   }
@@ -345,17 +351,10 @@ export class Replica {
   #onApplied(entry: Entry, result: CommandResult | null): void {
     this.proposer.table.settle(entry, result);
     if (entry.type === 'membership') this.#parts.onMembership();
-    if (entry.index % stateHashInterval === 0) this.#reportStateHash(entry.index);
-  }
-
-  #reportStateHash(index: number): void {
-    const {machine, transport, id} = this.#parts;
-    const {voters} = this.raft.membership;
-    const report = {index, hash: machine.stateHash()};
-    this.#hashes.note(id, report, voters);
-    for (const voter of voters) {
-      if (voter !== id) transport.send(voter, {type: 'state-hash', ...report});
-    }
+    if (entry.index % stateHashInterval !== 0) return;
+    const {machine, transport} = this.#parts;
+    const report = {index: entry.index, hash: machine.stateHash()};
+    this.#hashes.report(report, this.raft.membership.voters, transport);
   }
 
   #onSoftState(softState: SoftState): void {

@@ -4,6 +4,8 @@
  * called wrong, and everybody raises the alarm.
  */
 import type {Logger} from '../base/logger.ts';
+import type {NodeId} from '../raft/ids.ts';
+import type {Transport} from '../transport/transport.ts';
 
 /** Hashes are taken at multiples of this. */
 export const stateHashInterval = 1024;
@@ -27,6 +29,18 @@ export class StateHashMonitor {
     this.#selfId = parts.selfId;
     this.#logger = parts.logger;
     this.#onDiverged = parts.onDiverged;
+  }
+
+  /** Of this node: noted here, and told to the other voters. */
+  report(
+    report: {readonly index: number; readonly hash: string},
+    voters: readonly NodeId[],
+    transport: Pick<Transport, 'send'>,
+  ): void {
+    this.note(this.#selfId, report, voters);
+    for (const voter of voters) {
+      if (voter !== this.#selfId) transport.send(voter, {type: 'state-hash', ...report});
+    }
   }
 
   /** `voters` have a say; a replica that is none learns whether it differs from them. */

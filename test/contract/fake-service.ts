@@ -15,6 +15,7 @@ import type {
   PutOperation,
   Transaction,
 } from '../../src/kv/command.ts';
+import {LeaseTable} from '../../src/kv/lease-table.ts';
 import type {CommandResult, KeyRecord, OperationResult} from '../../src/kv/result.ts';
 import type {RangeSlice, RangeSliceRequest, StateReader} from '../../src/kv/state-reader.ts';
 import type {
@@ -31,6 +32,7 @@ import type {
   ReadOptions,
   Service,
 } from '../../src/node/service.ts';
+import {FakeRows} from './fake-rows.ts';
 
 /** A key's state from `revision` on; null: absent. */
 interface Version {
@@ -211,6 +213,7 @@ export class FakeService implements Service {
 }
 
 class FakeStore implements StateReader {
+  readonly leases = new LeaseTable(new FakeRows());
   readonly #versions = new Map<string, Version[]>();
   #revision = 1;
   #compactedRevision = 0;
@@ -266,6 +269,7 @@ class FakeStore implements StateReader {
       return {type: 'compact', revision: this.#revision, compactedRevision};
     }
     if (body.type === 'session') return {type: 'session', revision: this.#revision};
+    if (body.type !== 'transaction') throw new Error('the fake knows no leases');
     return this.#applyTransaction(body);
   }
 

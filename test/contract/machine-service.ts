@@ -3,6 +3,7 @@
  * store answers is real, so doors are tested here for what they make of it.
  */
 import type {RosettaError} from '../../src/base/errors.ts';
+import {isLeaseQuery} from '../../src/kv/command-codec.ts';
 import {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {
   Consistency,
@@ -13,10 +14,14 @@ import type {
   ReadCallback,
   Service,
 } from '../../src/node/service.ts';
+import {LeaseExpirer} from '../../src/node/lease-expirer.ts';
 import {WatchHub} from '../../src/node/watch-hub.ts';
+import {noTerm, termAfter} from '../../src/raft/ids.ts';
 import {FakeRows} from './fake-rows.ts';
 import {FakeService} from './fake-service.ts';
 import {testClock} from './http-fixture.ts';
+
+const firstTerm = termAfter(noTerm);
 
 export class MachineService implements Service {
   readonly machine = new KvStateMachine(new FakeRows());
@@ -24,6 +29,13 @@ export class MachineService implements Service {
   /** Of the log, in milliseconds. */
   nowMs = 1_000;
   proposedCount = 0;
+  readonly leases = new LeaseExpirer({
+    raft: {role: 'leader', term: firstTerm},
+    machine: this.machine,
+    clock: testClock,
+    confirm: (_timeoutMs, callback) => void setImmediate(() => callback(null, this.machine)),
+    propose: (command, timeoutMs, callback) => this.propose(command, {timeoutMs}, callback),
+  });
   /** Answers for the cluster that is not there. */
   readonly #cluster = new FakeService();
   #index = 0;
@@ -34,9 +46,13 @@ export class MachineService implements Service {
 
   propose(
     command: Uint8Array,
-    _options: {readonly timeoutMs: number},
+    options: {readonly timeoutMs: number},
     callback: ProposeCallback,
   ): void {
+    if (isLeaseQuery(command)) {
+      this.leases.answer(command, options.timeoutMs, callback);
+      return;
+    }
     const data = command.slice();
     this.proposedCount++;
     setImmediate(() => {

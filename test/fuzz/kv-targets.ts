@@ -102,6 +102,17 @@ const singleOperations: fc.Arbitrary<Transaction> = plainOperations.map(operatio
   failure: [],
 }));
 
+const positive = numbers.map(number => Math.max(1, number));
+
+const leaseCommands = fc.oneof(
+  fc.record({type: fc.constant('lease-grant' as const), id: numbers, ttlMs: positive}),
+  fc.record({
+    type: fc.constant('lease-revoke' as const),
+    leases: fc.array(fc.record({id: positive, grant: numbers}), {minLength: 1, maxLength: 5}),
+  }),
+  fc.record({type: fc.constant('lease-query' as const), id: positive, isKeepalive: flags}),
+);
+
 export const commands: fc.Arbitrary<Command> = fc.record({
   idempotency: fc.option(
     fc.record({
@@ -114,6 +125,7 @@ export const commands: fc.Arbitrary<Command> = fc.record({
     transactions(1),
     singleOperations,
     fc.record({type: fc.constant('compact'), revision: numbers}),
+    leaseCommands,
     fc.record({
       type: fc.constant('session'),
       action: fc.constantFrom('open', 'close'),
@@ -194,6 +206,14 @@ const results: fc.Arbitrary<CommandResult> = fc.oneof(
   }),
   fc.record({type: fc.constant('compact'), revision: numbers, compactedRevision: numbers}),
   fc.record({type: fc.constant('session'), revision: numbers}),
+  fc.record({
+    type: fc.constant('lease'),
+    revision: numbers,
+    id: numbers,
+    ttlMs: numbers,
+    remainingMs: numbers,
+  }),
+  fc.record({type: fc.constant('lease-revoke'), revision: numbers, deletedCount: numbers}),
   fc.record({
     type: fc.constant('refused'),
     revision: numbers,

@@ -195,7 +195,7 @@ test('docs/http-api.md lists the codes and the routes of the code, no more and n
   for (const [, path, method] of text.matchAll(/^\| `(\/[^`]*)` \| ([A-Z]+) \|/gm)) {
     listed.add(`${method} ${path}`);
   }
-  const pending = /Known and answered with 501[^:]*:([^]*?)\. The fields/.exec(text)?.[1] ?? '';
+  const pending = /Known and answered with 501[^:]*:([^]*?)\.\n/.exec(text)?.[1] ?? '';
   for (const [, methods, path] of pending.matchAll(/((?:[A-Z]+,?\s+)+)`([^`]+)`/g)) {
     for (const method of methods?.match(/[A-Z]+/g) ?? []) listed.add(`501 ${method} ${path}`);
   }

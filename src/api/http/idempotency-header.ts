@@ -6,7 +6,8 @@
 import {createHash} from 'node:crypto';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
-import {encodeCommand, isIdempotencyKey} from '../../kv/command-codec.ts';
+import {encodeCommand} from '../../kv/command-codec.ts';
+import {isIdempotencyKey} from '../../kv/idempotency-codec.ts';
 import type {CommandBody} from '../../kv/command.ts';
 import {parseSessionKey} from '../../kv/session-table.ts';
 import type {Exchange} from './exchange.ts';

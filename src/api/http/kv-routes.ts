@@ -14,7 +14,7 @@ import type {Exchange} from './exchange.ts';
 import {checkIdempotencyKey, encodeRequest} from './idempotency-header.ts';
 import {bytesField, checkKey, checkValue, requestObject} from './json-fields.ts';
 import {parseJson} from './json-parser.ts';
-import {refuseLeaseFields, refuseLeaseParameters} from './lease-fields.ts';
+import {lifetimeFields, lifetimeParameters, type Lifetime} from './lease-fields.ts';
 import {readPlainPutBody, type PlainPutBody} from './plain-put-body.ts';
 import {keyFields, putJson, recordJson} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
@@ -39,8 +39,9 @@ export function handlePutJson(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(putJsonParameters).timeoutMs();
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   readBody(exchange, jsonBodyLimit, body => {
-    const {key, value} = readPlainPutBody(body) ?? readPutBody(body);
-    put(exchange, key, value, timeoutMs);
+    const plain = readPlainPutBody(body);
+    if (plain !== null) put(exchange, plain, noLifetime, timeoutMs);
+    else putParsed(exchange, body, timeoutMs);
   });
 }
 
@@ -49,8 +50,8 @@ export function handlePutRaw(exchange: Exchange): void {
   const timeoutMs = parameters.timeoutMs();
   const key = pathKey(exchange);
   checkIdempotencyKey(exchange.headers.idempotencyKey);
-  refuseLeaseParameters(parameters);
-  readBody(exchange, valueBodyLimit, body => put(exchange, key, body, timeoutMs));
+  const lifetime = lifetimeParameters(parameters);
+  readBody(exchange, valueBodyLimit, value => put(exchange, {key, value}, lifetime, timeoutMs));
 }
 
 export function handleDeleteKey(exchange: Exchange): void {
@@ -106,23 +107,29 @@ export function deletedJson(deletedCount: number, revision: number): string {
   return `{"deleted":${deletedCount},"revision":${revision}}`;
 }
 
-function readPutBody(body: Buffer): PlainPutBody {
+function putParsed(exchange: Exchange, body: Buffer, timeoutMs: number): void {
   const fields = requestObject(parseJson(body), putFields);
   const key = bytesField(fields, 'key', 'keyEncoding');
   checkKey(key);
   const value = bytesField(fields, 'value', 'encoding');
   checkValue(value);
-  refuseLeaseFields(fields, '');
-  return {key, value};
+  put(exchange, {key, value}, lifetimeFields(fields, ''), timeoutMs);
 }
 
-function put(exchange: Exchange, key: Buffer, value: Buffer, timeoutMs: number): void {
+const noLifetime: Lifetime = {leaseId: 0, ttlMs: 0};
+
+function put(
+  exchange: Exchange,
+  {key, value}: PlainPutBody,
+  {leaseId, ttlMs}: Lifetime,
+  timeoutMs: number,
+): void {
   const operation = {
     type: 'put',
     key,
     value,
-    leaseId: 0,
-    ttlMs: 0,
+    leaseId,
+    ttlMs,
     ignoreValue: false,
     ignoreLease: false,
     wantsPrevious: false,

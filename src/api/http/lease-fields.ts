@@ -1,49 +1,47 @@
 /** `ttl` and `lease` of a put, in JSON and in the query, and the ids of leases as text. */
-import {RosettaError} from '../../base/errors.ts';
+import {limits} from '../../base/limits.ts';
+import type {PutOperation} from '../../kv/command.ts';
 import {invalidField} from './json-fields.ts';
 import type {JsonObject} from './json-parser.ts';
 import {invalidParameter, type QueryParameters} from './query-parameters.ts';
 
-const ttlSecondsMin = 0.1;
-const ttlSecondsMax = 1e9;
+/** Both 0: the key lives until it is deleted. */
+export type Lifetime = Pick<PutOperation, 'leaseId' | 'ttlMs'>;
 
-export function refuseLeaseFields(fields: JsonObject, path: string): void {
-  const ttl = fields.get('ttl');
+const ttlSentence =
+  `must be ${limits.leaseTtlMsMin / 1000} to ${limits.leaseTtlMsMax / 1000} seconds` as const;
+const leaseSentence = 'must be a decimal string of a positive 64-bit integer';
+const bothSentence = 'cannot be combined with lease';
+
+export function lifetimeFields(fields: JsonObject, path: string): Lifetime {
   const lease = fields.get('lease');
-  if (ttl !== undefined && !(typeof ttl === 'number' && isTtl(ttl))) {
-    throw invalidField(`${path}ttl`, `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
-  }
+  if (fields.has('ttl') && lease !== undefined) throw invalidField(`${path}ttl`, bothSentence);
   if (lease !== undefined && !(typeof lease === 'string' && isLeaseId(lease))) {
-    const sentence = 'must be a decimal string of a positive 64-bit integer';
-    throw invalidField(`${path}lease`, sentence);
+    throw invalidField(`${path}lease`, leaseSentence);
   }
-  if (ttl !== undefined && lease !== undefined) {
-    throw invalidField(`${path}ttl`, 'cannot be combined with lease');
-  }
-  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
+  return {
+    leaseId: lease === undefined ? 0 : leaseIdOf(lease),
+    ttlMs: fields.has('ttl') ? ttlField(fields, path) : 0,
+  };
 }
 
-export function refuseLeaseParameters(parameters: QueryParameters): void {
+export function lifetimeParameters(parameters: QueryParameters): Lifetime {
   const ttl = parameters.text('ttl');
   const lease = parameters.text('lease');
-  if (ttl !== undefined && !(/^[0-9]+(\.[0-9]+)?$/.test(ttl) && isTtl(Number(ttl)))) {
-    throw invalidParameter('ttl', `must be ${ttlSecondsMin} to ${ttlSecondsMax} seconds`);
-  }
-  if (lease !== undefined && !isLeaseId(lease)) {
-    throw invalidParameter('lease', 'must be a decimal positive 64-bit integer');
-  }
-  if (ttl !== undefined && lease !== undefined) {
-    throw invalidParameter('ttl', 'cannot be combined with lease');
-  }
-  if (ttl !== undefined || lease !== undefined) throw leasesNotImplemented();
+  if (ttl !== undefined && lease !== undefined) throw invalidParameter('ttl', bothSentence);
+  if (lease !== undefined && !isLeaseId(lease)) throw invalidParameter('lease', leaseSentence);
+  const ttlMs = ttl === undefined ? 0 : /^[0-9]+(\.[0-9]+)?$/.test(ttl) ? toMs(Number(ttl)) : NaN;
+  if (!isTtl(ttlMs) && ttl !== undefined) throw invalidParameter('ttl', ttlSentence);
+  return {leaseId: lease === undefined ? 0 : leaseIdOf(lease), ttlMs};
 }
 
-function leasesNotImplemented(): RosettaError {
-  return new RosettaError('NOT_IMPLEMENTED', 'leases are not implemented; nothing was written');
-}
-
-function isTtl(seconds: number): boolean {
-  return seconds >= ttlSecondsMin && seconds <= ttlSecondsMax;
+/** Milliseconds. */
+export function ttlField(fields: JsonObject, path: string): number {
+  const ttl = fields.get('ttl');
+  if (ttl === undefined) throw invalidField(`${path}ttl`, 'is missing');
+  const ttlMs = typeof ttl === 'number' ? toMs(ttl) : NaN;
+  if (!isTtl(ttlMs)) throw invalidField(`${path}ttl`, ttlSentence);
+  return ttlMs;
 }
 
 const leaseIdMax = '9223372036854775807';
@@ -52,4 +50,17 @@ const leaseIdMax = '9223372036854775807';
 export function isLeaseId(text: string): boolean {
   if (!/^[1-9][0-9]{0,18}$/.test(text)) return false;
   return text.length < leaseIdMax.length || text <= leaseIdMax;
+}
+
+/** Of an id that no lease can have, because it is beyond 2^53 - 1, one that none has. */
+export function leaseIdOf(text: string): number {
+  return Math.min(Number(text), Number.MAX_SAFE_INTEGER);
+}
+
+function isTtl(ttlMs: number): boolean {
+  return ttlMs >= limits.leaseTtlMsMin && ttlMs <= limits.leaseTtlMsMax;
+}
+
+function toMs(seconds: number): number {
+  return Math.round(seconds * 1000);
 }

@@ -14,6 +14,12 @@ export function keyFields(key: Uint8Array): string {
     : `"key":"${buffer.toString('base64')}","keyEncoding":"base64"`;
 }
 
+/** A key in a list: text, or `{"key":"…","keyEncoding":"base64"}`. */
+export function keyText(key: Uint8Array): string {
+  const buffer = asBuffer(key);
+  return isUtf8(buffer) ? quoted(buffer.toString('utf8')) : `{${keyFields(key)}}`;
+}
+
 function valueFields(value: Uint8Array): string {
   const buffer = asBuffer(value);
   return isUtf8(buffer)

@@ -16,6 +16,13 @@ import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-r
 import {handleCloseSession, handleOpenSession} from './session-routes.ts';
 import {handleSnapshot} from './snapshot-routes.ts';
 import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
+import {
+  handleGetLease,
+  handleGrantLease,
+  handleKeepLeaseAlive,
+  handleListLeases,
+  handleRevokeLease,
+} from './lease-routes.ts';
 import {handleTransaction} from './txn-routes.ts';
 import {handleWatch} from './watch-routes.ts';
 
@@ -42,8 +49,8 @@ const keyRoute = storeRoute('/kv/{key}', {
   PUT: handlePutRaw,
   DELETE: handleDeleteKey,
 });
-const leaseRoute = route('/lease/{id}', {GET: handleNotImplemented, DELETE: handleNotImplemented});
-const keepaliveRoute = route('/lease/{id}/keepalive', {POST: handleNotImplemented});
+const leaseRoute = storeRoute('/lease/{id}', {GET: handleGetLease, DELETE: handleRevokeLease});
+const keepaliveRoute = storeRoute('/lease/{id}/keepalive', {POST: handleKeepLeaseAlive});
 const sessionRoute = storeRoute('/session/{id}', {DELETE: handleCloseSession});
 const memberRoute = route('/cluster/members/{id}', {DELETE: handleRemoveMember});
 
@@ -53,7 +60,7 @@ export const routes: readonly Route[] = [
   storeRoute('/txn', {POST: handleTransaction}),
   storeRoute('/compact', {POST: handleCompact}),
   storeRoute('/watch', {GET: handleWatch}),
-  route('/lease', {GET: handleNotImplemented, POST: handleNotImplemented}),
+  storeRoute('/lease', {GET: handleListLeases, POST: handleGrantLease}),
   leaseRoute,
   keepaliveRoute,
   storeRoute('/session', {POST: handleOpenSession}),

@@ -3,7 +3,7 @@ import {randomBytes} from 'node:crypto';
 import {assert} from '../../base/assert.ts';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
-import {isSessionId} from '../../kv/command-codec.ts';
+import {isSessionId} from '../../kv/idempotency-codec.ts';
 import type {SessionCommand} from '../../kv/command.ts';
 import {refuseConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';

@@ -16,7 +16,7 @@ import {
   textField,
 } from './json-fields.ts';
 import {parseJson, type JsonObject, type JsonValue} from './json-parser.ts';
-import {isLeaseId, refuseLeaseFields} from './lease-fields.ts';
+import {isLeaseId, leaseIdOf, lifetimeFields} from './lease-fields.ts';
 
 const transactionFields = new Set(['compare', 'success', 'failure']);
 const compareFields = new Set(['key', 'keyEncoding', 'target', 'op', 'value', 'encoding']);
@@ -79,9 +79,7 @@ function readTarget(fields: JsonObject, path: string): CompareTarget {
 function readLease(fields: JsonObject, path: string): number {
   const value = fields.get('value');
   if (value === 0 || value === '0') return 0;
-  if (typeof value === 'string' && isLeaseId(value)) {
-    return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
-  }
+  if (typeof value === 'string' && isLeaseId(value)) return leaseIdOf(value);
   throw invalidField(`${path}value`, 'must be the id of a lease, a decimal string, or "0"');
 }
 
@@ -108,13 +106,11 @@ function readPut(fields: JsonObject, path: string): Operation {
   const key = readKey(fields, path);
   const value = bytesField(fields, 'value', 'encoding', path);
   checkValue(value, `${path}value`);
-  refuseLeaseFields(fields, path);
   return {
     type: 'put',
     key,
     value,
-    leaseId: 0,
-    ttlMs: 0,
+    ...lifetimeFields(fields, path),
     ignoreValue: false,
     ignoreLease: false,
     wantsPrevious: false,

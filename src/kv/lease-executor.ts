@@ -1,0 +1,99 @@
+/** Executes what commands do with leases. */
+import {must} from '../base/assert.ts';
+import {limits} from '../base/limits.ts';
+import type {LeaseGrantCommand, LeaseQuery, LeaseRevokeCommand} from './command.ts';
+import type {EventWriter} from './event-writer.ts';
+import type {Lease, LeaseTable} from './lease-table.ts';
+import type {CommandResult} from './result.ts';
+import type {RowStore} from './rows.ts';
+import type {StateMeta} from './state-meta.ts';
+import type {Steps} from './steps.ts';
+import {stepChangeCountMax} from './steps.ts';
+
+export class LeaseExecutor {
+  readonly #rows: RowStore;
+  readonly #meta: StateMeta;
+  readonly #events: EventWriter;
+  readonly #leases: LeaseTable;
+
+  constructor(parts: {
+    readonly rows: RowStore;
+    readonly meta: StateMeta;
+    readonly events: EventWriter;
+    readonly leases: LeaseTable;
+  }) {
+    this.#rows = parts.rows;
+    this.#meta = parts.meta;
+    this.#events = parts.events;
+    this.#leases = parts.leases;
+  }
+
+  grant(command: LeaseGrantCommand): CommandResult {
+    const {revision} = this.#meta;
+    const leases = this.#leases;
+    if (command.id !== 0 && leases.get(command.id) !== null) {
+      const detail = `There is a lease ${command.id} already.`;
+      return {type: 'refused', revision, code: 'LEASE_EXISTS', detail};
+    }
+    if (leases.count >= limits.leaseCountMax) {
+      const detail = `There are ${leases.count} leases already.`;
+      return {type: 'refused', revision, code: 'OVERLOADED', detail};
+    }
+    const id = command.id === 0 ? leases.drawId() : command.id;
+    const {ttlMs} = leases.grant(id, command.ttlMs, false);
+    return {type: 'lease', revision, id, ttlMs, remainingMs: ttlMs};
+  }
+
+  *revoke({leases}: LeaseRevokeCommand): Steps<CommandResult> {
+    const chosen = leases.flatMap(({id, grant}) => {
+      const lease = this.#leases.get(id);
+      return lease !== null && (grant === 0 || grant === lease.grant) ? [lease] : [];
+    });
+    const [first] = leases;
+    if (chosen.length === 0 && leases.length === 1 && first?.grant === 0) {
+      return notFound(first.id, this.#meta.revision);
+    }
+    this.#events.begin();
+    let deletedCount = 0;
+    // A lease that is named twice is gone after the first time.
+    for (const lease of new Map(chosen.map(each => [each.id, each])).values()) {
+      deletedCount += yield* this.#revokeOne(lease);
+    }
+    this.#events.finish();
+    return {type: 'lease-revoke', revision: this.#meta.revision, deletedCount};
+  }
+
+  /** Never logged by a leader; see LeaseQuery. */
+  query({id}: LeaseQuery): CommandResult {
+    const {revision} = this.#meta;
+    const lease = this.#leases.get(id);
+    if (lease === null) return notFound(id, revision);
+    return {type: 'lease', revision, id, ttlMs: lease.ttlMs, remainingMs: 0};
+  }
+
+  *#revokeOne(lease: Lease): Steps<number> {
+    let deletedCount = 0;
+    for (;;) {
+      const keys = this.#leases.keys(lease.id, null, stepChangeCountMax);
+      if (keys === null) {
+        this.#rows.prepareScans();
+        yield;
+        continue;
+      }
+      for (const key of keys) {
+        this.#events.delete(key, must(this.#events.latestHead(key), 'a leased key exists'));
+      }
+      deletedCount += keys.length;
+      if (keys.length < stepChangeCountMax) break;
+      yield;
+    }
+    if (deletedCount > 0) yield;
+    // A private one went with its key.
+    if (this.#leases.get(lease.id) !== null) this.#leases.remove(lease);
+    return deletedCount;
+  }
+}
+
+function notFound(id: number, revision: number): CommandResult {
+  return {type: 'refused', revision, code: 'LEASE_NOT_FOUND', detail: `There is no lease ${id}.`};
+}

@@ -1,0 +1,236 @@
+/**
+ * Leases in the state machine, against a plain model: which leases there are, whose each key is,
+ * and what is deleted with them. Two replicas apply the same, one of them in steps, and one reloads
+ * from its rows now and then.
+ */
+import {deepEqual, equal} from 'node:assert/strict';
+import {test} from 'node:test';
+import {
+  bytes,
+  compare,
+  del,
+  deleteRange,
+  encode,
+  get,
+  put,
+  range,
+  text,
+  transaction,
+} from '../../test/contract/commands.ts';
+import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {must} from '../base/assert.ts';
+import {Prng} from '../base/prng.ts';
+import type {CommandBody} from './command.ts';
+import type {CommandResult} from './result.ts';
+import {KvStateMachine} from './state-machine.ts';
+
+class Replica {
+  readonly machine = new KvStateMachine(new FakeRows());
+  #index = 0;
+
+  run(body: CommandBody): CommandResult {
+    return this.machine.apply({
+      index: ++this.#index,
+      proposedAtMs: this.#index,
+      data: encode(body),
+    });
+  }
+
+  /** By id: the keys of each. */
+  leases(): Map<number, string[]> {
+    const {leases} = this.machine;
+    const all = must(leases.list(0, 10_000), 'rows in memory are in order');
+    return new Map(all.map(({id}) => [id, (leases.keys(id, null, 10_000) ?? []).map(text)]));
+  }
+}
+
+const grant = (id: number, ttlMs = 1_000): CommandBody => ({type: 'lease-grant', id, ttlMs});
+const revoke = (id: number, granted = 0): CommandBody => ({
+  type: 'lease-revoke',
+  leases: [{id, grant: granted}],
+});
+
+test('a lease is granted once, and takes its keys with it', () => {
+  const replica = new Replica();
+  const granted = replica.run(grant(7, 30_000));
+  deepEqual(granted, {type: 'lease', revision: 1, id: 7, ttlMs: 30_000, remainingMs: 30_000});
+  equal(refusal(replica.run(grant(7))), 'LEASE_EXISTS');
+  replica.run(transaction({success: [put('a', '1', {leaseId: 7}), put('b', '2', {leaseId: 7})]}));
+  equal(replica.machine.get(bytes('a'), 0)?.leaseId, 7);
+  deepEqual(replica.leases(), new Map([[7, ['a', 'b']]]));
+  deepEqual(replica.run(revoke(7)), {type: 'lease-revoke', revision: 3, deletedCount: 2});
+  equal(replica.machine.keyCount(), 0);
+  equal(refusal(replica.run(revoke(7))), 'LEASE_NOT_FOUND');
+  equal(
+    refusal(replica.run(transaction({success: [put('a', '', {leaseId: 7})]}))),
+    'LEASE_NOT_FOUND',
+  );
+  deepEqual(replica.leases(), new Map());
+});
+
+test('ids that are drawn are free, and a replica that reloads draws the same', () => {
+  const [first, second] = [new Replica(), new Replica()];
+  const drawn = [first, second].map(replica => {
+    const ids = [replica.run(grant(0)), replica.run(grant(2 ** 48 + 1)), replica.run(grant(0))];
+    replica.machine.saveMeta();
+    if (replica === second) replica.machine.reload();
+    ids.push(replica.run(grant(0)));
+    return ids.map(result => (result.type === 'lease' ? result.id : 0));
+  });
+  deepEqual(drawn[0], [2 ** 48, 2 ** 48 + 1, 2 ** 48 + 2, 2 ** 48 + 3]);
+  deepEqual(drawn[1], drawn[0]);
+});
+
+test('a private lease is gone with its key, however the key goes', () => {
+  const replica = new Replica();
+  const withTtl = (key: string): void => {
+    replica.run(transaction({success: [put(key, '', {ttlMs: 500})]}));
+  };
+  for (const end of [
+    transaction({success: [put('a', '')]}),
+    transaction({success: [del('a')]}),
+    transaction({success: [deleteRange(range('', null))]}),
+  ]) {
+    withTtl('a');
+    equal(replica.machine.leases.count, 1);
+    replica.run(end);
+    equal(replica.machine.leases.count, 0);
+  }
+  withTtl('a');
+  const before = must(replica.machine.get(bytes('a'), 0), 'a').leaseId;
+  withTtl('a');
+  const after = must(replica.machine.get(bytes('a'), 0), 'a').leaseId;
+  equal(replica.machine.leases.count, 1);
+  equal(before === after, false);
+  // Nobody else's key can be attached to it.
+  const attached = replica.run(transaction({success: [put('b', '', {leaseId: after})]}));
+  equal(refusal(attached), 'LEASE_NOT_FOUND');
+  replica.run(transaction({success: [put('a', 'x', {ignoreLease: true})]}));
+  equal(replica.machine.get(bytes('a'), 0)?.leaseId, after);
+});
+
+test('a revocation that was decided for one grant leaves a later one alone', () => {
+  const replica = new Replica();
+  replica.run(grant(7));
+  const {grant: first} = must(replica.machine.leases.get(7), 'granted');
+  replica.run(revoke(7));
+  replica.run(grant(7));
+  replica.run(transaction({success: [put('a', '', {leaseId: 7})]}));
+  deepEqual(replica.run(revoke(7, first)), {type: 'lease-revoke', revision: 2, deletedCount: 0});
+  deepEqual(replica.leases(), new Map([[7, ['a']]]));
+});
+
+test('compares see the lease of a key', () => {
+  const replica = new Replica();
+  replica.run(grant(7));
+  replica.run(transaction({success: [put('a', '', {leaseId: 7})]}));
+  for (const [operator, value, holds] of [
+    ['=', 7, true],
+    ['!=', 7, false],
+    ['<', 8, true],
+    ['>', 7, false],
+  ] as const) {
+    const result = replica.run(
+      transaction({compare: [compare('a', operator, {type: 'lease', value})], success: [get('a')]}),
+    );
+    equal(result.type === 'transaction' && result.succeeded, holds, operator);
+  }
+});
+
+test('random commands do with leases what a plain model does', () => {
+  for (let seed = 1; seed <= 30; seed++) runRandom(seed);
+});
+
+function runRandom(seed: number): void {
+  const prng = new Prng(seed);
+  const below = (max: number): number => prng.integer({min: 0, max: max - 1});
+  const replica = new Replica();
+  const twin = new KvStateMachine(new FakeRows());
+  /** By key: its lease. */
+  const keys = new Map<string, number>();
+  const leases = new Map<number, {isPrivate: boolean}>();
+  const drop = (key: string): void => {
+    const lease = keys.get(key) ?? 0;
+    keys.delete(key);
+    if (leases.get(lease)?.isPrivate === true) leases.delete(lease);
+  };
+  const key = (): string => `k${below(8)}`;
+  const draw = (): CommandBody => {
+    const id = 1 + below(5);
+    switch (below(8)) {
+      case 0:
+        return grant(id);
+      case 1:
+        return revoke(id);
+      case 2:
+        return transaction({success: [del(key())]});
+      case 3:
+        return transaction({success: [deleteRange(range(key(), key()))]});
+      case 4:
+      case 5:
+        return transaction({success: [put(key(), '', {leaseId: id})]});
+      case 6:
+        return transaction({success: [put(key(), '', {ttlMs: 1_000})]});
+      default:
+        return transaction({success: [put(key(), '')]});
+    }
+  };
+  const model = (body: CommandBody, isRefused: boolean): void => {
+    if (body.type === 'lease-grant') {
+      equal(isRefused, leases.has(body.id));
+      leases.set(body.id, {isPrivate: false});
+    } else if (body.type === 'lease-revoke') {
+      const [{id} = {id: 0}] = body.leases;
+      equal(isRefused, !leases.has(id));
+      for (const [name, lease] of keys) if (lease === id) keys.delete(name);
+      leases.delete(id);
+    } else if (body.type === 'transaction') {
+      const [operation] = body.success;
+      if (operation?.type === 'delete') drop(text(operation.key));
+      if (operation?.type === 'delete-range') {
+        const {start, end} = operation.range;
+        for (const name of [...keys.keys()]) {
+          if (name >= text(start) && (end === null || name < text(end))) drop(name);
+        }
+      }
+      if (operation?.type !== 'put') return;
+      const name = text(operation.key);
+      equal(isRefused, operation.leaseId !== 0 && !leases.has(operation.leaseId));
+      if (isRefused) return;
+      drop(name);
+      const {leaseId} = must(replica.machine.get(operation.key, 0), name);
+      equal(operation.ttlMs !== 0 || leaseId === operation.leaseId, true);
+      if (operation.ttlMs !== 0) leases.set(leaseId, {isPrivate: true});
+      keys.set(name, leaseId);
+    }
+  };
+  for (let i = 0; i < 200; i++) {
+    const body = draw();
+    const result = replica.run(body);
+    let other = twin.begin({index: i + 1, proposedAtMs: i + 1, data: encode(body)});
+    while (other === null) other = twin.resume();
+    deepEqual(other, result);
+    model(body, result.type === 'refused');
+    if (below(10) === 0) {
+      twin.saveMeta();
+      twin.reload();
+    }
+    const expected = new Map<number, string[]>(
+      [...leases.keys()].sort(byNumber).map(id => [id, []]),
+    );
+    for (const name of [...keys.keys()].sort()) expected.get(keys.get(name) ?? 0)?.push(name);
+    deepEqual(replica.leases(), expected, `seed ${seed}, command ${i}`);
+    equal(replica.machine.leases.count, leases.size);
+    equal(replica.machine.keyCount(), keys.size);
+  }
+  equal(twin.stateHash(), replica.machine.stateHash());
+  equal(twin.recomputeStateHash(), twin.stateHash());
+}
+
+function byNumber(a: number, b: number): number {
+  return a - b;
+}
+
+function refusal(result: CommandResult): string {
+  return result.type === 'refused' ? result.code : result.type;
+}

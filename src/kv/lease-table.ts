@@ -1,0 +1,168 @@
+/**
+ * Leases: keys that live as long as their lease, by id, and the keys of each. Nothing here knows a
+ * time; the leader decides when a lease has expired and logs that it is revoked. A private lease
+ * belongs to the one key that was put with a lifetime of its own, and is gone with it.
+ *
+ * Each grant has a number of its own: a revocation that was decided for one grant does not touch a
+ * later one of the same id. Bytes: docs/formats.md, "Store rows".
+ */
+import {assert, must} from '../base/assert.ts';
+import {ByteReader, ByteWriter} from '../base/bytes.ts';
+import type {RowStore} from './rows.ts';
+import {leaseIdOf, leaseKeyEnd, leaseKeyOf, leaseKeyRow, leaseMetaKey, leaseRow} from './tables.ts';
+import {tables} from './tables.ts';
+
+export interface Lease {
+  readonly id: number;
+  /** Of this grant; no other has the same. At least 1. */
+  readonly grant: number;
+  readonly ttlMs: number;
+  /** Of one key, and gone with it. */
+  readonly isPrivate: boolean;
+}
+
+/** Who measures time: told of every grant and of every lease that is gone, when it is applied. */
+export interface LeaseListener {
+  onGranted(lease: Lease): void;
+  onGone(lease: Lease): void;
+  /** All of them are others: a snapshot took the place of the state. */
+  onReplaced(): void;
+}
+
+/** Ids drawn here begin there, out of the way of those that clients choose. */
+const drawnIdMin = 2 ** 48;
+const privateFlag = 1;
+
+export class LeaseTable {
+  readonly #rows: RowStore;
+  readonly #writer = new ByteWriter(32);
+  #nextGrant = 1;
+  #nextId = drawnIdMin;
+  #count = 0;
+  #listener: LeaseListener | null = null;
+
+  constructor(rows: RowStore) {
+    this.#rows = rows;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  observe(listener: LeaseListener): void {
+    this.#listener = listener;
+  }
+
+  /** After the rows were replaced. */
+  load(): void {
+    const bytes = this.#rows.get(leaseMetaKey);
+    const reader = bytes === undefined ? null : new ByteReader(bytes);
+    this.#nextGrant = reader?.u64() ?? 1;
+    this.#nextId = reader?.u64() ?? drawnIdMin;
+    this.#count = reader?.u64() ?? 0;
+    reader?.end();
+    this.#listener?.onReplaced();
+  }
+
+  /** Right before the rows are frozen for a checkpoint. */
+  save(): void {
+    if (this.#nextGrant === 1) return;
+    const writer = this.#writer;
+    writer.reset();
+    writer.u64(this.#nextGrant);
+    writer.u64(this.#nextId);
+    writer.u64(this.#count);
+    this.#rows.put(leaseMetaKey, writer.contentView());
+  }
+
+  get(id: number): Lease | null {
+    if (this.#count === 0) return null;
+    const bytes = this.#rows.get(leaseRow(id));
+    return bytes === undefined ? null : decodeLease(id, bytes);
+  }
+
+  /** An id that no lease has. */
+  drawId(): number {
+    while (this.get(this.#nextId) !== null) this.#nextId++;
+    return this.#nextId++;
+  }
+
+  /** `id` must be free. */
+  grant(id: number, ttlMs: number, isPrivate: boolean): Lease {
+    assert(ttlMs > 0, 'a lease of % ms', ttlMs);
+    const lease: Lease = {id, grant: this.#nextGrant++, ttlMs, isPrivate};
+    const writer = this.#writer;
+    writer.reset();
+    writer.u64(lease.grant);
+    writer.u64(ttlMs);
+    writer.u8(isPrivate ? privateFlag : 0);
+    this.#rows.put(leaseRow(id), writer.contentView());
+    this.#count++;
+    this.#listener?.onGranted(lease);
+    return lease;
+  }
+
+  /** A key changes its lease; 0: none. The new one must exist. */
+  move(key: Uint8Array, from: number, to: number): void {
+    if (from !== 0) {
+      this.#rows.delete(leaseKeyRow(from, key));
+      const lease = must(this.get(from), 'lease % of a key exists', from);
+      if (lease.isPrivate) this.remove(lease);
+    }
+    if (to === 0) return;
+    assert(this.get(to) !== null, 'lease % exists', to);
+    this.#rows.put(leaseKeyRow(to, key), emptyRow);
+  }
+
+  /** Its keys are gone already. */
+  remove(lease: Lease): void {
+    this.#rows.delete(leaseRow(lease.id));
+    this.#count--;
+    assert(this.#count >= 0, 'leases are counted');
+    this.#listener?.onGone(lease);
+  }
+
+  /** Copies of the next keys behind `after`; null: the rows are not in order yet. */
+  keys(id: number, after: Uint8Array | null, countMax: number): readonly Uint8Array[] | null {
+    if (!this.#rows.isReadyToScan(tables.leaseKeys)) return null;
+    const keys: Uint8Array[] = [];
+    const first = after === null ? leaseKeyRow(id, new Uint8Array(0)) : leaseKeyRow(id, after);
+    const start = after === null ? first : successor(first);
+    this.#rows.scan({start, end: leaseKeyEnd(id), isReverse: false}, rowKeyView => {
+      keys.push(leaseKeyOf(rowKeyView));
+      return keys.length < countMax;
+    });
+    return keys;
+  }
+
+  /** The next leases behind `after`, by id; null: the rows are not in order yet. */
+  list(after: number, countMax: number): readonly Lease[] | null {
+    if (!this.#rows.isReadyToScan(tables.leases)) return null;
+    const leases: Lease[] = [];
+    const range = {start: leaseRow(after + 1), end: leaseTableEnd, isReverse: false};
+    this.#rows.scan(range, (rowKeyView, valueView) => {
+      leases.push(decodeLease(leaseIdOf(rowKeyView), valueView));
+      return leases.length < countMax;
+    });
+    return leases;
+  }
+}
+
+/** Rows are not empty: their store tells those from none. */
+const emptyRow = Uint8Array.of(1);
+const leaseTableEnd = Uint8Array.of(tables.leases + 1);
+
+function decodeLease(id: number, bytes: Uint8Array): Lease {
+  const reader = new ByteReader(bytes);
+  const grant = reader.u64();
+  const ttlMs = reader.u64();
+  const flags = reader.u8();
+  reader.end();
+  return {id, grant, ttlMs, isPrivate: (flags & privateFlag) !== 0};
+}
+
+function successor(rowKey: Uint8Array): Uint8Array {
+  const next = new Uint8Array(rowKey.length + 1);
+  next.set(rowKey);
+  return next;
+}

@@ -1,0 +1,265 @@
+/**
+ * Decides when a lease has expired, on the leader alone, and logs that it is revoked. Its time is
+ * this node's monotonic clock, from when the lease was granted or kept alive here. A new leader
+ * knows none of that and gives every lease its full time again.
+ *
+ * Never early: a revocation is proposed only after a quorum has confirmed, after the lease's time
+ * was up, that this node still leads, so nobody else can have kept it alive meanwhile. A keepalive
+ * is answered only after a quorum round that began after it arrived, and never for a lease whose
+ * revocation is under way. A revocation names the grant it means.
+ */
+import type {Clock} from '../base/clock.ts';
+import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
+import {decodeCommand, encodeCommand} from '../kv/command-codec.ts';
+import type {Lease, LeaseListener} from '../kv/lease-table.ts';
+import type {CommandResult} from '../kv/result.ts';
+import type {KvStateMachine} from '../kv/state-machine.ts';
+import type {Raft} from '../raft/raft.ts';
+import {DeadlineWheel} from './deadline-wheel.ts';
+import type {ProposeCallback, ReadCallback} from './service.ts';
+
+/** Batches of revocations under way at once. */
+const batchCountMax = 2;
+const proposeTimeoutMs = 5_000;
+/** Leases that a new leader takes up in one tick. */
+const loadedPerTick = 2_000;
+/** After a refusal the same is not tried again at once. */
+const retryMs = 100;
+/** What a clock may be off, and an answer be under way: a lease lives so much longer. */
+const marginMs = 200;
+const driftMax = 0.01;
+const driftMsMax = 400;
+
+export interface LeaseExpirerParts {
+  readonly raft: Pick<Raft, 'role' | 'term'>;
+  readonly machine: KvStateMachine;
+  readonly clock: Clock;
+  /** A linearizable read: at least one quorum round that begins after the call. */
+  readonly confirm: (timeoutMs: number, callback: ReadCallback) => void;
+  /** Into the log of this node, now or not at all: the decision is this leader's alone. */
+  readonly propose: (command: Uint8Array, timeoutMs: number, callback: ProposeCallback) => void;
+}
+
+interface Timed {
+  readonly lease: Lease;
+  deadlineMs: number;
+  isRevoking: boolean;
+}
+
+/** A leadership of this node: a later one begins anew. */
+interface Leadership {
+  readonly term: number;
+  readonly timed: Map<number, Timed>;
+  readonly wheel: DeadlineWheel;
+  readonly due: number[];
+  /**
+   * Of taking up what earlier leaders granted: not begun, waiting for a quorum, or the id of the
+   * last lease that was taken up.
+   */
+  loading: 'wanted' | 'confirming' | 'done' | number;
+  batchCount: number;
+  isConfirming: boolean;
+  retryAtMs: number;
+}
+
+export class LeaseExpirer implements LeaseListener {
+  readonly #parts: LeaseExpirerParts;
+  #leadership: Leadership | null = null;
+
+  constructor(parts: LeaseExpirerParts) {
+    this.#parts = parts;
+    parts.machine.leases.observe(this);
+  }
+
+  /** Called with every tick. */
+  tick(): void {
+    const {raft, clock} = this.#parts;
+    if (raft.role !== 'leader') {
+      this.#leadership = null;
+      return;
+    }
+    const leadership = this.#leadershipOf(raft.term);
+    const nowMs = clock.monotonicMs();
+    this.#load(leadership, nowMs);
+    leadership.wheel.collect(nowMs, id => this.#noteDue(leadership, id, nowMs));
+    this.#maybeRevoke(leadership, nowMs);
+  }
+
+  onGranted(lease: Lease): void {
+    if (this.#leadership !== null) this.#time(this.#leadership, lease);
+  }
+
+  onGone({id}: Lease): void {
+    this.#leadership?.timed.delete(id);
+  }
+
+  /** A leader installs no snapshot; whoever leads later begins anew. */
+  onReplaced(): void {
+    this.#leadership = null;
+  }
+
+  /** Answers a LeaseQuery on the leader. */
+  answer(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
+    const {body} = decodeCommand(command);
+    if (body.type !== 'lease-query') return;
+    this.#parts.confirm(timeoutMs, error => {
+      const result = error === null ? this.#answerNow(body.id, body.isKeepalive) : null;
+      if (error !== null) callback(error, null);
+      else if (result === null) callback(moved(), null);
+      else callback(null, result);
+    });
+  }
+
+  /** Null: this node does not lead any more. */
+  #answerNow(id: number, isKeepalive: boolean): CommandResult | null {
+    const {raft, machine, clock} = this.#parts;
+    if (raft.role !== 'leader') return null;
+    const revision = machine.revision();
+    const lease = machine.leases.get(id);
+    const leadership = this.#leadershipOf(raft.term);
+    const timed = lease === null ? null : this.#timedOf(leadership, lease);
+    const nowMs = clock.monotonicMs();
+    if (lease === null || timed === null || timed.isRevoking) {
+      const detail = `There is no lease ${id}.`;
+      return {type: 'refused', revision, code: 'LEASE_NOT_FOUND', detail};
+    }
+    if (isKeepalive) timed.deadlineMs = nowMs + lifetimeMs(lease.ttlMs);
+    const leftMs = timed.deadlineMs - nowMs - (lifetimeMs(lease.ttlMs) - lease.ttlMs);
+    const remainingMs = Math.min(lease.ttlMs, Math.max(0, Math.round(leftMs)));
+    return {type: 'lease', revision, id, ttlMs: lease.ttlMs, remainingMs};
+  }
+
+  #leadershipOf(term: number): Leadership {
+    if (this.#leadership?.term === term) return this.#leadership;
+    const leadership: Leadership = {
+      term,
+      timed: new Map(),
+      wheel: new DeadlineWheel(this.#parts.clock.monotonicMs()),
+      due: [],
+      loading: 'wanted',
+      batchCount: 0,
+      isConfirming: false,
+      retryAtMs: 0,
+    };
+    this.#leadership = leadership;
+    return leadership;
+  }
+
+  /** Once all that earlier leaders logged is applied; what is granted later is timed then. */
+  #load(leadership: Leadership, nowMs: number): void {
+    const {machine, confirm, clock} = this.#parts;
+    const {loading} = leadership;
+    if (typeof loading === 'number') {
+      const leases = machine.leases.list(loading, loadedPerTick);
+      if (leases === null) {
+        machine.prepareScans();
+        return;
+      }
+      for (const lease of leases) this.#timedOf(leadership, lease);
+      leadership.loading = leases.length < loadedPerTick ? 'done' : (leases.at(-1)?.id ?? 'done');
+    } else if (loading === 'wanted' && nowMs >= leadership.retryAtMs) {
+      leadership.loading = 'confirming';
+      confirm(proposeTimeoutMs, error => {
+        leadership.loading = error === null ? 0 : 'wanted';
+        if (error !== null) leadership.retryAtMs = clock.monotonicMs() + retryMs;
+      });
+    }
+  }
+
+  #timedOf(leadership: Leadership, lease: Lease): Timed {
+    const timed = leadership.timed.get(lease.id);
+    return timed?.lease.grant === lease.grant ? timed : this.#time(leadership, lease);
+  }
+
+  #time(leadership: Leadership, lease: Lease): Timed {
+    const deadlineMs = this.#parts.clock.monotonicMs() + lifetimeMs(lease.ttlMs);
+    const timed: Timed = {lease, deadlineMs, isRevoking: false};
+    leadership.timed.set(lease.id, timed);
+    leadership.wheel.add(lease.id, deadlineMs);
+    return timed;
+  }
+
+  /** A keepalive moves the deadline only: its lease is put back when its old one comes. */
+  #noteDue(leadership: Leadership, id: number, nowMs: number): void {
+    const timed = leadership.timed.get(id);
+    if (timed === undefined || timed.isRevoking) return;
+    if (timed.deadlineMs <= nowMs) leadership.due.push(id);
+    else leadership.wheel.add(id, timed.deadlineMs);
+  }
+
+  #maybeRevoke(leadership: Leadership, nowMs: number): void {
+    const {due, isConfirming, batchCount, retryAtMs} = leadership;
+    if (due.length === 0 || isConfirming || batchCount >= batchCountMax) return;
+    if (nowMs < retryAtMs) return;
+    leadership.isConfirming = true;
+    this.#parts.confirm(proposeTimeoutMs, error => {
+      leadership.isConfirming = false;
+      if (error !== null || this.#leadership !== leadership) return;
+      const {role, term} = this.#parts.raft;
+      if (role === 'leader' && term === leadership.term) this.#revokeSome(leadership);
+    });
+  }
+
+  #revokeSome(leadership: Leadership): void {
+    const {clock, propose} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const batch: Timed[] = [];
+    for (const id of leadership.due.splice(0, limits.leaseRevokeCountMax)) {
+      const timed = leadership.timed.get(id);
+      if (timed === undefined || timed.isRevoking) continue;
+      if (timed.deadlineMs > nowMs) {
+        // Kept alive since; or another lease of the same id.
+        leadership.wheel.add(id, timed.deadlineMs);
+        continue;
+      }
+      timed.isRevoking = true;
+      batch.push(timed);
+    }
+    if (batch.length === 0) return;
+    const leases = batch.map(({lease: {id, grant}}) => ({id, grant}));
+    const command = encodeCommand({idempotency: null, body: {type: 'lease-revoke', leases}});
+    leadership.batchCount++;
+    propose(command, proposeTimeoutMs, error => {
+      leadership.batchCount--;
+      if (error !== null) this.#onRefused(leadership, batch, error);
+    });
+  }
+
+  /** What may still commit stays under way: its keepalives are refused until it is decided. */
+  #onRefused(leadership: Leadership, batch: readonly Timed[], error: RosettaError): void {
+    leadership.retryAtMs = this.#parts.clock.monotonicMs() + retryMs;
+    const mayCommit = error.outcome === 'unknown';
+    for (const timed of batch) {
+      if (leadership.timed.get(timed.lease.id) !== timed) continue;
+      timed.isRevoking = mayCommit;
+      if (!mayCommit) leadership.due.push(timed.lease.id);
+    }
+  }
+}
+
+/** Of a replica that is being made: its proposer may come later. */
+export function leaseExpirerOf(
+  replica: {
+    readonly raft: Raft;
+    readonly proposer: {readonly proposeNow: LeaseExpirerParts['propose']};
+    readonly read: (timeoutMs: number, isLocal: boolean, callback: ReadCallback) => void;
+  },
+  parts: Pick<LeaseExpirerParts, 'machine' | 'clock'>,
+): LeaseExpirer {
+  return new LeaseExpirer({
+    raft: replica.raft,
+    machine: parts.machine,
+    clock: parts.clock,
+    confirm: (timeoutMs, callback) => replica.read(timeoutMs, false, callback),
+    propose: (...proposal) => replica.proposer.proposeNow(...proposal),
+  });
+}
+
+function lifetimeMs(ttlMs: number): number {
+  return ttlMs + marginMs + Math.min(driftMsMax, ttlMs * driftMax);
+}
+
+function moved(): RosettaError {
+  return new RosettaError('NO_LEADER', 'another leader took over; retry');
+}
