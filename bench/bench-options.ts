@@ -8,6 +8,7 @@ export const measurementNames = [
   'equal-load',
   'failover',
   'restart',
+  'catch-up',
   'growth-keys',
   'growth-values',
   'growth-members',

@@ -8,6 +8,7 @@ import path from 'node:path';
 import type {BenchOptions} from './bench-options.ts';
 import {helpText, parseBenchOptions} from './bench-options.ts';
 import {BenchContext} from './measure/bench-context.ts';
+import {measureCatchUp} from './measure/catch-up.ts';
 import {measureEqualLoad} from './measure/equal-load.ts';
 import {measureFailover} from './measure/failover.ts';
 import {measureGrowth} from './measure/growth.ts';
@@ -84,6 +85,7 @@ async function measure(options: BenchOptions): Promise<Results> {
     micro: selected.has('micro') ? await measureMicro(context) : [],
     ...(await measureSideBySide(context)),
     restart: selected.has('restart') && canLoad ? await measureRestart(context) : null,
+    catchUp: selected.has('catch-up') && canLoad ? await measureCatchUp(context) : null,
     growth: isGrowthSelected && canLoad ? await measureGrowth(context) : [],
     soak: selected.has('soak') && canLoad ? await measureSoak(context) : null,
   };

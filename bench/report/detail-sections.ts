@@ -14,6 +14,7 @@ export function detailSections(results: Results): ReadonlyMap<string, string> {
     ['limits', limitsSection],
     ['failover', failoverSection],
     ['restart', restartSection],
+    ['catch-up', catchUpSection],
     ['soak', soakSection],
     ['growth', growthSection],
     ['micro', microSection],
@@ -138,6 +139,24 @@ function restartSection({restart}: Results): string | null {
       ['one node, exec to the first local read', `${restart.oneNodeMs.toFixed(0)} ms`],
       ['all nodes, exec to the first linearizable read', `${restart.clusterMs.toFixed(0)} ms`],
       ['RssAnon of a node, idle after the load', megabytes(restart.rssAnonBytesIdle)],
+    ],
+  );
+}
+
+function catchUpSection({catchUp}: Results): string | null {
+  if (catchUp === undefined || catchUp === null) return null;
+  const share = (100 * catchUp.requestsPerSecondDuring) / catchUp.requestsPerSecondBefore;
+  return markdownTable(
+    [`a snapshot of ${catchUp.keyCount.toLocaleString('en')} keys, under load`, ''],
+    [
+      ['exec until the follower takes part in every write', seconds(catchUp.durationMs / 1000)],
+      ['PUT/s of the cluster, all up', rate(catchUp.requestsPerSecondBefore)],
+      ['PUT/s until it had caught up', rate(catchUp.requestsPerSecondDuring)],
+      ['the same as a share', `${share.toFixed(0)} %`],
+      ['p99, all up', milliseconds(catchUp.p99UsBefore)],
+      ['p99 meanwhile, of the worst two seconds', milliseconds(catchUp.p99UsDuring)],
+      ['growth of RssAnon, sender', megabytes(catchUp.senderGrowthBytes)],
+      ['growth of RssAnon, receiver', megabytes(catchUp.receiverGrowthBytes)],
     ],
   );
 }

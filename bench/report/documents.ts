@@ -22,6 +22,7 @@ const titles: Readonly<Record<string, string>> = {
   limits: 'Limits of the machine',
   failover: 'Failover',
   restart: 'Restart',
+  'catch-up': 'Catching up by a snapshot',
   soak: 'Soak',
   growth: 'Growth',
   micro: 'Hot parts',

@@ -61,6 +61,22 @@ export interface RestartFigures {
   readonly rssAnonBytesIdle: number | null;
 }
 
+/** A follower that is behind the log gets a snapshot while the cluster takes load. */
+export interface CatchUpFigures {
+  readonly keyCount: number;
+  /** From exec until it takes part in every write. */
+  readonly durationMs: number;
+  /** With all members up. */
+  readonly requestsPerSecondBefore: number;
+  readonly requestsPerSecondDuring: number;
+  readonly p99UsBefore: number;
+  readonly p99UsDuring: number;
+  /** RssAnon at its highest, above what it was before the follower came. */
+  readonly senderGrowthBytes: number | null;
+  /** RssAnon at its highest, above what it is afterwards. */
+  readonly receiverGrowthBytes: number | null;
+}
+
 export interface SoakFigures {
   readonly durationSeconds: number;
   readonly load: LoadFigures;
@@ -105,6 +121,8 @@ export interface Results {
   readonly equalLoad: readonly EqualLoadRow[];
   readonly failover: readonly FailoverRow[];
   readonly restart: RestartFigures | null;
+  /** Absent from results of earlier versions. */
+  readonly catchUp?: CatchUpFigures | null;
   readonly soak: SoakFigures | null;
   readonly limits: MachineLimits | null;
   readonly growth: readonly GrowthRow[];

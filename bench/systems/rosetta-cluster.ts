@@ -18,6 +18,8 @@ export interface RosettaOptions {
   readonly nodeCount: number;
   /** Where every node leaves a CPU profile when it stops; null: none. */
   readonly profileDirectory: string | null;
+  /** Beside those that every node needs. */
+  readonly flags?: readonly string[];
 }
 
 export class RosettaCluster implements StoreCluster {
@@ -62,6 +64,7 @@ export class RosettaCluster implements StoreCluster {
       `-http=127.0.0.1:${port(this.clientPorts, node)}`,
       ...(peers.length === 0 ? [] : [`-peers=${peers.join(',')}`]),
       `-data=${path.join(directory, id)}`,
+      ...(this.#options.flags ?? []),
     ];
     const profile =
       profileDirectory === null

@@ -78,7 +78,13 @@ export const limits = {
   walBatchSizeBytesMax: 4 * mib,
   walSyncMarkDelayMs: 100,
   logTailSizeBytesMax: 16 * mib,
+  /** Closed segments of the log behind the checkpoint; see storage/log-retention.ts. */
   logRetentionSizeBytesMax: 256 * mib,
+  /** The same while a member needs them. */
+  logHeldSizeBytesMax: 1024 * mib,
+  logRetentionAgeMs: 24 * 60 * 60_000,
+  /** An idle node looks so often whether its log has become old. */
+  logReleaseIntervalMs: 60_000,
   overlayRecordCountTarget: 24_000,
   overlaySizeBytesTarget: 16 * mib,
   overlaySizeBytesMax: 128 * mib,

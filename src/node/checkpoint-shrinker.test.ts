@@ -46,6 +46,7 @@ class Scene {
       clock: new LifeClock(this.time),
       logger,
       applied: () => this.applied,
+      neededAfter: () => null,
       onCheckpoint: () => this.checkpointCount++,
       fail: error => {
         throw error;

@@ -43,6 +43,7 @@ class Scene {
       clock: new LifeClock(this.time),
       logger: silentLogger,
       applied: () => this.applied,
+      neededAfter: () => null,
       onCheckpoint: () => this.checkpointCount++,
       fail: error => this.failures.push(error),
     });
@@ -124,6 +125,16 @@ test('without space and without room in memory the storage is full, until a chec
   scene.advance(limits.checkpointIntervalMs + 50);
   assert.equal(scene.checkpointer.isStorageFull(), false);
   assert.equal(scene.checkpointer.hasRoom(), true);
+});
+
+test('an idle node looks now and then whether its log has become old', () => {
+  const scene = new Scene();
+  scene.apply();
+  scene.advance(limits.checkpointIntervalMs + 100);
+  const releases: unknown[] = [];
+  scene.log.release = release => releases.push(release);
+  scene.advance(2.5 * limits.logReleaseIntervalMs);
+  assert.deepEqual(releases, Array(2).fill({upTo: 1, neededAfter: null}));
 });
 
 test('any other error is final', () => {

@@ -21,6 +21,8 @@ export interface CheckpointerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly applied: () => SnapshotMeta;
+  /** As LogRelease.neededAfter. */
+  readonly neededAfter: () => LogIndex | null;
   readonly onCheckpoint: (durationMs: number) => void;
   readonly fail: (error: Error) => void;
 }
@@ -29,6 +31,7 @@ export class Checkpointer {
   readonly #parts: CheckpointerParts;
   readonly #shrinker: CheckpointShrinker;
   #lastStartedAtMs: number;
+  #releasedAtMs: number;
   #isDiskFull = false;
   #isStopped = false;
   readonly #idleCallbacks: (() => void)[] = [];
@@ -39,6 +42,7 @@ export class Checkpointer {
     this.#parts = parts;
     this.#shrinker = new CheckpointShrinker(parts);
     this.#lastStartedAtMs = parts.clock.monotonicMs();
+    this.#releasedAtMs = this.#lastStartedAtMs;
   }
 
   /** The disk cannot take a checkpoint and the overlay has reached its bound. */
@@ -72,6 +76,9 @@ export class Checkpointer {
   maybeStart(): void {
     const {state, clock, applied} = this.#parts;
     if (this.#isStopped || state.isCheckpointing()) return;
+    if (clock.monotonicMs() - this.#releasedAtMs >= limits.logReleaseIntervalMs) {
+      this.#releaseLog();
+    }
     if (this.#isAwaited()) {
       this.#start();
       return;
@@ -119,13 +126,19 @@ export class Checkpointer {
         this.#isDiskFull = false;
         this.#shrinker.noteCheckpoint();
         // A node that stops has closed its log already.
-        if (!this.#isStopped) this.#parts.log.release(state.checkpointMeta().index);
+        if (!this.#isStopped) this.#releaseLog();
         onCheckpoint(clock.monotonicMs() - startedAtMs);
       } else {
         this.#onError(error);
       }
       for (const callback of this.#idleCallbacks.splice(0)) callback();
     });
+  }
+
+  #releaseLog(): void {
+    const {state, log, clock, neededAfter} = this.#parts;
+    this.#releasedAtMs = clock.monotonicMs();
+    log.release({upTo: state.checkpointMeta().index, neededAfter: neededAfter()});
   }
 
   #onError(error: Error): void {

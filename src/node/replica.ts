@@ -27,6 +27,7 @@ import {tellLeadership} from './leadership-news.ts';
 import type {LeaseExpirer} from './lease-expirer.ts';
 import {leaseExpirerOf} from './lease-expirer.ts';
 import {LogClock} from './log-clock.ts';
+import {neededAfter} from './needed-log.ts';
 import type {NodeOptions} from './node-options.ts';
 import {tickMs} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
@@ -109,14 +110,11 @@ export class Replica {
     });
     const scheduleReady = (): void => this.#loop.schedule();
     this.checkpointer = new Checkpointer({
-      state,
-      machine,
+      ...parts,
       log: log.store,
-      clock,
-      logger,
       applied: () => this.#applier.applied,
+      neededAfter: () => neededAfter({...parts, raft: this.raft, snapshotter: this.snapshotter}),
       onCheckpoint: durationMs => parts.observer.onCheckpoint(durationMs),
-      fail: parts.fail,
     });
     this.snapshotter = new Snapshotter({
       ...parts,

@@ -35,12 +35,12 @@ export class SnapshotCopies {
     this.#parts = parts;
   }
 
-  /** The oldest position that somebody is sent at the moment; null: nobody is. */
+  /** The oldest position that somebody is sent, or may be again; null: there is no copy. */
   oldestIndex(): LogIndex | null {
     let oldest: LogIndex | null = null;
     for (const copy of [...this.#former, ...(this.#current === null ? [] : [this.#current])]) {
       const {index} = copy.meta;
-      if (copy.userCount > 0 && (oldest === null || index < oldest)) oldest = index;
+      if (oldest === null || index < oldest) oldest = index;
     }
     return oldest;
   }

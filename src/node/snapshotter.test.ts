@@ -54,6 +54,7 @@ class Scene {
       clock: new LifeClock(this.time),
       logger: silentLogger,
       applied: () => metaAt(1),
+      neededAfter: () => null,
       onCheckpoint: () => undefined,
       fail: error => assert.fail(error),
     });
@@ -158,10 +159,9 @@ test('two that need a snapshot at the same time get one copy, and so does the ne
   assert.ok(first !== undefined && second !== undefined);
   assert.equal(first.snapshot, second.snapshot);
   assert.equal(first.snapshot.id, '1-a-1');
-  assert.equal(scene.snapshotter.oldestSentIndex(), 0);
+  assert.equal(scene.snapshotter.oldestCopyIndex(), 0);
   first.callback(null);
   second.callback(null);
-  assert.equal(scene.snapshotter.oldestSentIndex(), null);
   scene.snapshotter.send(node2);
   assert.equal(scene.transport.streams[2]?.snapshot, first.snapshot);
 });
@@ -207,10 +207,12 @@ test('a copy that nobody needs goes away after a while', () => {
   source.open(null).next((_error, block) => blocks.push(block));
   scene.turns(2);
   assert.equal(blocks.length, 1, 'it is there');
+  assert.equal(scene.snapshotter.oldestCopyIndex(), 0);
   scene.turns(limits.snapshotResumeTimeoutMs);
   source.open(null).next((_error, block) => blocks.push(block));
   scene.turns(2);
   assert.equal(blocks.length, 1, 'it is gone');
+  assert.equal(scene.snapshotter.oldestCopyIndex(), null);
 });
 
 test('only news of the own leader is taken', () => {

@@ -64,8 +64,8 @@ export class Snapshotter {
     this.#intake.stop();
   }
 
-  /** What is being sent stands for this index and later ones: null, nothing is. */
-  oldestSentIndex(): LogIndex | null {
+  /** What is or may be sent stands for this index and later ones; null: there is nothing. */
+  oldestCopyIndex(): LogIndex | null {
     return this.#copies.oldestIndex();
   }
 

@@ -17,7 +17,12 @@ export type CheckpointRequest =
   /** Removes such a copy that nobody wants. */
   | {readonly type: 'discard'; readonly directory: string}
   /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
-  | {readonly type: 'export'; readonly copyId: number; readonly directory: string}
+  | {
+      readonly type: 'export';
+      readonly copyId: number;
+      readonly directory: string;
+      readonly reserveSizeBytes: number;
+    }
   /** Closes and removes the copy; its readers are closed before. */
   | {readonly type: 'closeExport'; readonly copyId: number}
   /** `after` as encodePosition returns it. */
@@ -45,6 +50,11 @@ export type CheckpointRequest =
   | {readonly type: 'abortImport'; readonly streamId: number; readonly directory: string}
   /** Closes everything; the thread ends after its answer. */
   | {readonly type: 'close'};
+
+export type CheckpointRequestOf<Type extends CheckpointRequest['type']> = Extract<
+  CheckpointRequest,
+  {readonly type: Type}
+>;
 
 export interface CheckpointRequestMessage {
   readonly id: number;

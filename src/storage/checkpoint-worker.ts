@@ -14,6 +14,7 @@ import type {
   CheckpointReply,
   CheckpointRequest,
   CheckpointRequestMessage,
+  CheckpointRequestOf,
 } from './checkpoint-worker-protocol.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {ExitGate} from './exit-gate.ts';
@@ -64,7 +65,7 @@ class CheckpointWorker {
         fs.rmSync(request.directory, {recursive: true, force: true});
         return noAnswer;
       case 'export':
-        return this.#export(request.copyId, request.directory);
+        return this.#export(request);
       case 'closeExport':
         this.#exports.get(request.copyId)?.close();
         this.#exports.delete(request.copyId);
@@ -136,11 +137,13 @@ class CheckpointWorker {
     return noAnswer;
   }
 
-  async #export(copyId: number, directory: string): Promise<Answer> {
+  async #export(request: CheckpointRequestOf<'export'>): Promise<Answer> {
+    const {copyId, directory, reserveSizeBytes} = request;
     const environment = must(this.#environment, 'no environment');
     makeDirectories(directory);
     const file = path.join(directory, dataFileName);
     try {
+      requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
       await this.#awaited(environment.copyTo(file));
       const copy = new SnapshotCopy(directory);
       this.#exports.set(copyId, copy);

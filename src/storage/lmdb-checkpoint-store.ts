@@ -32,7 +32,7 @@ const exportPrefix = 'snapshot-';
 export interface LmdbCheckpointOptions {
   /** The data directory; `checkpoint/` and `tmp/` in it are used. */
   readonly directory: string;
-  /** What a shrink leaves free on the disk; for tests on small ones. */
+  /** What a copy leaves free on the disk; for tests on small ones. */
   readonly shrinkReserveSizeBytes?: number;
   /** Changes the name that says which environment is in force; nothing else goes through it. */
   readonly disk?: Disk;
@@ -182,7 +182,9 @@ export class LmdbCheckpointStore implements CheckpointStore {
     assert(!this.#isClosed, 'the checkpoint is closed');
     const copyId = this.#nextStreamId++;
     const directory = path.join(this.#temporary, `${exportPrefix}${process.pid}-${copyId}`);
-    this.#thread.send({type: 'export', copyId, directory}, (error, answer) => {
+    const reserveSizeBytes = this.#reserveSizeBytes;
+    const request = {type: 'export', copyId, directory, reserveSizeBytes} as const;
+    this.#thread.send(request, (error, answer) => {
       if (error !== null || answer === null) {
         callback(error, null);
         return;

@@ -4,6 +4,7 @@ import type {HardState} from '../raft/hard-state.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import type {LogReader} from '../raft/log-reader.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
+import type {LogRelease} from './log-retention.ts';
 
 export interface LogWrite {
   readonly hardState: HardState;
@@ -29,8 +30,8 @@ export interface LogStore extends LogReader {
   pendingForMs(): number;
   /** Commit index to put into the next batch or sync mark. */
   noteCommit(commit: LogIndex): void;
-  /** Entries up to `index` are in a durable checkpoint; old segments may be recycled. */
-  release(index: LogIndex): void;
+  /** Old segments are recycled as log-retention.ts says. Cheap. */
+  release(release: LogRelease): void;
   /**
    * Drops the whole log: it continues after `meta.index`. Takes effect at once; durable together
    * with `hardState` before any later append. The checkpoint at `meta` must be durable already.

@@ -390,7 +390,7 @@ function crashRun(seed: number): void {
         });
       } else if (prng.integer({min: 0, max: 20}) === 0) {
         released = Math.max(released, acknowledged);
-        store.release(logIndex(released));
+        store.release({upTo: logIndex(released), neededAfter: null});
       }
       for (const turn of turns.splice(0)) turn();
       if (prng.integer({min: 0, max: 4}) === 0) for (const timer of timers.splice(0)) timer();

@@ -122,7 +122,7 @@ test('released segments are used again and never bring old entries back', async 
     for (let i = 0; i < 30; i++) {
       await appended(store, someEntries(index, 10, {sizeBytes: 500}));
       index += 10;
-      store.release(logIndex(index - 1));
+      store.release({upTo: logIndex(index - 1), neededAfter: null});
     }
     const last = store.lastIndex();
     const expected = allEntries(store);
@@ -161,13 +161,40 @@ test('memberships are recovered, rolled back and survive the loss of their segme
   for (let i = 11; i < 400; i += 10) {
     await appended(store, someEntries(i, 10, {term: 2, sizeBytes: 500}), someHardState(2));
   }
-  store.release(logIndex(300));
+  store.release({upTo: logIndex(300), neededAfter: null});
   assert.ok(store.firstIndex() > 11);
   await closed(store);
   const checkpoint = {index: logIndex(300), term: term(2), membership: make('c')};
   const again = open(disk, '/wal', {checkpoint});
   assert.deepEqual(again.memberships, [{index: 10, membership: make('c')}]);
   await closed(again.store);
+});
+
+test('segments that a member needs stay, and old ones go however small the log is', async () => {
+  const clock = {...realClock, monotonicMs: () => nowMs};
+  let nowMs = 0;
+  const options = {...small, retentionAgeMs: 1_000, heldSizeBytesMax: 10_000_000};
+  const log = {disk: new FakeDisk(), directory: '/wal', clock, identity, checkpoint: null};
+  const {store} = openLog({...log, options});
+  for (let i = 1; i < 400; i += 10) {
+    await appended(store, someEntries(i, 10, {sizeBytes: 500}));
+  }
+  store.release({upTo: logIndex(390), neededAfter: logIndex(0)});
+  assert.equal(store.firstIndex(), 1);
+  store.release({upTo: logIndex(390), neededAfter: logIndex(200)});
+  const first = store.firstIndex();
+  assert.ok(first > 1 && first <= 201, `it begins at ${first}`);
+  await closed(store);
+
+  const roomy = {...options, retentionSizeBytesMax: 10_000_000};
+  const again = openLog({...log, options: roomy}).store;
+  nowMs = 1_000;
+  again.release({upTo: logIndex(390), neededAfter: null});
+  assert.equal(again.firstIndex(), first);
+  nowMs = 1_001;
+  again.release({upTo: logIndex(390), neededAfter: null});
+  assert.ok(again.firstIndex() > 300, `it begins at ${again.firstIndex()}`);
+  await closed(again);
 });
 
 test('a log continued after a checkpoint of a later term is in that term, without a vote', async () => {

@@ -16,6 +16,8 @@ import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
 import type {LogStore, LogWrite} from './log-store.ts';
+import type {LogRelease} from './log-retention.ts';
+import {releasedCount} from './log-retention.ts';
 import {LogTail} from './log-tail.ts';
 import {StorageError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
@@ -149,6 +151,7 @@ function missingLogError(directory: string): StorageError {
 export class WalLogStore implements LogStore {
   readonly #wal: Wal;
   readonly #options: WalOptions;
+  readonly #clock: Clock;
   readonly #index: WalIndex;
   #terms: TermRuns;
   readonly #tail: LogTail;
@@ -168,7 +171,10 @@ export class WalLogStore implements LogStore {
 
   constructor(input: OpenLogInput, options: WalOptions, log: RecoveredLog) {
     this.#options = options;
+    this.#clock = input.clock;
     this.#index = log.index;
+    // How old they are nobody knows: no older than this start, as far as retention goes.
+    for (const segment of log.segments) segment.closedAtMs = input.clock.monotonicMs();
     this.#terms = log.terms;
     this.#memberships = [...log.memberships];
     this.#start = log.start;
@@ -261,20 +267,16 @@ export class WalLogStore implements LogStore {
     this.#wal.noteCommit(commit);
   }
 
-  release(index: LogIndex): void {
+  release(release: LogRelease): void {
     const {segments} = this.#wal;
-    let closedSizeBytes = 0;
-    for (let i = 0; i < segments.length - 1; i++) closedSizeBytes += segmentAt(segments, i).end;
-    let dropped = 0;
-    let sizeBytes = closedSizeBytes;
-    for (let i = 1; i < segments.length; i++) {
-      if (sizeBytes <= this.#options.retentionSizeBytesMax) break;
-      const segment = segmentAt(segments, i);
-      if (must(segment.previous, 'a header').index > index) break;
-      sizeBytes -= segmentAt(segments, i - 1).end;
-      // Only where nothing supersedes across the border does the log have a clean start.
-      if (segment.isCleanStart) dropped = i;
-    }
+    const nowMs = this.#clock.monotonicMs();
+    const retained = segments.map(segment => ({
+      previousIndex: must(segment.previous, 'a header').index,
+      sizeBytes: segment.end,
+      ageMs: nowMs - segment.closedAtMs,
+      isCleanStart: segment.isCleanStart,
+    }));
+    const dropped = releasedCount(retained, release, this.#options);
     if (dropped === 0) return;
     const oldest = segmentAt(segments, dropped);
     this.#start = must(oldest.previous, 'a header');

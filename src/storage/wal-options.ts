@@ -15,6 +15,9 @@ export interface WalOptions {
   readonly tailSizeBytesMax: number;
   /** Closed segments kept for followers behind the checkpoint. */
   readonly retentionSizeBytesMax: number;
+  /** The same while a member needs them. */
+  readonly heldSizeBytesMax: number;
+  readonly retentionAgeMs: number;
 }
 
 export function walOptions(overrides: Partial<WalOptions> = {}): WalOptions {
@@ -28,6 +31,8 @@ export function walOptions(overrides: Partial<WalOptions> = {}): WalOptions {
     retryDelayMs: 250,
     tailSizeBytesMax: limits.logTailSizeBytesMax,
     retentionSizeBytesMax: limits.logRetentionSizeBytesMax,
+    heldSizeBytesMax: limits.logHeldSizeBytesMax,
+    retentionAgeMs: limits.logRetentionAgeMs,
     ...overrides,
     segmentSizeBytes,
   };

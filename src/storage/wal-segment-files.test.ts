@@ -103,7 +103,7 @@ test('a crash between any two changes of the files loses nothing that was acknow
         // Two segments are given up at once, later four: renamed as well as removed.
         if (acknowledged % 120 !== 0 && acknowledged !== 400) continue;
         released = acknowledged;
-        store.release(logIndex(released));
+        store.release({upTo: logIndex(released), neededAfter: null});
       }
     } catch (error) {
       assert.match(String(error), /the crash comes here/);
@@ -137,7 +137,7 @@ test('segments given up together cost one fsync of the directory', async () => {
   const before = disk.directorySyncCount;
   const countBefore = segmentCount(disk);
   assert.ok(countBefore >= 8, `${countBefore} segments`);
-  store.release(logIndex(500));
+  store.release({upTo: logIndex(500), neededAfter: null});
   assert.equal(segmentCount(disk), countBefore, 'nothing happens inside the call');
   await disk.settle();
   assert.ok(segmentCount(disk) <= 4, disk.listSync('/wal').join());
@@ -178,7 +178,7 @@ test('a close waits for the files that are given up', async () => {
   await disk.settle();
   await writes;
   disk.isHeld = true;
-  store.release(logIndex(300));
+  store.release({upTo: logIndex(300), neededAfter: null});
   let isClosed = false;
   const closing = closed(store).then(() => (isClosed = true));
   await disk.settle();
@@ -206,7 +206,7 @@ for (const fault of ['failNextNameChange', 'failNextDirectorySync'] as const) {
       await disk.settle();
       await first;
       disk[fault] = 'EIO';
-      if (isRelease) store.release(logIndex(count));
+      if (isRelease) store.release({upTo: logIndex(count), neededAfter: null});
       const more = someEntries(count + 1, 60, {sizeBytes: 500});
       const writes = Promise.allSettled(more.map(entry => appended(store, [entry])));
       await disk.settle();
@@ -236,7 +236,7 @@ test('a name for which there is no space is waited for, and one that cannot chan
   await Promise.all(writes);
   assert.equal(store.isFull(), false);
   disk.failNextNameChange = 'ENOSPC';
-  store.release(logIndex(100));
+  store.release({upTo: logIndex(100), neededAfter: null});
   await filled(store, 101, 200);
   assert.equal(disk.failNextNameChange, null);
   await closed(store);

@@ -183,6 +183,8 @@ export class WalSegment {
   end = 0;
   /** Bytes from the start of the file that have blocks on the disk. Invariant: end ≤ filled. */
   filled: number;
+  /** On the monotonic clock of this start; set when the next segment begins. */
+  closedAtMs = 0;
   /** End of the batch that waits to be written; filling goes at least so far. */
   wanted = 0;
   /** Where filling stops: the usual segment size, or what one large batch needs. */

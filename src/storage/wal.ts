@@ -335,6 +335,7 @@ export class Wal {
     segment.headerSizeBytes = headerSizeBytes;
     segment.end = headerSizeBytes;
     segment.filled = Math.max(segment.filled, headerSizeBytes);
+    this.#current.closedAtMs = this.#clock.monotonicMs();
     this.#segments.push(segment);
     this.#current = segment;
   }

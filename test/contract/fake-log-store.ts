@@ -8,6 +8,7 @@ import {initialHardState} from '../../src/raft/hard-state.ts';
 import type {LogIndex, Term} from '../../src/raft/ids.ts';
 import {indexAfter, maxIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
 import type {SnapshotMeta} from '../../src/raft/snapshot.ts';
+import type {LogRelease} from '../../src/storage/log-retention.ts';
 import type {LogStore, LogWrite} from '../../src/storage/log-store.ts';
 
 export class FakeLogStore implements LogStore {
@@ -90,7 +91,7 @@ export class FakeLogStore implements LogStore {
     this.#commit = maxIndex(this.#commit, commit);
   }
 
-  release(index: LogIndex): void {
+  release({upTo: index}: LogRelease): void {
     const term = this.term(index);
     if (term === undefined || index <= this.#start.index) return;
     this.#entries.splice(0, index - this.#start.index);

@@ -156,7 +156,7 @@ export function logStoreContract(name: string, open: () => LogStoreUnderTest): v
   withStore('a release keeps what is above it', async store => {
     const entries = someEntries(1, 50);
     await appended(store, entries);
-    store.release(logIndex(20));
+    store.release({upTo: logIndex(20), neededAfter: null});
     assert.ok(store.firstIndex() <= 21);
     const to = store.lastIndex();
     const rest = store.entries({from: logIndex(21), to, sizeBytesMax: 1 << 20});

@@ -118,8 +118,8 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (false)',
   }),
   mutant('the log is released further than the checkpoint', 'node/checkpointer.ts', {
-    find: 'this.#parts.log.release(state.checkpointMeta().index)',
-    replace: 'this.#parts.log.release(this.#parts.applied().index)',
+    find: 'log.release({ upTo: state.checkpointMeta().index,',
+    replace: 'log.release({ upTo: this.#parts.applied().index,',
   }),
   mutant('a forward is sent again when the connection breaks', 'node/forwarder.ts', {
     find: "if (response.error.code === 'NO_LEADER')",
