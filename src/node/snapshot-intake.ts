@@ -10,6 +10,9 @@ import type {CheckpointStore, SnapshotImport} from '../storage/checkpoint-store.
 import type {SnapshotPosition} from '../storage/snapshot-position.ts';
 import type {SnapshotOffer} from '../transport/transport.ts';
 
+/** What the stream of an import is told that has given way. */
+export const supersededMessage = 'another snapshot has taken its place';
+
 export interface SnapshotIntakeParts {
   readonly checkpoint: CheckpointStore;
   readonly clock: Clock;
@@ -20,8 +23,6 @@ export class SnapshotIntake {
   #current: IncomingSnapshot | null = null;
   /** Runs while nobody streams into it. */
   #parkTimer: Timer | null = null;
-  /** Streams that went on where another one had broken off, and imports that gave way. */
-  readonly counts = {resumed: 0, superseded: 0};
 
   constructor(parts: SnapshotIntakeParts) {
     this.#parts = parts;
@@ -37,13 +38,9 @@ export class SnapshotIntake {
     const current = this.#current;
     if (current !== null && !this.isStreaming && current.isOf(from, offer)) {
       this.#unpark();
-      this.counts.resumed++;
       return current;
     }
-    if (current !== null) {
-      this.counts.superseded++;
-      current.supersede();
-    }
+    current?.supersede();
     const snapshot = this.#parts.checkpoint.beginImport(offer.meta);
     const incoming = new IncomingSnapshot({from, id: offer.id}, snapshot, () => {
       if (this.#current === incoming) this.#release();
@@ -152,5 +149,5 @@ class IncomingSnapshot implements SnapshotImport {
 }
 
 function superseded(): Error {
-  return new Error('another snapshot has taken its place');
+  return new Error(supersededMessage);
 }

@@ -126,11 +126,6 @@ export class Snapshotter {
     else this.#intake.onBroken(snapshot);
   }
 
-  /** Streams into this member that went on after a break, and imports that gave way to others. */
-  intakeCounts(): {readonly resumed: number; readonly superseded: number} {
-    return this.#intake.counts;
-  }
-
   onReceived(from: NodeId, meta: SnapshotMeta, snapshot: SnapshotImport): void {
     const {raft, checkpointer, scheduleReady} = this.#parts;
     // The checkpoint being written and the one to be installed must not meet.

@@ -185,6 +185,9 @@ export class Machine {
 
   /** Also for a process that an error ended. */
   #onEnded(): void {
+    const {checkpointDisk} = this.member;
+    this.#world.coverage.count('crash at the switch to a snapshot', checkpointDisk.cutSwitchCount);
+    checkpointDisk.cutSwitchCount = 0;
     this.#isStopping = false;
     this.#cutsPowerAtWrite = false;
     this.time.forget();

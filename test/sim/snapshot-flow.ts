@@ -12,6 +12,7 @@ import type {
   TransportHandler,
 } from '../../src/transport/transport.ts';
 import {SnapshotRefusedError} from '../../src/transport/transport.ts';
+import {supersededMessage} from '../../src/node/snapshot-intake.ts';
 import type {Coverage} from './coverage.ts';
 
 /** While the path is cut, so often it looks again. */
@@ -132,6 +133,7 @@ export class SnapshotFlow {
   }
 
   #fail(error: Error): void {
+    if (error.message === supersededMessage) this.#parts.coverage.count('snapshot superseded');
     this.#import?.abort();
     this.#import = null;
     this.#endSender(refused(error.message));
