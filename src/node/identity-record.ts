@@ -19,4 +19,9 @@ export interface IdentityRecord {
   readonly members: readonly Member[];
   /** It came with `-rejoin`, which the next start with the same flags must not repeat. */
   readonly hasRejoined?: boolean;
+  /**
+   * How the state here was found to differ from the majority's: it must not be served, after a
+   * restart neither. Absent: it was not.
+   */
+  readonly divergence?: string;
 }

@@ -41,7 +41,7 @@ export function nodeStatus(parts: {
     checkpointIndex: state.checkpointMeta().index,
     uptimeSeconds: Math.round(parts.uptimeMs / 100) / 10,
     stateHash: machine.stateHash(),
-    diverged: replica !== null && replica.divergence !== null,
+    diverged: replica?.isDiverged ?? false,
   };
 }
 

@@ -266,6 +266,8 @@ export class Node implements Service {
       observer: this.#parts.observer,
       seed: this.#parts.seed,
       startCount: this.#parts.startCount,
+      divergence: record.divergence ?? null,
+      onDiverged: divergence => this.#save({...this.#record, divergence}),
       onMembership: () => this.#onMembership(),
       fail: error => this.#fail(error),
     });

@@ -30,8 +30,7 @@ export function whyNotReady(phase: NodePhase): RosettaError | null {
 export function whyRefused({replica, waitsFor, isLeaving}: NodePhase): RosettaError | null {
   if (isLeaving) return new RosettaError('STOPPING', 'the node is stopping; ask another one');
   if (replica === null) return new RosettaError('STARTING', startingDetails[waitsFor ?? 'none']);
-  if (replica.divergence === null) return null;
-  return new RosettaError('DIVERGED', `${replica.divergence}; ask another node`);
+  return replica.refusal();
 }
 
 const startingDetails = {

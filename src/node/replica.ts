@@ -56,6 +56,9 @@ export interface ReplicaParts {
   readonly seed: number;
   /** Rises with every start of this data directory. */
   readonly startCount: number;
+  /** As found in an earlier life of this directory; null: it was not. */
+  readonly divergence: string | null;
+  readonly onDiverged: (detail: string) => void;
   readonly onMembership: () => void;
   readonly fail: (error: Error) => void;
 }
@@ -76,7 +79,6 @@ export class Replica {
   #timer: Timer | null = null;
   #tickCount = 0;
   #softState: SoftState;
-  #divergence: string | null = null;
   #hasCaughtUp = false;
   /** The one that `onMembership` was told of. */
   #membership: Membership;
@@ -85,7 +87,7 @@ export class Replica {
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
-    const {id, log, state, machine, transport, clock, logger} = parts;
+    const {id, log, state, machine, transport, clock} = parts;
     const applied = state.checkpointMeta();
     const firstId = firstIdOf(parts.startCount);
     this.raft = new Raft(raftOptions(parts, applied.index));
@@ -145,16 +147,14 @@ export class Replica {
       options: parts.options,
       mayScrub: () => mayWriteRows() && !machine.isSuspended(),
     });
-    this.#hashes = new StateHashMonitor({selfId: id, logger, onDiverged: this.#onDiverged});
+    this.#hashes = new StateHashMonitor({...parts, selfId: id, onDiverged: this.#onDiverged});
     this.#disk = new DiskWatch(parts, () => this.handOver());
     this.#loop = this.#createLoop();
   }
 
   readonly #onDiverged = (detail: string): void => {
-    if (this.#divergence !== null) return;
-    this.#divergence = detail;
-    this.#parts.logger.error({detail}, 'this replica differs from the majority and stops serving');
     if (!this.handOver()) this.raft.stepDown();
+    this.#parts.onDiverged(detail);
   };
 
   #createLoop(): ReadyLoop {
@@ -183,9 +183,12 @@ export class Replica {
     return this.#applier.appliedCount;
   }
 
-  /** Why this replica does not serve, when its state differs from the majority's. */
-  get divergence(): string | null {
-    return this.#divergence;
+  get isDiverged(): boolean {
+    return this.#hashes.isDiverged;
+  }
+
+  refusal(): RosettaError | null {
+    return this.#hashes.refusal();
   }
 
   start(): void {
@@ -315,7 +318,7 @@ export class Replica {
     if (this.#disk.isStuck()) {
       // A leader that cannot write must not keep others from electing one that can.
       if (this.raft.role === 'leader') this.raft.stepDown();
-    } else if ((this.#divergence === null && !this.#hasLeft) || this.raft.role === 'leader') {
+    } else if ((!this.isDiverged && !this.#hasLeft) || this.raft.role === 'leader') {
       this.raft.tick();
     }
     // A checkpoint holds whole commands.
@@ -342,7 +345,7 @@ export class Replica {
     this.#reads.expire(nowMs);
     if (this.#reads.count > 0) this.#loop.schedule();
     if (this.raft.role !== 'leader') return;
-    if (this.#divergence !== null) this.handOver();
+    if (this.isDiverged) this.handOver();
     else this.#disk.leaveFullDisk();
   }
 

@@ -1,8 +1,9 @@
 /**
  * Replicas compare the hash of their state at the same applied indices. A majority decides: a
- * replica that differs from it has diverged and must not serve. Without a majority nobody is
- * called wrong, and everybody raises the alarm.
+ * replica that differs from it has diverged and must not serve, for good: what it holds is wrong
+ * from there on. Without a majority nobody is called wrong, and everybody raises the alarm.
  */
+import {RosettaError} from '../base/errors.ts';
 import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Transport} from '../transport/transport.ts';
@@ -10,8 +11,11 @@ import type {Transport} from '../transport/transport.ts';
 /** Hashes are taken at multiples of this. */
 export const stateHashInterval = 1024;
 
-/** Indices remembered, the newest ones. */
-const windowCount = 16;
+/**
+ * Indices remembered, the newest ones: a replica that applies a quarter of a million entries later
+ * than the others is still compared.
+ */
+const windowCount = 256;
 
 export class StateHashMonitor {
   readonly #selfId: string;
@@ -20,15 +24,34 @@ export class StateHashMonitor {
   /** index → (member → hash), in rising order of insertion. */
   readonly #hashes = new Map<number, Map<string, string>>();
   readonly #alarmed = new Set<number>();
+  #divergence: string | null;
 
   constructor(parts: {
     readonly selfId: string;
     readonly logger: Logger;
+    /** As found in an earlier life; null: it was not. */
+    readonly divergence: string | null;
+    /** Once, when it is found. */
     readonly onDiverged: (detail: string) => void;
   }) {
     this.#selfId = parts.selfId;
     this.#logger = parts.logger;
     this.#onDiverged = parts.onDiverged;
+    this.#divergence = parts.divergence;
+    if (parts.divergence !== null) this.#complain(parts.divergence);
+  }
+
+  get isDiverged(): boolean {
+    return this.#divergence !== null;
+  }
+
+  /** Why this replica does not serve; null: it may. */
+  refusal(): RosettaError | null {
+    if (this.#divergence === null) return null;
+    const detail =
+      `the state of this node differs from the majority's (${this.#divergence}); ask another ` +
+      'node, and start this one with -rejoin';
+    return new RosettaError('DIVERGED', detail);
   }
 
   /** Of this node: noted here, and told to the other voters. */
@@ -71,7 +94,7 @@ export class StateHashMonitor {
     if (counts.size === 1) return;
     for (const [hash, count] of counts) {
       if (count * 2 <= voters.length) continue;
-      if (hash !== own) this.#onDiverged(`state hash ${own} at index ${index}, majority ${hash}`);
+      if (hash !== own) this.#diverge(`state hash ${own} at index ${index}, majority ${hash}`);
       return;
     }
     if (this.#alarmed.has(index)) return;
@@ -80,6 +103,20 @@ export class StateHashMonitor {
       {index, hashes: Object.fromEntries(hashes)},
       'replicas differ and no majority agrees: stop writing and compare the data directories',
     );
+  }
+
+  #diverge(detail: string): void {
+    if (this.#divergence !== null) return;
+    this.#divergence = detail;
+    this.#complain(detail);
+    this.#onDiverged(detail);
+  }
+
+  #complain(detail: string): void {
+    const message =
+      'the state of this node differs from the majority: it does not serve any more; ' +
+      'start it with -rejoin';
+    this.#logger.error({detail}, message);
   }
 
   #forgetOldest(): void {

@@ -9,6 +9,7 @@ const source: MetricsSource = {
     state: 'leader',
     term: 3,
     ready: true,
+    diverged: false,
     commitIndex: 9,
     appliedIndex: 8,
     lastLogIndex: 10,

@@ -12,6 +12,7 @@ export interface MetricsSource {
     readonly state: string;
     readonly term: number;
     readonly ready: boolean;
+    readonly diverged: boolean;
     readonly commitIndex: number;
     readonly appliedIndex: number;
     readonly lastLogIndex: number;
@@ -148,6 +149,9 @@ export class Metrics {
 
     ofStatus('rosetta_is_leader', '1 on the leader', row => (row.state === 'leader' ? 1 : 0));
     ofStatus('rosetta_ready', '1 when the node serves', row => (row.ready ? 1 : 0));
+    ofStatus('rosetta_diverged', "1 when its state differs from the majority's", row =>
+      row.diverged ? 1 : 0,
+    );
     ofStatus('rosetta_term', 'Current term', row => row.term);
     ofStatus('rosetta_commit_index', 'Last committed entry', row => row.commitIndex);
     ofStatus('rosetta_applied_index', 'Last applied entry', row => row.appliedIndex);

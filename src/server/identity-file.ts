@@ -44,8 +44,12 @@ export function toRecord(file: string, identity: Identity): IdentityRecord {
   const list = kept['members'];
   const members = Array.isArray(list) && list.length === 0 ? [] : readMembers(list);
   if (stage === undefined || members === null) throw damagedFileError(file, 'its members');
-  const hasRejoined = kept['hasRejoined'] === true;
-  return {nodeId, incarnation, clusterId, stage, members, ...(hasRejoined ? {hasRejoined} : {})};
+  const {divergence} = kept;
+  return {
+    ...{nodeId, incarnation, clusterId, stage, members},
+    ...(kept['hasRejoined'] === true ? {hasRejoined: true} : {}),
+    ...(typeof divergence === 'string' ? {divergence} : {}),
+  };
 }
 
 /** Whether `-rejoin` has something to replace: a member that has not come with it already. */
@@ -60,6 +64,7 @@ export function isToBeReplaced(disk: Disk, file: string): boolean {
   if (identity === null) return false;
   const {clusterId, members} = identity;
   const kept = isJsonObject(members) ? members : {};
+  if (typeof kept['divergence'] === 'string') return true;
   return clusterId !== null && kept['hasRejoined'] !== true;
 }
 
@@ -69,10 +74,15 @@ export function saveIdentity(disk: Disk, file: string, record: IdentityRecord): 
 }
 
 export function toIdentity(record: IdentityRecord): Identity {
-  const {nodeId, incarnation, clusterId, stage, hasRejoined} = record;
+  const {nodeId, incarnation, clusterId, stage, hasRejoined, divergence} = record;
   const members = record.members.map(({id, incarnation: own, listen, http}) => {
     return {id, incarnation: own, listen, http};
   });
-  const kept = {stage, members, ...(hasRejoined === true ? {hasRejoined} : {})};
+  const kept = {
+    stage,
+    members,
+    ...(hasRejoined === true ? {hasRejoined} : {}),
+    ...(divergence === undefined ? {} : {divergence}),
+  };
   return {nodeId, incarnation, clusterId, members: kept};
 }

@@ -27,6 +27,9 @@ export const smallLogFlags = [
   '-test-log-retention-size=2097152',
 ] as const;
 
+/** Several processes that start at once have to share the processors. */
+const startDeadlineMs = 60_000;
+
 export class Cluster {
   readonly directory: string;
   readonly nodes: readonly NodeProcess[];
@@ -86,7 +89,8 @@ export class Cluster {
 
   /** All nodes that run are ready. */
   async waitReady(): Promise<void> {
-    await Promise.all(this.nodes.filter(node => node.isRunning).map(node => node.waitReady()));
+    const running = this.nodes.filter(node => node.isRunning);
+    await Promise.all(running.map(node => node.waitReady(startDeadlineMs)));
   }
 
   /** The node that leads in the highest term, once all of `among` agree. */

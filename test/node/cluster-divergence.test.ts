@@ -55,6 +55,12 @@ for (const role of ['follower', 'leader'] as const) {
     cluster.write(cluster.leader(), 'key', 'sound');
     const sound = cluster.members.filter(member => !member.node.status().diverged);
     assert.equal(sound.length, 2);
+
+    victim.crash();
+    victim.start();
+    cluster.advance(1_000);
+    assert.equal(victim.node.notReady()?.code, 'DIVERGED', 'after a restart too');
+    assert.equal(victim.node.status().diverged, true);
   });
 }
 

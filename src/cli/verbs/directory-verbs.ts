@@ -1,10 +1,15 @@
-/** Verbs for the data directory of a node that does not run: `restore`. */
+/** Verbs for the data directory of a node that does not run: `restore`, `recover`, `verify`. */
 import path from 'node:path';
 import {formatAddress, parseAddress} from '../../base/address.ts';
 import {revisionBumpDefault, revisionBumpMax} from '../../server/backup-file.ts';
+import {forceRecovery, inspectDirectory} from '../../server/recover-directory.ts';
+import type {DirectorySummary, ForcedRecovery} from '../../server/recover-directory.ts';
 import {restoreBackup} from '../../server/restore-backup.ts';
+import {verifyDirectory} from '../../server/verify-directory.ts';
+import type {PartReport} from '../../server/verify-directory.ts';
 import {UsageError} from '../flags.ts';
-import {countText} from './tables.ts';
+import type {Pair} from './tables.ts';
+import {countText, pairsText} from './tables.ts';
 import type {Verb, VerbInput} from './verb.ts';
 import {integerFlag, isOn, jsonFlag, requiredFlag, text} from './verb.ts';
 
@@ -25,6 +30,27 @@ export const restoreVerb: Verb = {
     ...jsonFlag,
   },
   run: restore,
+};
+
+export const recoverVerb: Verb = {
+  name: 'recover',
+  operands: [],
+  summary: 'show what a stopped node has; with -force make a cluster of it alone',
+  flags: {
+    data: text('DIR', 'data directory of the stopped node'),
+    force: {kind: 'switch', value: '', help: 'make a new cluster of this node alone'},
+    ...revisionBumpFlag,
+    ...jsonFlag,
+  },
+  run: recover,
+};
+
+export const verifyVerb: Verb = {
+  name: 'verify',
+  operands: [],
+  summary: 'check every record of a stopped node',
+  flags: {data: text('DIR', 'data directory of the stopped node'), ...jsonFlag},
+  run: verify,
 };
 
 async function restore(input: VerbInput): Promise<number> {
@@ -54,6 +80,139 @@ async function restore(input: VerbInput): Promise<number> {
       `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${data}\n`,
   );
   return 0;
+}
+
+async function recover(input: VerbInput): Promise<number> {
+  const data = requiredFlag(input, 'data', './rosetta-data/node1');
+  if (!isOn(input, 'force')) {
+    const summary = await inspectDirectory(data);
+    const shown = isOn(input, 'json')
+      ? `${JSON.stringify(summaryFields(summary))}\n`
+      : pairsText(summaryPairs(summary)) + recoverAdvice(data);
+    input.output.print(shown);
+    return 0;
+  }
+  const forced = await forceRecovery(data, {revisionBump: revisionBump(input)});
+  const {before, clusterId, revision, keyCount: keys, saved} = forced;
+  if (isOn(input, 'json')) {
+    const fields = before === null ? null : summaryFields(before);
+    const shown = {clusterId, revision, keys, saved, before: fields};
+    input.output.print(`${JSON.stringify(shown)}\n`);
+  } else {
+    input.output.print(forcedText(data, forced));
+  }
+  return 0;
+}
+
+function summaryFields(summary: DirectorySummary): Record<string, unknown> {
+  const {logStart, last, checkpoint, membership, keyCount, ...rest} = summary;
+  const {voters, votersOutgoing, learners, members} = membership;
+  return {
+    ...rest,
+    firstIndex: logStart.index + 1,
+    lastIndex: last.index,
+    lastTerm: last.term,
+    checkpointIndex: checkpoint.index,
+    checkpointTerm: checkpoint.term,
+    keys: keyCount,
+    voters,
+    votersOutgoing,
+    learners,
+    members,
+  };
+}
+
+function summaryPairs(summary: DirectorySummary): readonly Pair[] {
+  const {last, checkpoint, membership} = summary;
+  const members = membership.members.map(({id, listen}) => {
+    return `${id} (${membership.learners.includes(id) ? 'learner, ' : ''}${listen})`;
+  });
+  const behind = last.index - checkpoint.index;
+  return [
+    ['cluster id', summary.clusterId ?? 'none yet'],
+    ['node id', summary.nodeId],
+    ['incarnation', summary.incarnation],
+    ['starts', summary.startCount],
+    ['term', summary.term],
+    ['vote', summary.vote ?? 'none'],
+    ['last entry', `${last.index} of term ${last.term}`],
+    ['committed', `${summary.commit}, as far as this node knew`],
+    ['checkpoint', `${checkpoint.index} of term ${checkpoint.term}, ${behind} entries behind it`],
+    ['revision', `${summary.revision} at the checkpoint, ${countText(summary.keyCount)} keys`],
+    ['members', members.length === 0 ? 'none yet' : members.join(', ')],
+    ...summary.warnings.map((warning): Pair => ['next start', warning]),
+  ];
+}
+
+function recoverAdvice(data: string): string {
+  return `
+Nothing was changed. Only when the majority of the members is lost for good, look at every
+directory that is left like this. The one whose last entry has the highest term, and of these the
+highest index, holds the most. Make a new cluster of it alone with:
+  ./rosetta recover -data=${data} -force
+`;
+}
+
+function forcedText(data: string, forced: ForcedRecovery): string {
+  const {before, clusterId, revision, keyCount, first, saved} = forced;
+  const {id, listen, http} = first;
+  const lines = [`${id} is a new cluster of one node, ${clusterId}`];
+  if (before === null || revision === null) {
+    lines.push('an earlier recovery or restore was interrupted; it is complete now');
+  } else {
+    const {last, commit} = before;
+    lines.push(
+      `it has ${countText(keyCount ?? 0)} keys and goes on at revision ${revision}`,
+      '',
+      `kept: all that its log holds, up to entry ${last.index} of term ${last.term}`,
+      `lost: every write acknowledged after that by the members that are gone`,
+    );
+    if (last.index > commit) {
+      lines.push(
+        `open: entries ${commit + 1} to ${last.index} were not known to be committed here; they`,
+        '      count from now on, also where their clients were told that nobody knows',
+      );
+    }
+  }
+  if (saved !== null) {
+    lines.push(`What was there before is in ${saved}; remove it when you are sure.`);
+  }
+  lines.push(
+    '',
+    'Never start the old members again with their old directories. Start this one, alone or with',
+    '-peers as in the README, the others with empty directories:',
+    `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${data}`,
+  );
+  return `${lines.join('\n')}\n`;
+}
+
+async function verify(input: VerbInput): Promise<number> {
+  const data = requiredFlag(input, 'data', './rosetta-data/node1');
+  const reports = await verifyDirectory(data);
+  const damageCount = reports.reduce((sum, report) => sum + report.damageCount, 0);
+  const shown = isOn(input, 'json')
+    ? `${JSON.stringify({data: path.resolve(data), ok: damageCount === 0, parts: reports})}\n`
+    : reports.map(reportText).join('') + verdict(damageCount);
+  input.output.print(shown);
+  return damageCount === 0 ? 0 : 1;
+}
+
+function reportText({part, findings, damages, damageCount}: PartReport): string {
+  const told = damages.map(({path: file, offset, problem}) => {
+    return `DAMAGED   ${offset === null ? file : `${file} at byte ${offset}`}: ${problem}`;
+  });
+  const untold = damageCount - damages.length;
+  const lines = [...(damageCount === 0 ? findings.map(finding => `ok   ${finding}`) : told)];
+  if (untold > 0) lines.push(`DAMAGED   and ${untold} more places`);
+  return lines.map(line => `${part.padEnd(18)}   ${line}\n`).join('');
+}
+
+function verdict(damageCount: number): string {
+  if (damageCount === 0) return '\nNo damage found.\n';
+  return (
+    '\nDamage found. In a cluster, move the directory away and start the node with -rejoin; of a ' +
+    'single node, restore a backup.\n'
+  );
 }
 
 function revisionBump(input: VerbInput): number {

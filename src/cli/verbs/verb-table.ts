@@ -1,11 +1,17 @@
 /** All verbs, and what happens when one is called. */
 import {UsageError} from '../flags.ts';
-import {restoreVerb} from './directory-verbs.ts';
+import {recoverVerb, restoreVerb, verifyVerb} from './directory-verbs.ts';
 import {snapshotSaveVerb, snapshotStatusVerb} from './snapshot-verbs.ts';
 import type {Verb, VerbInput} from './verb.ts';
 import {parseVerbWords, verbHelp} from './verb.ts';
 
-const verbs: readonly Verb[] = [snapshotSaveVerb, snapshotStatusVerb, restoreVerb];
+const verbs: readonly Verb[] = [
+  snapshotSaveVerb,
+  snapshotStatusVerb,
+  restoreVerb,
+  recoverVerb,
+  verifyVerb,
+];
 
 /** Named by the contract and not there yet. */
 const laterVerbs = [

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {test} from 'node:test';
+import type {TestContext} from 'node:test';
+import {Prng} from '../base/prng.ts';
+import {walkPages} from './checkpoint-pages.ts';
+import {openRowView} from './checkpoint-row.ts';
+import {LmdbEnvironment} from './lmdb-environment.ts';
+
+interface FoundRow {
+  readonly key: string;
+  readonly valueSize: number;
+  readonly offset: number;
+}
+
+function environment(t: TestContext): LmdbEnvironment {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-pages-'));
+  t.after(() => fs.rmSync(directory, {recursive: true}));
+  return new LmdbEnvironment(path.join(directory, 'data.mdb'), {isUnsynced: true});
+}
+
+/** Several levels of pages, rows on pages of their own, and pages that became free. */
+function filled(t: TestContext): {file: string; keys: string[]} {
+  const rows = environment(t);
+  const prng = new Prng(5);
+  const keys: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    rows.transaction(() => {
+      for (let i = round; i < 3_000; i += round + 1) {
+        const key = `\x02key${String(i).padStart(6, '0')}`;
+        const size = i % 400 === 0 ? 30_000 : prng.uint32() % 200;
+        rows.put(Buffer.from(key), Buffer.alloc(size, i));
+        if (round === 0) keys.push(key);
+      }
+    });
+  }
+  rows.padFile();
+  rows.close();
+  return {file: rows.path, keys};
+}
+
+function walk(file: string): {rows: FoundRow[]; damages: string[]} {
+  const rows: FoundRow[] = [];
+  const damages: string[] = [];
+  walkPages(file, {
+    onRow: (key, stored, offset) => {
+      const value = openRowView(key, stored);
+      if (value === null) damages.push(`row at ${offset}`);
+      else rows.push({key: key.toString('latin1'), valueSize: value.length, offset});
+    },
+    onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
+  });
+  return {rows, damages};
+}
+
+test('every row is found, in order, and where it is', t => {
+  const {file, keys} = filled(t);
+  const {rows, damages} = walk(file);
+  assert.deepEqual(damages, []);
+  assert.deepEqual(
+    rows.map(row => row.key),
+    keys,
+  );
+  const bytes = fs.readFileSync(file);
+  for (const {key, offset} of rows) assert.equal(bytes.indexOf(key, offset, 'latin1'), offset + 8);
+});
+
+test('an empty environment has no rows and no damage', t => {
+  const rows = environment(t);
+  rows.transaction(() => undefined);
+  rows.close();
+  assert.deepEqual(walk(rows.path), {rows: [], damages: []});
+});
+
+test('a changed byte of any row is found', t => {
+  const {file} = filled(t);
+  const {rows} = walk(file);
+  const bytes = fs.readFileSync(file);
+  for (const {offset} of rows.filter((_, i) => i % 200 === 0)) {
+    // Sizes, flags, and the first byte of the key.
+    for (const at of [0, 2, 4, 6, 8].map(field => offset + field)) {
+      const damaged = Buffer.from(bytes);
+      damaged[at] = (damaged[at] ?? 0) ^ 0x21;
+      fs.writeFileSync(file, damaged);
+      assert.ok(walk(file).damages.length > 0, `byte ${at}`);
+    }
+  }
+});
+
+test('whatever the pages hold, the walk ends', t => {
+  const {file} = filled(t);
+  const bytes = fs.readFileSync(file);
+  const prng = new Prng(11);
+  for (let i = 0; i < 100; i++) {
+    const damaged = Buffer.from(
+      bytes.subarray(0, i % 10 === 0 ? prng.uint32() % bytes.length : undefined),
+    );
+    for (let k = 0; k < 30; k++) {
+      // Page headers and the lists behind them, most of all.
+      const page = (prng.uint32() % (bytes.length >> 12)) << 12;
+      const at = page + (prng.uint32() % (k % 3 === 0 ? 4_096 : 64));
+      if (at < damaged.length) damaged[at] = prng.uint32();
+    }
+    fs.writeFileSync(file, damaged);
+    walk(file);
+  }
+});

@@ -1,0 +1,250 @@
+/**
+ * Walks through the pages of a checkpoint's file without LMDB, which trusts what it reads and may
+ * take the process with it: finds every row and where it lies, and names each page that is not what
+ * it has to be. Layout: `struct MDB_meta`, `MDB_page_header` and `MDB_node` of LMDB as the package
+ * `lmdb` builds it, 64 bits, little-endian.
+ */
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+
+export interface PageWalkResult {
+  readonly rowCount: number;
+  readonly pageCount: number;
+}
+
+export interface PageVisitor {
+  /** In the order of the tree. Views, valid during the visit. `offset`: of the row in the file. */
+  readonly onRow: (rowKeyView: Buffer, valueView: Buffer, offset: number) => void;
+  /** What hangs below the place is skipped. */
+  readonly onDamage: (offset: number, problem: string) => void;
+}
+
+const pageHeaderSizeBytes = 24;
+const pageFlagsOffset = 18;
+const pageLowerOffset = 20;
+const pageUpperOffset = 22;
+const overflowCountOffset = 20;
+const branchFlag = 0x01;
+const leafFlag = 0x02;
+const overflowFlag = 0x04;
+
+const nodeHeaderSizeBytes = 8;
+const bigDataFlag = 0x01;
+/** Page number, transaction and count of pages. */
+const overflowReferenceSizeBytes = 24;
+
+const metaMagic = 0xbeefc0de;
+const metaSizeBytes = 168;
+const noPage = 2 ** 64;
+const depthMax = 32;
+
+interface Meta {
+  readonly pageSize: number;
+  readonly depth: number;
+  readonly rowCount: number;
+  readonly root: number;
+  readonly lastPage: number;
+  readonly transaction: number;
+}
+
+/** Throws the system's errors only. */
+export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
+  const descriptor = fs.openSync(file, 'r');
+  try {
+    const meta = newestMeta(descriptor);
+    if (meta === null) {
+      visitor.onDamage(0, 'neither meta page is valid');
+      return {rowCount: 0, pageCount: 0};
+    }
+    return new PageWalk(descriptor, meta, visitor).run();
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+class PageWalk {
+  readonly #descriptor: number;
+  readonly #meta: Meta;
+  readonly #visitor: PageVisitor;
+  readonly #visited: Uint8Array;
+  /** One page for each level of the tree. */
+  readonly #pages: Buffer[] = [];
+  #rowCount = 0;
+  #pageCount = 0;
+  #damageCount = 0;
+
+  constructor(descriptor: number, meta: Meta, visitor: PageVisitor) {
+    this.#descriptor = descriptor;
+    this.#meta = meta;
+    this.#visitor = visitor;
+    const sizeBytes = fs.fstatSync(descriptor).size;
+    const pageCount = Math.min(meta.lastPage + 1, Math.ceil(sizeBytes / meta.pageSize));
+    this.#visited = new Uint8Array(Math.ceil(pageCount / 8));
+  }
+
+  run(): PageWalkResult {
+    const {root, depth, rowCount, pageSize} = this.#meta;
+    if (root !== noPage) this.#walk(root, {level: 1, from: pageSize});
+    const isCounted = this.#rowCount === rowCount && (root === noPage || depth > 0);
+    if (!isCounted && this.#damageCount === 0) {
+      this.#damage(0, `${this.#rowCount} rows found, ${rowCount} counted`);
+    }
+    return {rowCount: this.#rowCount, pageCount: this.#pageCount};
+  }
+
+  /** `from`: where in the file the page is named. */
+  #walk(number: number, place: {readonly level: number; readonly from: number}): void {
+    const {level, from} = place;
+    if (level > depthMax || level > this.#meta.depth) {
+      this.#damage(from, 'the tree is deeper than its meta page says');
+      return;
+    }
+    const page = this.#read(number, from, level);
+    if (page === null) return;
+    const flags = page.readUInt16LE(pageFlagsOffset);
+    const at = number * this.#meta.pageSize;
+    const isLeaf = (flags & leafFlag) !== 0;
+    const isBranch = (flags & branchFlag) !== 0;
+    const isLast = level === this.#meta.depth;
+    if (isLeaf === isBranch || isLeaf !== isLast || (flags & overflowFlag) !== 0) {
+      this.#damage(at, `page ${number} is of another kind than its place in the tree`);
+      return;
+    }
+    const nodes = nodesOf(page);
+    if (nodes === null) {
+      this.#damage(at, `the list of rows of page ${number} is not valid`);
+      return;
+    }
+    for (const offset of nodes) {
+      if (isLeaf) this.#visitLeaf(page, at, offset);
+      else this.#walk(branchPage(page, offset), {level: level + 1, from: at + offset});
+    }
+  }
+
+  #visitLeaf(page: Buffer, at: number, offset: number): void {
+    const size = page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x1_0000;
+    const flags = page.readUInt16LE(offset + 4);
+    const keyEnd = offset + nodeHeaderSizeBytes + page.readUInt16LE(offset + 6);
+    const isBig = flags === bigDataFlag;
+    const dataEnd = keyEnd + (isBig ? overflowReferenceSizeBytes : size);
+    if ((flags !== 0 && !isBig) || dataEnd > page.length) {
+      this.#damage(at + offset, 'a row is not valid');
+      return;
+    }
+    const key = page.subarray(offset + nodeHeaderSizeBytes, keyEnd);
+    const value = isBig
+      ? this.#readOverflow(readPageNumber(page, keyEnd), size, at + offset)
+      : page.subarray(keyEnd, dataEnd);
+    if (value === null) return;
+    this.#rowCount += 1;
+    this.#visitor.onRow(key, value, at + offset);
+  }
+
+  #readOverflow(number: number, sizeBytes: number, from: number): Buffer | null {
+    const {pageSize} = this.#meta;
+    const count = Math.ceil((pageHeaderSizeBytes + sizeBytes) / pageSize);
+    if (!this.#take(number, count, from)) return null;
+    const bytes = Buffer.allocUnsafe(pageHeaderSizeBytes + sizeBytes);
+    if (!this.#fill(bytes, number, from)) return null;
+    const isOverflow = (bytes.readUInt16LE(pageFlagsOffset) & overflowFlag) !== 0;
+    if (!isOverflow || bytes.readUInt32LE(overflowCountOffset) < count) {
+      this.#damage(number * pageSize, `page ${number} does not hold a large row`);
+      return null;
+    }
+    return bytes.subarray(pageHeaderSizeBytes);
+  }
+
+  #read(number: number, from: number, level: number): Buffer | null {
+    const page = (this.#pages[level] ??= Buffer.alloc(this.#meta.pageSize));
+    return this.#take(number, 1, from) && this.#fill(page, number, from) ? page : null;
+  }
+
+  #fill(bytes: Buffer, number: number, from: number): boolean {
+    const at = number * this.#meta.pageSize;
+    const count = fs.readSync(this.#descriptor, bytes, 0, bytes.length, at);
+    if (count === bytes.length && readPageNumber(bytes, 0) === number) return true;
+    const problem = count < bytes.length ? 'is cut off' : 'is another one';
+    this.#damage(at, `page ${number}, named at byte ${from}, ${problem}`);
+    return false;
+  }
+
+  /** Each page belongs to one place of the tree; that also ends the walk through a ring. */
+  #take(number: number, count: number, from: number): boolean {
+    // The first two pages are meta pages.
+    if (number < 2 || number + count > this.#visited.length * 8) {
+      this.#damage(from, `there is no page ${number}`);
+      return false;
+    }
+    for (let i = number; i < number + count; i++) {
+      const byte = this.#visited[i >> 3] as number;
+      if ((byte & (1 << (i & 7))) !== 0) {
+        this.#damage(from, `page ${i} is used twice`);
+        return false;
+      }
+      this.#visited[i >> 3] = byte | (1 << (i & 7));
+    }
+    this.#pageCount += count;
+    return true;
+  }
+
+  #damage(offset: number, problem: string): void {
+    this.#damageCount += 1;
+    this.#visitor.onDamage(offset, problem);
+  }
+}
+
+/** Where the nodes of a page begin; null: not within it. */
+function nodesOf(page: Buffer): readonly number[] | null {
+  const lower = page.readUInt16LE(pageLowerOffset);
+  const upper = page.readUInt16LE(pageUpperOffset);
+  const isSane = lower % 2 === 0 && lower <= upper && upper + pageHeaderSizeBytes <= page.length;
+  if (!isSane) return null;
+  const nodes: number[] = [];
+  for (let i = 0; i < lower; i += 2) {
+    // Positions are counted from the end of the page's header.
+    const offset = pageHeaderSizeBytes + page.readUInt16LE(pageHeaderSizeBytes + i);
+    if (offset < pageHeaderSizeBytes + upper) return null;
+    if (offset + nodeHeaderSizeBytes > page.length) return null;
+    nodes.push(offset);
+  }
+  return nodes;
+}
+
+function branchPage(page: Buffer, offset: number): number {
+  const high = page.readUInt16LE(offset + 4);
+  return high * 0x1_0000_0000 + page.readUInt32LE(offset);
+}
+
+/** Numbers above 2^53 lose their last digits, and are no page of any file. */
+function readPageNumber(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at + 4) * 0x1_0000_0000 + bytes.readUInt32LE(at);
+}
+
+function newestMeta(descriptor: number): Meta | null {
+  const first = readMeta(descriptor, 0);
+  // The second page begins where the first one says; without the first try the usual sizes.
+  const sizes = first === null ? [4096, 16_384, 65_536] : [first.pageSize];
+  let newest = first;
+  for (const size of sizes) {
+    const second = readMeta(descriptor, size);
+    if (second === null || second.pageSize !== size) continue;
+    if (newest === null || second.transaction > newest.transaction) newest = second;
+  }
+  return newest;
+}
+
+function readMeta(descriptor: number, at: number): Meta | null {
+  const bytes = Buffer.alloc(metaSizeBytes);
+  if (fs.readSync(descriptor, bytes, 0, metaSizeBytes, at) < metaSizeBytes) return null;
+  const pageSize = bytes.readUInt32LE(48);
+  if (bytes.readUInt32LE(24) !== metaMagic || pageSize < 512 || pageSize > 65_536) return null;
+  const root = readPageNumber(bytes, 136);
+  return {
+    pageSize,
+    depth: bytes.readUInt16LE(102),
+    rowCount: readPageNumber(bytes, 128),
+    root: root >= noPage ? noPage : root,
+    lastPage: Math.min(readPageNumber(bytes, 144), Number.MAX_SAFE_INTEGER),
+    transaction: readPageNumber(bytes, 152),
+  };
+}

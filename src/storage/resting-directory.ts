@@ -1,0 +1,116 @@
+/**
+ * The data directory of a node that does not run, as it is: who it is, what its log says, what its
+ * checkpoint holds. Nothing in it changes. The caller holds the directory's lock.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import {StateMeta} from '../kv/state-meta.ts';
+import type {LogIndex} from '../raft/ids.ts';
+import {noIndex} from '../raft/ids.ts';
+import {CheckpointDirectory} from './checkpoint-directory.ts';
+import {CheckpointDamagedError} from './checkpoint-row.ts';
+import type {CheckpointMeta} from './checkpoint-store.ts';
+import type {Identity} from './identity.ts';
+import {readIdentity} from './identity.ts';
+import {LmdbEnvironment} from './lmdb-environment.ts';
+import {readOnlyDisk} from './read-only-disk.ts';
+import {readStartCount} from './start-count.ts';
+import {StorageError} from './storage-error.ts';
+import {walOptions} from './wal-options.ts';
+import type {RecoveredLog} from './wal-recovery.ts';
+import {recoverLog} from './wal-recovery.ts';
+
+export type LogSummary = Pick<
+  RecoveredLog,
+  'start' | 'last' | 'hardState' | 'memberships' | 'terms' | 'warnings'
+> & {readonly segmentCount: number; readonly sizeBytes: number};
+
+/** Throws StorageError: it does not exist, was never a member's, or is damaged. */
+export function restingIdentity(root: string): Identity {
+  const identity = readIdentity(readOnlyDisk, path.join(root, 'identity.json'));
+  if (identity !== null) return identity;
+  throw new StorageError(`${root} is not the data directory of a node`, {
+    path: root,
+    advice: 'it has no identity.json; name the directory that was given as -data',
+  });
+}
+
+/** Throws StorageError when it is damaged. */
+export function restingStartCount(root: string): number {
+  return readStartCount(readOnlyDisk, path.join(root, 'start-count.json'));
+}
+
+/**
+ * What the next start will make of the log; null: there is none. `trustedIndex`: the data of older
+ * entries is not looked at. Throws StorageError when the log is damaged.
+ */
+export function restingLog(
+  root: string,
+  identity: Identity,
+  indices: {readonly checkpointIndex: LogIndex; readonly trustedIndex?: LogIndex},
+): LogSummary | null {
+  const directory = path.join(root, 'wal');
+  if (!fs.existsSync(directory)) return null;
+  const {clusterId, nodeId, incarnation} = identity;
+  const input = {
+    disk: readOnlyDisk,
+    directory,
+    identity: {clusterId, nodeId, incarnation},
+    options: walOptions(),
+  };
+  const {checkpointIndex, trustedIndex} = indices;
+  const log = recoverLog(input, checkpointIndex, trustedIndex);
+  if (log === null) return null;
+  const {start, last, hardState, memberships, terms, warnings, segments} = log;
+  const summary = {
+    ...{start, last, hardState, memberships, terms, warnings},
+    segmentCount: segments.length,
+    sizeBytes: segments.reduce((sum, segment) => sum + segment.end, 0),
+  };
+  for (const segment of [...segments, ...log.prepared]) segment.close();
+  return summary;
+}
+
+/** The data file of the checkpoint in force; null: there is none. Throws CheckpointDamagedError. */
+export function restingCheckpointFile(root: string): string | null {
+  const directory = path.join(root, 'checkpoint');
+  if (!fs.existsSync(directory)) return null;
+  const checkpoint = new CheckpointDirectory(root);
+  const current = checkpoint.readCurrent();
+  if (current !== null) {
+    const file = checkpoint.dataFile(current);
+    if (fs.existsSync(file)) return file;
+    throw new CheckpointDamagedError(file, 'missing');
+  }
+  if (checkpoint.generations().length === 0) return null;
+  throw new CheckpointDamagedError(directory, 'CURRENT is missing');
+}
+
+export interface CheckpointSummary {
+  readonly meta: CheckpointMeta;
+  readonly state: StateMeta;
+}
+
+/** Throws CheckpointDamagedError. */
+export function restingCheckpoint(file: string): CheckpointSummary {
+  return withCheckpoint(file, environment => {
+    const meta = environment.readMeta();
+    if (meta === null) throw new CheckpointDamagedError(file, 'no format row');
+    const state = new StateMeta();
+    if (meta.index > noIndex) state.load(environment);
+    return {meta, state};
+  });
+}
+
+/** LMDB gets to see the file: it must be known to be sound, or have been opened before. */
+export function withCheckpoint<Result>(
+  file: string,
+  use: (environment: LmdbEnvironment) => Result,
+): Result {
+  const environment = new LmdbEnvironment(file, {isReadOnly: true});
+  try {
+    return use(environment);
+  } finally {
+    environment.close();
+  }
+}
