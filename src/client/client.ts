@@ -44,6 +44,7 @@ import {Watch, type WatchOptions, type WatchRange} from './watch.ts';
 export class Client {
   readonly #caller: Caller;
   readonly #keys: SessionKeys;
+  readonly #signal: AbortSignal | undefined;
   #closing: Promise<void> | null = null;
 
   /** Use `connect`. Throws INVALID_ARGUMENT. */
@@ -63,9 +64,9 @@ export class Client {
     });
     this.#keys = new SessionKeys(this.#caller);
     this.#caller.useKeys(this.#keys);
-    const close = (): void => void this.close();
-    if (signal?.aborted === true) close();
-    else signal?.addEventListener('abort', close, {once: true});
+    this.#signal = signal;
+    if (signal?.aborted === true) this.#onSignal();
+    else signal?.addEventListener('abort', this.#onSignal, {once: true});
   }
 
   /**
@@ -180,10 +181,13 @@ export class Client {
    * been told to forget the client's session, or were not reached at once; never rejects.
    */
   close(): Promise<void> {
+    this.#signal?.removeEventListener('abort', this.#onSignal);
     const {sessionId} = this.#keys;
     this.#closing ??= this.#caller.close(
       sessionId === null ? null : {method: 'DELETE', target: `/session/${sessionId}`},
     );
     return this.#closing;
   }
+
+  readonly #onSignal = (): void => void this.close();
 }
