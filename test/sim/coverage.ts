@@ -51,6 +51,9 @@ export const mandatory = [
   'retry after an unknown outcome',
   'history compacted',
   'core alone served',
+  'watch told a revision',
+  'watch resumed at another member',
+  'watch was full',
 ] as const;
 
 export type Mandatory = (typeof mandatory)[number];

@@ -2,6 +2,8 @@
  * One machine of a simulated cluster: its clock, its disk's pace, and the member that runs on it,
  * life after life. Says why a member may end by itself; any other end is a violation.
  */
+import type {Clock} from '../../src/base/clock.ts';
+import type {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import type {Logger} from '../../src/base/logger.ts';
 import type {NodeObserver} from '../../src/node/observer.ts';
@@ -29,6 +31,7 @@ export interface World {
   readonly logger: Logger;
   tell(owner: number, text: () => string): void;
   /** The process on this machine ended, whoever waits for it waits in vain. */
+  onLife(machine: Machine, store: KvStateMachine, clock: Clock): void;
   onLifeEnded(machine: Machine): void;
 }
 
@@ -96,7 +99,10 @@ export class Machine {
       },
       observer: this.#observer(),
       watcher: {
-        onLife: life => check.onLife(owner, life.machine, life.state),
+        onLife: life => {
+          check.onLife(owner, life.machine, life.state);
+          this.#world.onLife(this, life.machine, life.clock);
+        },
         onLogOpened: opened => check.onLogOpened(owner, opened, this.mayFail === 'bit rot'),
         onFatal: error => this.#onFatal(error),
       },

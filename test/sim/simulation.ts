@@ -4,9 +4,11 @@
  * random quorum is left alone with everything else broken for ever, and must serve too.
  */
 import {assert, must} from '../../src/base/assert.ts';
+import type {Clock} from '../../src/base/clock.ts';
 import type {Logger} from '../../src/base/logger.ts';
 import {silentLogger} from '../../src/base/logger.ts';
 import type {Prng} from '../../src/base/prng.ts';
+import type {KvStateMachine} from '../../src/kv/state-machine.ts';
 import {addressOf} from '../node/test-member.ts';
 import {ClusterCheck} from './checks/cluster-check.ts';
 import {judgeHistory} from './checks/history-check.ts';
@@ -24,6 +26,7 @@ import {SimNetwork} from './sim-network.ts';
 import type {SwarmConfig} from './swarm.ts';
 import {streamOf} from './swarm.ts';
 import {setLimits} from './small-limits.ts';
+import {Watchers} from './watchers.ts';
 
 /** Without progress for so many election timeouts, and this long, a healed cluster is stuck. */
 const healTimeouts = 40;
@@ -58,6 +61,7 @@ export class Simulation implements World {
   readonly #network: SimNetwork;
   readonly #order: OrderCheck;
   readonly #clients: Clients;
+  readonly #watchers: Watchers;
   readonly #faults: Faults;
   readonly #teller: Teller | null;
 
@@ -84,6 +88,13 @@ export class Simulation implements World {
     const shared = {config, queue, coverage, machines, check, tell, touched};
     const order = this.#order;
     this.#clients = new Clients({...shared, order, prng: streamOf(config.seed, 'clients')});
+    this.#watchers = new Watchers({
+      queue,
+      coverage,
+      machines,
+      prng: streamOf(config.seed, 'watchers'),
+      eventsAt: revision => order.eventsAt(revision),
+    });
     this.#faults = new Faults({...shared, network: this.#network});
   }
 
@@ -136,7 +147,12 @@ export class Simulation implements World {
     this.#teller?.tell(this.queue.nowMs, owner, text());
   }
 
+  onLife(machine: Machine, store: KvStateMachine, clock: Clock): void {
+    this.#watchers.onLife(machine, store, clock);
+  }
+
   onLifeEnded(machine: Machine): void {
+    this.#watchers.onLifeEnded(machine);
     this.#clients.onLifeEnded(machine);
   }
 
@@ -149,6 +165,7 @@ export class Simulation implements World {
     this.tell(-1, () => 'faults begin');
     this.#faults.start();
     this.#clients.start();
+    this.#watchers.start();
     this.#runFor(config.chaosMs);
     this.#clients.close();
     this.tell(-1, () => 'everything is repaired');
@@ -163,6 +180,9 @@ export class Simulation implements World {
     const members = this.machines.filter(machine => !machine.isLost);
     this.#mustServe(members, 'a healed cluster');
     this.#until(() => this.#clients.runningCount === 0, 30_000, 'every client gets an answer');
+    const limitMs = this.#healLimitMs();
+    const {revision} = this.#order;
+    this.#until(() => this.#watchers.haveSeen(revision), limitMs, 'watches tell everything');
     this.#mustStayCalm('a healed cluster');
     this.#runCoreAlone(members);
     this.tell(-1, () => 'the history is judged');

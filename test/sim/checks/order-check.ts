@@ -32,6 +32,15 @@ export class OrderCheck {
     return this.#floor;
   }
 
+  /** Of the store as far as it was applied anywhere. */
+  get revision(): number {
+    return this.#model.revision;
+  }
+
+  eventsAt(revision: number): ReturnType<StoreModel['eventsAt']> {
+    return this.#model.eventsAt(revision);
+  }
+
   register(operation: ClientOperation): void {
     if (operation.command !== null) this.#byCommand.set(text(operation.command), operation);
   }

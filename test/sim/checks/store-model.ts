@@ -15,7 +15,15 @@ interface Change {
   readonly record: StoreRecord | null;
 }
 
+/** One change of one key; value null: it was deleted. */
+export interface ModelEvent {
+  readonly key: string;
+  readonly value: string | null;
+}
+
 export class StoreModel {
+  /** By revision. */
+  readonly #events: (ModelEvent[] | undefined)[] = [];
   #revision = 1;
   readonly #changes = new Map<string, Change[]>();
   /** Ascending. */
@@ -23,6 +31,11 @@ export class StoreModel {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  /** In their order; undefined: it has not happened. */
+  eventsAt(revision: number): readonly ModelEvent[] | undefined {
+    return this.#events[revision];
   }
 
   perform(input: StoreInput): StoreOutput {
@@ -70,6 +83,8 @@ export class StoreModel {
   }
 
   #change(key: string, change: Change): void {
+    const event = {key, value: change.record?.value ?? null};
+    (this.#events[change.revision] ??= []).push(event);
     const changes = this.#changes.get(key);
     if (changes !== undefined) {
       changes.push(change);

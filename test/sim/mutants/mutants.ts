@@ -175,6 +175,14 @@ export const mutants: readonly Mutant[] = [
     find: ': compareHolds(compare, this.#live(keys.key));',
     replace: ': true;',
   }),
+  mutant('a watcher joins the live ones before it has caught up', 'node/watch-hub.ts', {
+    find: 'return watcher.next >= this.#next;',
+    replace: 'return watcher.next >= this.#next - 1;',
+  }),
+  mutant('a watcher that was full goes on one revision later', 'node/watcher.ts', {
+    find: 'return !this.#sink.isFull();',
+    replace: 'if (this.#sink.isFull()) { this.next++; return false; } return true;',
+  }),
 ];
 
 function mutant(name: string, file: string, edit: Omit<Edit, 'file'>): Mutant {
