@@ -174,3 +174,30 @@ test('after a stop no checkpoint starts, and one that ends leaves the closed log
   scene.advance(3 * limits.checkpointIntervalMs);
   assert.equal(scene.disk.durable.meta.index, 1);
 });
+
+test('who asks for a checkpoint of what is applied does not wait for the interval', () => {
+  const scene = new Scene();
+  scene.apply();
+  const covered: string[] = [];
+  scene.checkpointer.cover(error => covered.push(error?.message ?? 'ok'));
+  assert.equal(covered.length, 0, 'never at once');
+  scene.advance(50);
+  assert.deepEqual(covered, ['ok']);
+  assert.equal(scene.disk.durable.meta.index, 1);
+
+  // What a checkpoint holds already needs no other one.
+  scene.checkpointer.cover(error => covered.push(error?.message ?? 'ok'));
+  scene.advance(50);
+  assert.deepEqual(covered, ['ok', 'ok']);
+  assert.equal(scene.checkpointCount, 1);
+});
+
+test('a node that stops makes no more checkpoints for anybody', () => {
+  const scene = new Scene();
+  scene.apply();
+  const covered: string[] = [];
+  scene.checkpointer.cover(error => covered.push(error?.message ?? 'ok'));
+  scene.checkpointer.stop();
+  assert.match(covered[0] ?? '', /stopping/);
+  assert.equal(covered.length, 1);
+});
