@@ -121,21 +121,6 @@ export const mutants: readonly Mutant[] = [
     find: 'log.release({ upTo: state.checkpointMeta().index,',
     replace: 'log.release({ upTo: this.#parts.applied().index,',
   }),
-  {
-    name: 'a snapshot goes on with the stream of another one',
-    edits: [
-      {
-        file: 'node/snapshot-intake.ts',
-        find: 'return this.#origin.from === from && this.#origin.id === offer.id;',
-        replace: 'return true;',
-      },
-      {
-        file: 'storage/snapshot-stream.ts',
-        find: 'if (meta.index !== this.#meta.index || meta.term !== this.#meta.term)',
-        replace: 'if (false)',
-      },
-    ],
-  },
   mutant('the log is reset before the switch to a snapshot is durable', 'node/snapshotter.ts', {
     find: 'received.snapshot.install(error => {',
     replace: 'callback(null); received.snapshot.install(error => { callback = () => undefined;',
