@@ -33,6 +33,8 @@ export interface JoiningParts {
   /** The record is 'adopted': the member may run. Called once. */
   readonly onJoined: (record: IdentityRecord) => void;
   readonly onFatal: (error: Error) => void;
+  /** It had been let in, did not learn so, and was removed again. */
+  readonly onRemoved: (detail: string) => void;
 }
 
 export class Joining {
@@ -101,6 +103,9 @@ export class Joining {
       this.#leader = code === 'NO_LEADER' && typeof leader === 'string' ? leader : null;
       if (this.#leader === null) this.#say(`${address}: ${detail}`);
       this.#later(this.#leader === null ? unreachableIntervalMs : 0);
+    } else if (code === 'REMOVED') {
+      this.stop();
+      this.#parts.onRemoved(detail);
     } else if (answer.status === 404) {
       const reason = `${address} is not the Raft address (-listen) of a Rosetta node`;
       this.stop();

@@ -68,6 +68,15 @@ export class MembershipChanger {
     }
   }
 
+  /** This member was removed, as somebody asked it: the log that says so does not reach it. */
+  onRemoved(): void {
+    for (const pending of [...this.#pending]) {
+      const {change} = pending.request;
+      if (change.type === 'remove' && change.id === this.#parts.raft.id)
+        this.#finish(pending, null);
+    }
+  }
+
   change(change: ClusterChange, timeoutMs: number, callback: ClusterChangeCallback): void {
     const {clock, clusterId, transport, hello} = this.#parts;
     const startedAtMs = clock.monotonicMs();
@@ -104,6 +113,7 @@ export class MembershipChanger {
         // The next leader removes this one, and nothing under way is lost. Without a successor it
         // removes itself, and steps down when that is committed (dissertation §4.2.2).
         if (isOwn && (raft.isTransferring() || this.#parts.handOver())) return this.#notLeading();
+        if (this.#mayAwaitCommit(change.id)) return this.#notLeading();
         return this.#propose(next);
       }
       case 'lead':
@@ -143,6 +153,16 @@ export class MembershipChanger {
     if (id === raft.id) return true;
     return raft.progress(id)?.isActive === true && transport.peer(id).isConnected;
   };
+
+  /**
+   * A former leader has clients that wait for entries of its own. It must hear that they are
+   * committed, and from the moment that its removal is logged it hears nothing more.
+   */
+  #mayAwaitCommit(id: NodeId): boolean {
+    const progress = this.#parts.raft.progress(id);
+    if (progress === undefined || !this.isActive(id) || progress.state === 'snapshot') return false;
+    return !progress.wasToldCommit;
+  }
 
   #propose(next: Membership | RosettaError): FormationAnswer {
     const {raft, onProposed} = this.#parts;

@@ -24,7 +24,8 @@ function needed(
         if (follower === undefined) return undefined;
         const matchIndex = logIndex(follower.matchIndex);
         const nextIndex = logIndex(follower.matchIndex + 1);
-        return {matchIndex, nextIndex, state: follower.state, isActive: follower.isConnected};
+        const {state, isConnected: isActive} = follower;
+        return {matchIndex, nextIndex, state, isActive, wasToldCommit: true};
       },
     },
     transport: {

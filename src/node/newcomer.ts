@@ -41,6 +41,7 @@ export interface NewcomerHooks {
   /** The member may run. Called once. */
   readonly onMember: (record: IdentityRecord) => void;
   readonly onFatal: (error: Error) => void;
+  readonly onRemoved: (detail: string) => void;
 }
 
 export function createNewcomer(
@@ -49,10 +50,10 @@ export function createNewcomer(
   hooks: NewcomerHooks,
 ): Newcomer {
   const {self, peers, join, transport, clock, logger, drawClusterId} = parts;
-  const {save, writeFirstEntry, onMember, onFatal} = hooks;
+  const {save, writeFirstEntry, onMember, onFatal, onRemoved} = hooks;
   const shared = {self, transport, clock, logger, save, onFatal};
   if (join !== null && record.stage === 'fresh') {
-    return new Joining({...shared, ...join, onJoined: onMember}, record);
+    return new Joining({...shared, ...join, onJoined: onMember, onRemoved}, record);
   }
   return new Formation(
     {...shared, peers, drawClusterId, writeFirstEntry, onFormed: onMember},

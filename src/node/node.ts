@@ -19,6 +19,7 @@ import {createNewcomer} from './newcomer.ts';
 import type {NodeParts} from './node-parts.ts';
 import {leaderStatus, nodeCounts, nodeMembers, nodePeers, nodeStatus} from './node-status.ts';
 import {PeerGate} from './peer-gate.ts';
+import {peerRows} from './peer-rows.ts';
 import type {NodePhase} from './readiness.ts';
 import {whyNotReady, whyRefused} from './readiness.ts';
 import {Replica} from './replica.ts';
@@ -135,7 +136,8 @@ export class Node implements Service {
 
   members(): readonly MemberStatus[] {
     if (this.#replica === null) return [];
-    return nodeMembers(this.#replica.raft, this.#parts.transport);
+    const members = nodeMembers(this.#replica.raft, this.#parts.transport);
+    return this.#hasLeft ? members.filter(({id}) => id !== this.#parts.self.id) : members;
   }
 
   /** Entries proposed here and applied here since the start, for the metrics. */
@@ -198,6 +200,7 @@ export class Node implements Service {
       writeFirstEntry: (founded, callback) => this.#writeFirstEntry(founded, callback),
       onMember: formed => this.#run(formed),
       onFatal: error => this.#fail(error),
+      onRemoved: detail => this.#leave(detail),
     });
     this.#newcomer.start();
   }
@@ -345,27 +348,25 @@ export class Node implements Service {
     if (isRemoved(committedMembership, incarnation)) this.#leave(removedRefusal(id).detail);
   }
 
-  /**
-   * The members of the log, or, before it says anything, those the identity names; and for a while
-   * those that leave, unless their place is taken: they may wait for answers.
-   */
   #setPeers(): void {
     const replica = this.#replica;
     if (replica === null) return;
-    const {membership, committedMembership} = replica.raft;
-    const {members} = membership;
-    const peers = [...(members.length > 0 ? members : this.#record.members)];
-    const leaving = [...committedMembership.members, ...(this.#keeper?.farewell.members ?? [])];
-    for (const member of leaving) if (!peers.some(({id}) => id === member.id)) peers.push(member);
-    this.#parts.transport.setPeers(
-      peers.map(member => ({...member, ...this.#gate.advertised(member)})),
-    );
+    const {members} = replica.raft.membership;
+    const sources = {
+      guests: this.#gate.guests(),
+      members: members.length > 0 ? members : this.#record.members,
+      committed: replica.raft.committedMembership.members,
+      leaving: this.#keeper?.farewell.members ?? [],
+    };
+    const rows = peerRows(sources, member => this.#gate.advertised(member));
+    this.#parts.transport.setPeers(rows);
   }
 
   #leave(detail: string): void {
     if (this.#hasLeft || this.#isStopping || this.#hasFailed) return;
     this.#hasLeft = true;
     this.#replica?.leave();
+    this.#keeper?.changer.onRemoved();
     this.#parts.onRemoved(new RosettaError('STOPPING', detail));
   }
 

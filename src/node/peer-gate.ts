@@ -3,6 +3,7 @@
  * the cluster exists, and where messages go once it runs. A refusal changes nothing.
  */
 import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
@@ -78,9 +79,10 @@ export class PeerGate implements TransportHandler {
   /** Who was let in last under each id. */
   readonly #introduced = new Map<NodeId, Introduced>();
   /**
-   * Of these, whoever is not the member of that id any longer. Their connections may still be open,
-   * and a message names its sender by the id alone: it would pass for one of the disk that has
-   * taken the place, and promise what that one does not hold.
+   * Of these, whoever is no member by the membership in force here. One that left may still be
+   * connected, and a message names its sender by the id alone: it would pass for one of the disk
+   * that has taken the place, and promise what that one does not hold. Or this node is behind: then
+   * its leader may be a stranger, which is heard and answered like any leader (dissertation §4.1).
    */
   readonly #strangers = new Set<NodeId>();
   readonly #lastRefusal = new Map<NodeId, string>();
@@ -98,6 +100,18 @@ export class PeerGate implements TransportHandler {
     return {listen, http};
   }
 
+  /** Strangers to be answered: while this node is behind, its leader may be one of them. */
+  guests(): readonly Member[] {
+    if (this.#parts.replica()?.raft.role === 'leader') return [];
+    const guests: Member[] = [];
+    for (const id of this.#strangers) {
+      const introduced = this.#introduced.get(id);
+      const isGuest = introduced !== undefined && id !== this.#parts.self.id;
+      if (isGuest && !this.#hasLeft(introduced.incarnation)) guests.push({id, ...introduced});
+    }
+    return guests.slice(-limits.memberCountMax);
+  }
+
   /** Called before another message comes when the membership in force changes. */
   onMembership(): void {
     this.#strangers.clear();
@@ -107,16 +121,17 @@ export class PeerGate implements TransportHandler {
   }
 
   onMessage(from: NodeId, message: PeerMessage): void {
-    if (this.#strangers.size > 0 && this.#strangers.has(from) && !isForward(message)) {
-      this.#tellStranger(from);
-      return;
+    if (this.#strangers.size > 0 && this.#strangers.has(from)) {
+      if (!this.#maySay(from, message)) return;
     }
     this.#parts.replica()?.onMessage(from, message);
   }
 
   onContact(from: NodeId): void {
-    if (this.#strangers.size > 0 && this.#strangers.has(from)) return;
-    this.#parts.replica()?.onContact(from);
+    const replica = this.#parts.replica();
+    if (replica === null) return;
+    const isStranger = this.#strangers.size > 0 && this.#strangers.has(from);
+    if (!isStranger || replica.raft.role !== 'leader') replica.onContact(from);
   }
 
   onPeerUp(id: NodeId): void {
@@ -153,11 +168,13 @@ export class PeerGate implements TransportHandler {
     if (this.#hasLeft(incarnation)) {
       return {status: 403, ...removedRefusal(from)};
     }
-    if (member === undefined) {
+    // A leader has every member in its log; others may learn of this one later.
+    const isLeading = this.#parts.replica()?.raft.role === 'leader';
+    if (member === undefined && isLeading) {
       const detail = `${from} is not a member of cluster ${handshake.clusterId}`;
       return {status: 403, code: 'UNKNOWN_MEMBER', detail};
     }
-    if (member.incarnation !== incarnation) {
+    if (member !== undefined && member.incarnation !== incarnation && isLeading) {
       return {
         status: 409,
         code: 'WRONG_INCARNATION',
@@ -316,24 +333,43 @@ export class PeerGate implements TransportHandler {
     return raft !== undefined && isRemoved(raft.committedMembership, incarnation);
   }
 
-  #tellStranger(id: NodeId): void {
+  /** A stranger's writes are taken and answered, what it promises as a member counts nowhere. */
+  #maySay(id: NodeId, message: PeerMessage): boolean {
+    if (message.type === 'forward' || message.type === 'forward-response') return true;
     const introduced = this.#introduced.get(id);
-    if (introduced === undefined || !this.#hasLeft(introduced.incarnation)) return;
+    if (introduced === undefined) return false;
+    if (!this.#hasLeft(introduced.incarnation)) return !isPromise(message);
     this.#parts.keeper()?.farewell.tellStranger({id, ...introduced});
+    return false;
   }
 
   #note(id: NodeId, introduced: Introduced): void {
     const before = this.#introduced.get(id);
     this.#introduced.set(id, introduced);
-    this.#strangers.delete(id);
-    if (before?.listen === introduced.listen && before.http === introduced.http) return;
-    this.#parts.onAddresses();
+    const isMember = this.#member(id)?.incarnation === introduced.incarnation;
+    if (isMember) this.#strangers.delete(id);
+    else this.#strangers.add(id);
+    const isSame =
+      before?.incarnation === introduced.incarnation &&
+      before.listen === introduced.listen &&
+      before.http === introduced.http;
+    if (!isSame) this.#parts.onAddresses();
   }
 }
 
-/** A write handed to the leader is no promise of a member, and its sender waits for the answer. */
-function isForward(message: PeerMessage): boolean {
-  return message.type === 'forward' || message.type === 'forward-response';
+/** What a leader or a candidate counts. */
+function isPromise(message: PeerMessage): boolean {
+  switch (message.type) {
+    case 'append-accepted':
+    case 'append-rejected':
+    case 'heartbeat-response':
+    case 'vote-response':
+    case 'pre-vote-response':
+    case 'state-hash':
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** Somebody comes with an empty directory under the id of a member. */

@@ -97,6 +97,38 @@ test('an impossible membership is refused', () => {
   }
 });
 
+test('a voter keeps its disk, and who left stays away', () => {
+  const cluster = startCluster(3);
+  cluster.elect('1');
+  const raft = cluster.raft('1');
+  const now = raft.membership;
+  const [first, second, third] = now.members;
+  assert.ok(first !== undefined && second !== undefined && third !== undefined);
+  const other = {...third, incarnation: 'f'.repeat(16)};
+  const learner = {voters: [first.id, second.id], learners: [third.id]};
+  const removed = [{id: third.id, incarnation: third.incarnation}];
+  const invalid: Membership[] = [
+    {...now, members: [first, second, other]},
+    // In one step it could still be counted for what the former disk promised.
+    {...now, ...learner, members: [first, second, other]},
+    {...now, ...learner, removed},
+    {...now, members: [first, second, {...third, incarnation: ''}]},
+  ];
+  for (const next of invalid) {
+    assert.deepEqual(raft.proposeMembership(next, 0), {type: 'dropped', reason: 'invalid'});
+  }
+});
+
+test('§4.2.2: a leader that is removed tells its successor', () => {
+  const cluster = startCluster(3);
+  cluster.elect('1');
+  cluster.raft('1').proposeMembership(testMembership({voters: ['2', '3']}), 0);
+  cluster.stabilize();
+  assert.equal(cluster.raft('1').role, 'follower');
+  const leaders = ['2', '3'].filter(id => cluster.raft(id).role === 'leader');
+  assert.equal(leaders.length, 1, 'without waiting for a timeout');
+});
+
 test('§4.2.1: a learner receives entries but neither counts nor campaigns', () => {
   const cluster = new MemoryCluster();
   cluster.start(testMembership({voters: ['1', '2'], learners: ['3']}));

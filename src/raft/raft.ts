@@ -40,6 +40,8 @@ export interface MemberProgress {
   readonly state: ProgressState;
   /** Heard from within the longest election timeout. */
   readonly isActive: boolean;
+  /** It was told of a commit of this term, and so of the fate of everything before it. */
+  readonly wasToldCommit: boolean;
 }
 
 export class Raft {
@@ -241,10 +243,12 @@ export class Raft {
 
   /** Leader only; undefined for this node itself, a stranger, or when not leading. */
   progress(id: NodeId): MemberProgress | undefined {
-    const progress = this.#state.leadership?.progress.get(id);
+    const {leadership} = this.#state;
+    const progress = leadership?.progress.get(id);
     if (progress === undefined) return undefined;
-    const {matchIndex, nextIndex, state} = progress;
-    return {matchIndex, nextIndex, state, isActive: isActive(this.#state, progress)};
+    const {matchIndex, nextIndex, state, sentCommit} = progress;
+    const wasToldCommit = sentCommit >= (leadership?.termStartIndex ?? Infinity);
+    return {matchIndex, nextIndex, state, isActive: isActive(this.#state, progress), wasToldCommit};
   }
 
   /** For invariants.ts and tests: the live state, not a copy. */

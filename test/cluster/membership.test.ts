@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import {existsSync, rmSync} from 'node:fs';
+import {join} from 'node:path';
 import {test} from 'node:test';
-import type {Reply} from './client.ts';
-import {json} from './client.ts';
+import type {Problem, Reply} from './client.ts';
+import {json, problemOf, valueOf} from './client.ts';
 import {Cluster, nodeFlags} from './cluster.ts';
 import {eventually} from './eventually.ts';
 import type {NodeProcess} from './node-process.ts';
@@ -9,8 +11,8 @@ import {Workload} from './workload.ts';
 
 interface MemberRow {
   readonly id: string;
-  readonly listen: string;
   readonly role: string;
+  readonly state: string;
 }
 
 const exitCodeRemoved = 3;
@@ -25,7 +27,7 @@ async function members(node: NodeProcess): Promise<readonly MemberRow[]> {
 }
 
 async function untilVoters(node: NodeProcess, count: number): Promise<void> {
-  await eventually(`${count} voters`, 20_000, async () => {
+  await eventually(`${count} voters`, 30_000, async () => {
     const voters = (await members(node)).filter(({role}) => role === 'voter');
     return voters.length === count ? true : null;
   });
@@ -37,7 +39,19 @@ async function change(node: NodeProcess, method: string, path: string, body = ''
   return reply;
 }
 
-/** No error but definite refusals, which the workload repeats elsewhere, and nothing lost. */
+async function refusal(
+  node: NodeProcess,
+  method: string,
+  path: string,
+  body = '',
+): Promise<Problem> {
+  const problem = problemOf(await node.client.request(method, path, {body}));
+  assert.ok(problem !== null, `${method} ${path} is not refused`);
+  assert.equal(problem.outcome, 'definite');
+  return problem;
+}
+
+/** Nothing but answers and definite refusals, after which the workload goes elsewhere. */
 async function assertUnharmed(load: Workload, nodes: readonly NodeProcess[]): Promise<void> {
   await load.stop();
   const unknown = [...load.outcomes.keys()].filter(code => code.startsWith('unknown'));
@@ -69,7 +83,100 @@ test(
       assert.deepEqual(await node.exited, {code: exitCodeRemoved, signal: null}, node.output());
       assert.match(node.complaints().join('\n'), /was removed from the cluster/);
     }
-    assert.deepEqual((await members(first)).length, 1);
+    assert.equal((await members(first)).length, 1);
     await assertUnharmed(load, [first]);
+    assert.equal((await refusal(first, 'DELETE', '/cluster/members/node1')).code, 'LAST_VOTER');
   },
 );
+
+test(
+  'a voter that lost its disk is refused, and comes back with -rejoin under load',
+  {timeout: 90_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    const [lost] = await cluster.followers();
+    assert.ok(lost !== undefined);
+    const others = cluster.nodes.filter(node => node !== lost);
+    const [contact] = others;
+    assert.ok(contact !== undefined);
+    const load = new Workload({nodes: others, writerCount: 2, readerCount: 1}).start();
+    await load.progress(50);
+    await lost.kill9();
+    rmSync(lost.data, {recursive: true});
+    const refused = await lost.runToExit(cluster.flagsOf(lost), 20_000);
+    assert.equal(refused.code, 1, lost.output());
+    assert.match(lost.complaints()[0] ?? '', new RegExp(`./rosetta -id=${lost.id} .*-rejoin`));
+    cluster.start(lost, ['-rejoin']);
+    await lost.waitReady(30_000);
+    await untilVoters(contact, 3);
+    await load.progress(50);
+    await assertUnharmed(load, others);
+    // It is a voter like any other, and the flag may stay.
+    await lost.kill9();
+    cluster.start(lost, ['-rejoin']);
+    await lost.waitReady();
+    await contact.kill9();
+    await cluster.leader(others.filter(node => node !== contact).concat(lost));
+    assert.equal((await lost.client.put('k', 'v')).type, 'ok');
+    await cluster.restart(contact);
+    await cluster.assertSameState();
+    assert.equal(existsSync(join(lost.data, 'replaced')), false, 'nothing was given up');
+  },
+);
+
+test('the leader moves, and removes itself', {timeout: 60_000}, async t => {
+  const cluster = await Cluster.running(t);
+  const leader = await cluster.leader();
+  const [heir, third] = cluster.nodes.filter(node => node !== leader);
+  assert.ok(heir !== undefined && third !== undefined);
+  const load = new Workload({nodes: cluster.nodes, writerCount: 2, readerCount: 1}).start();
+  await load.progress(20);
+  const moved = await change(third, 'POST', '/cluster/leader', `{"id":"${heir.id}"}`);
+  assert.equal(json<{readonly id: string}>(moved).id, heir.id);
+  await change(heir, 'DELETE', `/cluster/members/${heir.id}`);
+  assert.deepEqual(await heir.exited, {code: exitCodeRemoved, signal: null}, heir.output());
+  const rest = [leader, third];
+  await cluster.leader(rest);
+  await load.progress(20);
+  await assertUnharmed(load, rest);
+  // Told again at each start; with an empty directory it is somebody new.
+  const again = await heir.runToExit(cluster.flagsOf(heir), 20_000);
+  assert.equal(again.code, exitCodeRemoved, heir.output());
+  rmSync(heir.data, {recursive: true});
+  heir.start(joinFlags(heir, third));
+  await untilVoters(third, 3);
+  assert.equal((await heir.client.put('k', 'v')).type, 'ok');
+  assert.equal(valueOf(await leader.client.get('k')), 'v');
+});
+
+test('what cannot be changed is refused by name', {timeout: 60_000}, async t => {
+  const cluster = await Cluster.create(t, {size: 3});
+  const [node, foreign, newcomer] = cluster.nodes;
+  assert.ok(node !== undefined && foreign !== undefined && newcomer !== undefined);
+  for (const single of [node, foreign]) single.start(nodeFlags(single));
+  await cluster.waitReady();
+  const body = (id: string, at: NodeProcess): string =>
+    JSON.stringify({id, listen: `127.0.0.1:${at.raftPort}`});
+  const post = async (id: string, at: NodeProcess): Promise<string> =>
+    (await refusal(node, 'POST', '/cluster/members', body(id, at))).code;
+  assert.equal(await post(foreign.id, foreign), 'WRONG_CLUSTER');
+  assert.equal(await post(node.id, newcomer), 'MEMBER_EXISTS');
+  assert.equal(await post('x', node), 'WRONG_NODE');
+  await change(node, 'POST', '/cluster/members', body(newcomer.id, newcomer));
+  const lead = await refusal(node, 'POST', '/cluster/leader', `{"id":"${newcomer.id}"}`);
+  assert.equal(lead.code, 'NOT_A_VOTER');
+  // It is not there, and nothing waits for it.
+  assert.equal((await node.client.put('k', 'v')).type, 'ok');
+  newcomer.start(joinFlags(newcomer, node));
+  await untilVoters(node, 2);
+  // The directory of one cluster, the address of another.
+  await foreign.sigterm();
+  const wrong = await foreign.runToExit(joinFlags(foreign, node), 20_000);
+  assert.equal(wrong.code, 1, foreign.output());
+  assert.match(foreign.complaints()[0] ?? '', /belongs to cluster .* give it an empty -data/);
+  const api = [...nodeFlags(foreign), `-join=127.0.0.1:${node.httpPort}`];
+  rmSync(foreign.data, {recursive: true});
+  const noRaft = await foreign.runToExit(api, 20_000);
+  assert.equal(noRaft.code, 1, foreign.output());
+  assert.match(foreign.complaints()[0] ?? '', /is not the Raft address/);
+});

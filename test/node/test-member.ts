@@ -191,9 +191,10 @@ export class TestMember {
       onRemoved: error => {
         this.removal = error;
         if (this.#life?.node !== node) return;
-        this.#options.watcher?.onRemoved?.(error);
+        const {watcher} = this.#options;
         // A process would stop and exit.
-        if (this.isRunning) this.stop(() => undefined);
+        if (watcher?.onRemoved === undefined) this.stop(() => undefined);
+        else watcher.onRemoved(error);
       },
     });
     this.fatal = null;

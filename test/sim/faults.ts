@@ -11,6 +11,7 @@ import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage, Mandatory} from './coverage.ts';
 import type {EventQueue} from './event-queue.ts';
 import type {Machine} from './machine.ts';
+import {MembershipFaults} from './membership-faults.ts';
 import type {SimNetwork} from './sim-network.ts';
 import {exponential, fairWeather} from './sim-network.ts';
 import type {FaultClass, SwarmConfig} from './swarm.ts';
@@ -35,6 +36,7 @@ const moreOften: Readonly<Partial<Record<FaultClass, number>>> = {
   clog: 10,
   'leader-cut': 2,
   membership: 4,
+  members: 2,
 };
 
 /** What a disk was asked for is done within this time, whatever happens to it. */
@@ -42,10 +44,14 @@ export const stuckMsMax = 4_000;
 
 export class Faults {
   readonly #parts: FaultsParts;
+  readonly #membership: MembershipFaults;
   #isOver = false;
 
   constructor(parts: FaultsParts) {
     this.#parts = parts;
+    this.#membership = new MembershipFaults(parts, (delayMs, action) =>
+      this.#later(delayMs, action),
+    );
   }
 
   start(): void {
@@ -105,6 +111,8 @@ export class Faults {
       'checkpoint-loss': prng => this.#loseCheckpoint(prng),
       wipe: prng => this.#wipe(prng),
       membership: prng => this.#changeMembership(prng),
+      members: prng => this.#membership.change(prng),
+      rejoin: prng => this.#membership.loseDisk(prng),
       transfer: prng => this.#transfer(prng),
     };
   }

@@ -7,7 +7,7 @@ import type {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import type {Logger} from '../../src/base/logger.ts';
 import type {NodeObserver} from '../../src/node/observer.ts';
-import {TestMember} from '../node/test-member.ts';
+import {TestMember, addressOf} from '../node/test-member.ts';
 import {peerOf} from '../node/test-cluster.ts';
 import {Violation} from './checks/violation.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
@@ -42,7 +42,11 @@ export class Machine {
   readonly #world: World;
   #member: TestMember | null = null;
   #transport: SimTransport | null = null;
+  #network: SimNetwork | null = null;
   #isStopping = false;
+  /** It was removed: its directory is of no use, and it comes back with another one. */
+  #isRemoved = false;
+  #contacts: readonly string[] = [];
   #cutsPowerAtWrite = false;
   #startsAgain = false;
   /** Never started again: its disk holds no copy any more that others may count on. */
@@ -75,6 +79,8 @@ export class Machine {
   /** Once, when all machines are known to the network. */
   connect(network: SimNetwork, ids: readonly string[]): void {
     const {config, prng, check, logger} = this.#world;
+    this.#contacts = ids.filter(id => id !== this.id).map(addressOf);
+    this.#network = network;
     const peers = ids.filter(id => id !== this.id).map(peerOf);
     const surroundings = {
       time: this.time,
@@ -100,11 +106,12 @@ export class Machine {
       observer: this.#observer(),
       watcher: {
         onLife: life => {
-          check.onLife(owner, life.machine, life.state);
+          check.onLife(owner, life, this.member.record.incarnation);
           this.#world.onLife(this, life.machine, life.clock);
         },
         onLogOpened: opened => check.onLogOpened(owner, opened, this.mayFail === 'bit rot'),
         onFatal: error => this.#onFatal(error),
+        onRemoved: () => this.#onRemoved(),
       },
       diskPace: {
         perform: operation =>
@@ -121,6 +128,7 @@ export class Machine {
   start(): void {
     if (this.#isStopping) this.#startsAgain = true;
     if (this.isRunning || this.isLost) return;
+    if (this.#isRemoved) this.loseDirectory({replaces: false});
     const {disk} = this.member;
     // A fault that has not shown yet may show in the next life.
     if (disk.failNextSync === null && disk.failNextWrite === null) this.mayFail = null;
@@ -133,6 +141,18 @@ export class Machine {
     if (this.isRunning) return;
     this.#world.tell(this.owner, () => `starts although: ${this.mayFail ?? 'nothing'}`);
     this.member.start();
+  }
+
+  /** Of a member that is down; it asks the others to let it in. */
+  loseDirectory(options: {readonly replaces: boolean}): void {
+    const {member} = this;
+    this.#isRemoved = false;
+    member.loseDirectory();
+    member.peers = [];
+    member.join = {contacts: this.#contacts, replaces: options.replaces};
+    this.#world.check.onWiped(this.owner);
+    // Nothing of the former directory's connections can arrive any more.
+    this.#network?.forgetOld(member.address);
   }
 
   powerCut(): void {
@@ -221,6 +241,17 @@ export class Machine {
     if (mayFail === 'bit rot') coverage.count('damaged log refused');
     if (this.failsByPowerCut) this.powerCut();
     else this.kill();
+  }
+
+  /** It stops by itself. The supervisor starts it, or the end of the faults. */
+  #onRemoved(): void {
+    const {coverage} = this.#world;
+    this.#world.tell(this.owner, () => 'was removed');
+    coverage.count('removed member told');
+    this.#isRemoved = true;
+    if (this.#isStopping) return;
+    this.stopGracefully();
+    this.#startsAgain = true;
   }
 
   #onDiskOperation(): void {

@@ -230,6 +230,14 @@ export class SimNetwork {
     this.#arriveAt(this.queue.nowMs, path, envelope, () => true);
   }
 
+  /** A machine has another disk: what its former one sent or was sent is gone with it. */
+  forgetOld(address: string): void {
+    const kept = this.#kept.filter(
+      ({fromAddress, toAddress}) => fromAddress !== address && toAddress !== address,
+    );
+    this.#kept.splice(0, this.#kept.length, ...kept);
+  }
+
   #arriveAt(atMs: number, path: Path, envelope: Envelope, isCurrent: () => boolean): void {
     path.inFlightCount++;
     const time = this.timeOf(envelope.toAddress);

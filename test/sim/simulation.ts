@@ -178,9 +178,10 @@ export class Simulation implements World {
       machine.start();
     }
     const members = this.machines.filter(machine => !machine.isLost);
+    const limitMs = this.#healLimitMs();
+    this.#until(() => this.#areVoters(members), 2 * limitMs, 'everybody becomes a voter');
     this.#mustServe(members, 'a healed cluster');
     this.#until(() => this.#clients.runningCount === 0, 30_000, 'every client gets an answer');
-    const limitMs = this.#healLimitMs();
     const {revision} = this.#order;
     this.#until(() => this.#watchers.haveSeen(revision), limitMs, 'watches tell everything');
     this.#mustStayCalm('a healed cluster');
@@ -280,6 +281,15 @@ export class Simulation implements World {
     return members.every(({isRunning, member}) => {
       if (!isRunning || member.node.notReady() !== null) return false;
       return ids.includes(member.node.leader()?.id ?? '');
+    });
+  }
+
+  #areVoters(members: readonly Machine[]): boolean {
+    return members.some(({owner}) => {
+      const raft = this.check.view(owner)?.replica?.raft;
+      if (raft?.role !== 'leader' || raft.membership !== raft.committedMembership) return false;
+      const {voters, learners} = raft.membership;
+      return learners.length === 0 && members.every(({id}) => voters.some(voter => voter === id));
     });
   }
 

@@ -34,6 +34,8 @@ export const faultClasses = [
   'checkpoint-loss',
   'wipe',
   'membership',
+  'members',
+  'rejoin',
   'transfer',
   'early-faults',
 ] as const;
@@ -83,6 +85,7 @@ export interface Overrides {
 /** These change who counts as a voter, or take members away for ever; together they could halt. */
 const lost: readonly FaultClass[] = ['bit-rot', 'wipe'];
 const losing: readonly FaultClass[] = [...lost, 'checkpoint-loss'];
+const coming: readonly FaultClass[] = ['members', 'rejoin'];
 
 export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig {
   assert(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32, `no seed: ${seed}`);
@@ -96,7 +99,12 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
   const faults = new Set(drawn);
   const losesMembers = between(0, 1) === 0;
   for (const name of losesMembers ? (['checkpoint-loss'] as const) : lost) faults.delete(name);
-  if (faults.has('membership')) for (const name of losing) faults.delete(name);
+  // Voters that become learners by a fault, or members that come and go by the way of operators.
+  if (between(0, 1) === 0) faults.delete('membership');
+  else for (const name of coming) faults.delete(name);
+  if (['membership', ...coming].some(name => faults.has(name as FaultClass))) {
+    for (const name of losing) faults.delete(name);
+  }
   const isCalm = between(1, 10) === 1;
   if (isCalm) faults.clear();
   const delayMeanMs = electionTimeoutMs / pick([4, 10, 30, 100]);

@@ -15,6 +15,7 @@ import type {PeerMessage} from '../../../src/transport/transport.ts';
 import type {Coverage} from '../coverage.ts';
 import {ClusterLog, isQuorum} from './cluster-log.ts';
 import {MemberView} from './member-view.ts';
+import {MembershipCheck} from './membership-check.ts';
 import type {OrderCheck} from './order-check.ts';
 import {demand} from './violation.ts';
 
@@ -25,6 +26,7 @@ export class ClusterCheck {
   readonly log = new ClusterLog();
   readonly views: readonly MemberView[];
   readonly #order: OrderCheck;
+  readonly #memberships = new MembershipCheck();
   readonly #coverage: Coverage;
   readonly #now: () => number;
   /** By log position, the state hash there. */
@@ -53,8 +55,13 @@ export class ClusterCheck {
     return this.views[owner];
   }
 
-  onLife(owner: number, machine: KvStateMachine, state: StateStore): void {
+  onLife(
+    owner: number,
+    {machine, state}: {readonly machine: KvStateMachine; readonly state: StateStore},
+    incarnation: string,
+  ): void {
     const view = this.#viewOf(owner);
+    view.incarnation = incarnation;
     view.beginLife(machine, state);
     let entry: Parameters<KvStateMachine['begin']>[0] | null = null;
     const watched = (result: CommandResult | null): CommandResult | null => {
@@ -167,6 +174,7 @@ export class ClusterCheck {
     if (applied !== view.applied) this.#onApplied(view, applied);
     checkInvariants(replica.raft);
     this.#noteMemberships(view, state);
+    this.#memberships.onLeader(state, id => this.#diskOf(id));
     view.term = term;
     view.role = role;
     view.commit = commitIndex;
@@ -270,7 +278,7 @@ export class ClusterCheck {
     if (record === undefined || record.membership.voters.length === 0) return;
     const holders = new Set(
       this.views
-        .filter(({log, wipedLog}) => (wipedLog ?? log).holdsDurably(id))
+        .filter(({log, wipedLog}) => log.holdsDurably(id) || wipedLog?.holdsDurably(id) === true)
         .map(({id: name}) => name),
     );
     demand(
@@ -333,7 +341,17 @@ export class ClusterCheck {
     if (record === undefined || record.index === view.lastMembershipIndex) return;
     if (record.index < view.lastMembershipIndex) this.#coverage.count('membership truncated');
     else if (record.membership.votersOutgoing.length > 0) this.#coverage.count('joint membership');
+    this.#memberships.onMembership(record.membership, state.memberships.at(-2)?.membership);
     view.lastMembershipIndex = record.index;
+  }
+
+  #diskOf(id: string): {readonly incarnation: string; readonly durableIndex: number} | null {
+    const view = this.views.find(candidate => candidate.id === id);
+    if (view === undefined) return null;
+    // A snapshot counts from its installation on.
+    const checkpoint = view.state?.checkpointMeta().index ?? Infinity;
+    const durableIndex = Math.max(view.log.writtenIndex, checkpoint);
+    return {incarnation: view.incarnation, durableIndex};
   }
 
   #watchStore(view: MemberView, opened: OpenedLog): void {

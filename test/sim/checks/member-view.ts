@@ -13,6 +13,8 @@ export class MemberView {
   wipedLog: MemberLog | null = null;
   /** Null: the process does not run, or its cluster is not formed. */
   replica: Replica | null = null;
+  /** Of its present directory. */
+  incarnation = '';
   machine: KvStateMachine | null = null;
   state: StateStore | null = null;
   role: RaftState['role'] = 'follower';
@@ -46,6 +48,7 @@ export class MemberView {
     this.wipedLog = this.log;
     this.log = new MemberLog(this.id);
     this.term = 0;
+    this.lastMembershipIndex = 0;
   }
 
   endLife(): void {

@@ -168,6 +168,33 @@ export const mutants: readonly Mutant[] = [
     find: 'return !this.#sink.isFull();',
     replace: 'if (this.#sink.isFull()) { this.next++; return false; } return true;',
   }),
+  {
+    name: 'a lost disk is replaced under its voter',
+    edits: [
+      {
+        file: 'node/membership-rules.ts',
+        find: 'if (without instanceof RosettaError || !isLearner(membership, id))',
+        replace:
+          'const rows = membership.members.map(other => (other.id === id ? member : other));' +
+          'const next = {...membership, members: rows};' +
+          "if (!isLearner(membership, id)) return {type: 'propose', next};" +
+          'if (without instanceof RosettaError)',
+      },
+      {
+        file: 'raft/membership-change.ts',
+        find: 'return !isVoter && !current.voters.includes(id);',
+        replace: 'return true;',
+      },
+    ],
+  },
+  mutant('an empty directory takes the place of its former one', 'node/membership-changer.ts', {
+    find: 'findMember(committed, id)?.incarnation === incarnation',
+    replace: 'findMember(committed, id) !== undefined',
+  }),
+  mutant('a removal does not count who is left', 'node/membership-rules.ts', {
+    find: 'if (activeCount < majorityOf(voters.length))',
+    replace: 'if (false)',
+  }),
 ];
 
 function mutant(name: string, file: string, edit: Omit<Edit, 'file'>): Mutant {

@@ -1,0 +1,49 @@
+/**
+ * One disk, one member, one vote: an incarnation belongs to one id for ever, a voter's disk is
+ * replaced only by way of a removal and a learner, who left stays away, and what a leader counts
+ * for a member is on the disk that the membership names.
+ */
+import type {Membership} from '../../../src/raft/membership.ts';
+import type {RaftState} from '../../../src/raft/raft-state.ts';
+import {demand} from './violation.ts';
+
+export class MembershipCheck {
+  readonly #ids = new Map<string, string>();
+
+  /** `membership` has come into force somewhere, after `before`. */
+  onMembership(membership: Membership, before: Membership | undefined): void {
+    const {voters, members, removed = []} = membership;
+    for (const {id, incarnation} of members) {
+      if (incarnation === '') {
+        demand(!voters.includes(id), 'a voter has a disk', id);
+        continue;
+      }
+      const known = this.#ids.get(incarnation) ?? id;
+      this.#ids.set(incarnation, id);
+      demand(known === id, 'one id for a disk', `${incarnation} is ${known} and ${id}`);
+      const hasLeft = removed.some(row => row.incarnation === incarnation);
+      demand(!hasLeft, 'who left stays away', `${id} with ${incarnation}`);
+      const former = before?.members.find(row => row.id === id);
+      const isVoter = voters.includes(id) && before?.voters.includes(id) === true;
+      demand(
+        !isVoter || former?.incarnation === incarnation,
+        'a voter keeps its disk',
+        `${id} from ${former?.incarnation ?? '-'} to ${incarnation}`,
+      );
+    }
+  }
+
+  /** `disks`: of each member's present directory, up to where it is durable. */
+  onLeader(
+    state: Readonly<RaftState>,
+    disks: (id: string) => {readonly incarnation: string; readonly durableIndex: number} | null,
+  ): void {
+    for (const progress of state.leadership?.progress.values() ?? []) {
+      const disk = disks(progress.id);
+      if (disk?.incarnation !== progress.incarnation) continue;
+      demand(progress.matchIndex <= disk.durableIndex, 'what is counted is there', () => {
+        return `${state.id} counts ${progress.matchIndex} of ${progress.id}, durable is ${disk.durableIndex}`;
+      });
+    }
+  }
+}
