@@ -71,6 +71,19 @@ describe('snapshot stream', () => {
     assert.equal(decoder.isComplete, true);
   });
 
+  test('a stream that broke behind its last block goes on with its end', () => {
+    const rows: Row[] = [['a', Buffer.alloc(10)]];
+    for (const held of [rows, []]) {
+      const decoder = new SnapshotDecoder(meta, () => undefined);
+      decoder.begin();
+      for (const block of encode(held)) decoder.takeBlock(block);
+      const after = decoder.begin();
+      assert.equal(decoder.isComplete, false);
+      for (const block of encode([], after)) decoder.takeBlock(block);
+      assert.equal(decoder.isComplete, true);
+    }
+  });
+
   test('a stream that begins elsewhere than at the position is refused', () => {
     const rows: Row[] = [['a', Buffer.alloc(10)]];
     const decoder = new SnapshotDecoder(meta, () => undefined);

@@ -127,10 +127,10 @@ export class SnapshotDecoder {
 
   /**
    * Another stream of the same snapshot begins, with the row behind the position that is returned.
-   * Part of a row that has arrived is forgotten.
+   * Part of a row that has arrived is forgotten. All of it may be here already, and the connection
+   * broke before the sender heard so: then only the end comes again.
    */
   begin(): SnapshotPosition | null {
-    assert(this.#state !== 'done', 'nothing follows a complete snapshot');
     this.#state = 'header';
     this.#partial = Buffer.alloc(0);
     const lastKey = this.#lastKey;

@@ -4,7 +4,7 @@ import {TestCluster} from './test-cluster.ts';
 
 const three = ['node1', 'node2', 'node3'] as const;
 const hugeSizeBytes = 1024 ** 3;
-const wal = {segmentSizeBytes: 32_768, retentionSizeBytesMax: 0};
+const wal = {segmentSizeBytes: 32_768, retentionSizeBytesMax: 0, heldSizeBytesMax: 0};
 
 test('a cluster serves while the checkpoints of all members shrink', () => {
   const cluster = new TestCluster({ids: three});

@@ -1,7 +1,8 @@
 /**
  * Members that leave and come by the way an operator would take: a request at any node, `-join`,
  * `-rejoin` after a disk was lost. Who was removed comes back with an empty directory; at most one
- * directory at a time is lost, for two could take a majority's copies.
+ * directory at a time is lost, for two could take a majority's copies; and nobody is removed while
+ * one is lost, or lost while one may be on its way out, for what is left could be no majority.
  */
 import {must} from '../../src/base/assert.ts';
 import type {Prng} from '../../src/base/prng.ts';
@@ -17,6 +18,10 @@ const timeoutMs = 2_000;
 export class MembershipFaults {
   readonly #parts: FaultsParts;
   readonly #later: (delayMs: number, action: () => void) => void;
+  /** Removals that were asked for and not answered, or answered as unknown. */
+  #openRemovalCount = 0;
+  /** Its disk was lost, and the new one is not known to have taken its place. */
+  #replaced: Machine | null = null;
 
   constructor(parts: FaultsParts, later: (delayMs: number, action: () => void) => void) {
     this.#parts = parts;
@@ -34,9 +39,12 @@ export class MembershipFaults {
     const change: ClusterChange = isKnown
       ? {type: 'remove', id}
       : {type: 'add', id, listen: addressOf(id)};
+    if (isKnown && !this.#mayRemove()) return;
     this.#parts.tell(at.owner, () => `is asked to ${change.type} ${id}`);
+    if (isKnown) this.#openRemovalCount++;
     at.member.node.changeCluster(change, {timeoutMs}, error => {
       const {coverage} = this.#parts;
+      if (isKnown && error?.outcome !== 'unknown') this.#openRemovalCount--;
       if (error !== null) coverage.count(`change refused: ${error.code}`);
       else coverage.count(isKnown ? 'member removed' : 'member announced');
     });
@@ -52,14 +60,28 @@ export class MembershipFaults {
     if (victim === null || leader === null || !this.#mayLose(victim, leader)) return;
     victim.powerCut();
     victim.loseDirectory({replaces: true});
+    this.#replaced = victim;
     tell(victim.owner, () => 'its disk is lost, and another one takes its place');
     coverage.count('disk replaced');
     this.#later(delayMs, () => victim.start());
   }
 
+  #mayRemove(): boolean {
+    const replaced = this.#replaced;
+    if (replaced === null) return true;
+    const {incarnation} = replaced.member.record;
+    const membership = this.#leader()?.raft.committedMembership;
+    const row = membership?.members.find(({id}) => id === replaced.id);
+    const isVoter = membership?.voters.some(id => id === replaced.id) === true;
+    if (row?.incarnation !== incarnation || !isVoter) return false;
+    this.#replaced = null;
+    return true;
+  }
+
   /** Everybody is a voter that runs, and nothing is under way. */
   #mayLose(victim: Machine, {raft}: Replica): boolean {
     const {machines} = this.#parts;
+    if (this.#openRemovalCount > 0) return false;
     const {membership, committedMembership} = raft;
     const isQuiet =
       membership === committedMembership &&

@@ -170,6 +170,7 @@ export class Simulation implements World {
     this.#clients.close();
     this.tell(-1, () => 'everything is repaired');
     this.#faults.repair();
+    this.#watchers.calm();
     // What disks were asked for before is under way.
     this.#runFor(stuckMsMax);
     for (const machine of this.machines) {

@@ -59,6 +59,11 @@ export class Watchers {
     this.#hubs.set(machine.owner, hub);
   }
 
+  /** From now on everybody reads at once and stays where it is. */
+  calm(): void {
+    for (const follower of this.#followers) follower.calm();
+  }
+
   /** Connections end with the process. */
   onLifeEnded(machine: Machine): void {
     this.#hubs.delete(machine.owner);
@@ -86,6 +91,7 @@ class Follower {
   /** A number for each connection: what comes from an earlier one is not listened to. */
   #connection = 0;
   #isFull = false;
+  #isCalm = false;
 
   constructor(parts: WatchersParts, keys: KeyRange, hubOf: (owner: number) => WatchHub | null) {
     this.#parts = parts;
@@ -98,6 +104,10 @@ class Follower {
   start(): void {
     this.#later(retryMeanMs, () => this.#connect());
     this.#moveLater();
+  }
+
+  calm(): void {
+    this.#isCalm = true;
   }
 
   onLost(machine: Machine): void {
@@ -203,7 +213,7 @@ class Follower {
     this.#next = revision + 1;
     this.#toldBy = machine;
     coverage.count('watch told a revision');
-    if (prng.integer({min: 1, max: 20}) === 1) this.#fill();
+    if (!this.#isCalm && prng.integer({min: 1, max: 20}) === 1) this.#fill();
   }
 
   /** Nothing of its keys may lie in between. */
@@ -233,6 +243,7 @@ class Follower {
 
   #moveLater(): void {
     this.#later(moveMeanMs, () => {
+      if (this.#isCalm) return;
       this.#reconnect();
       this.#moveLater();
     });
