@@ -214,3 +214,13 @@ test('a loop that is left gives its connection up, and the next one goes on', as
   assert.equal(isClosed, true);
   assert.equal(server.targets().at(-1), 'GET /watch?key=a&from=6');
 });
+
+test('a watch whose loop was left keeps no process alive', async t => {
+  const server = await ScriptedServer.start(t, stream([progress(4), put('a', 5), put('a', 6)]));
+  const timerCount = (): number =>
+    process.getActiveResourcesInfo().filter(name => name === 'Timeout').length;
+  const before = timerCount();
+  assert.deepEqual(told(await take(client(t, server).watch({key: 'a'}), 1)), ['put a 5']);
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(timerCount(), before);
+});

@@ -226,6 +226,8 @@ export class Watch implements AsyncIterable<WatchEvent> {
   #leave(): void {
     this.#stream?.close();
     this.#stream = null;
+    // Left at one of its lines, it would keep its timer, and with it the process, to the end.
+    void this.#lines?.return(undefined).catch(() => undefined);
     this.#lines = null;
   }
 
