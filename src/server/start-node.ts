@@ -27,6 +27,17 @@ export interface StartNodeOptions {
   readonly peers?: readonly {readonly id: string; readonly address: string}[] | undefined;
   /** Data directory, made when it is missing. One process at a time. */
   readonly data: string;
+  /**
+   * Instead of `peers`: the `listen` address of any member of a running cluster to come into, as a
+   * learner first. Used by an empty directory only, so it may stay.
+   */
+  readonly join?: string | undefined;
+  /**
+   * Gives the data in the directory up, once, and takes the place of this id in the cluster that
+   * `join` or `peers` name: for a member that lost its data, or whose data are not to be trusted.
+   * May stay.
+   */
+  readonly rejoin?: boolean | undefined;
   /** What the other members are told; default: `listen`. */
   readonly advertiseListen?: string | undefined;
   /** What clients are told; default: `http`. */
@@ -140,7 +151,7 @@ class Member implements StartedNode {
 }
 
 function serverOptions(options: StartNodeOptions): ServerOptions {
-  const {id, listen, http, peers = [], data} = options;
+  const {id, listen, http, peers = [], data, join = null, rejoin = false} = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(id))
     throw invalid(`id "${id}" is not 1 to 64 of A-Z a-z 0-9 _ -`);
   for (const [name, address] of [
@@ -148,12 +159,14 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
     ['http', http],
     ['advertiseListen', options.advertiseListen],
     ['advertiseHttp', options.advertiseHttp],
+    ['join', options.join],
     ...peers.map(peer => [`the address of ${peer.id}`, peer.address] as const),
   ] as const) {
     if (address !== undefined && parseAddress(address) === null) {
       throw invalid(`${name} "${address}" is not host:port`);
     }
   }
+  checkJoin(options);
   const {electionTimeoutMs = 150, heartbeatMs = 50} = options;
   if (!(heartbeatMs >= 10 && heartbeatMs * 2 <= electionTimeoutMs)) {
     throw invalid('heartbeatMs must be at least 10 and at most half of electionTimeoutMs');
@@ -164,8 +177,8 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
     http,
     peers,
     data,
-    join: null,
-    rejoin: false,
+    join,
+    rejoin,
     advertiseListen: options.advertiseListen ?? listen,
     advertiseHttp: options.advertiseHttp ?? http,
     electionTimeoutMs,
@@ -179,6 +192,18 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
     logger: options.logger ?? silentLogger,
     metrics: new Metrics(),
   };
+}
+
+function checkJoin({listen, peers = [], join, rejoin = false}: StartNodeOptions): void {
+  if (join !== undefined && peers.length > 0) {
+    throw invalid('join and peers exclude each other: peers form a new cluster');
+  }
+  if (rejoin && join === undefined && peers.length === 0) {
+    throw invalid('rejoin needs join or peers: the members that are to let it in');
+  }
+  if (join !== undefined && join === listen) {
+    throw invalid(`join "${join}" is the listen address of this member itself`);
+  }
 }
 
 function invalid(detail: string): RosettaError {

@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict';
 import {createServer} from 'node:net';
-import {test, type TestContext} from 'node:test';
+import {test} from 'node:test';
 import {join} from 'node:path';
 import {connect as connectBrowser} from '../../src/client/browser-client.ts';
 import {connect} from '../../src/client/node-client.ts';
-import {startNode, type StartedNode} from '../../src/server/start-node.ts';
+import {startNode, type StartedNode, type StartNodeOptions} from '../../src/server/start-node.ts';
 import {atEnd} from './at-end.ts';
 import {temporaryDirectory} from './cluster.ts';
+import {eventually} from './eventually.ts';
 import {freePorts} from './free-ports.ts';
-
-/** Members of one cluster in this process, ready. */
-async function startNodes(t: TestContext, size: number): Promise<StartedNode[]> {
-  const directory = temporaryDirectory(t);
-  const ports = await freePorts(size);
-  const members = ports.map((port, i) => ({id: `node${i + 1}`, address: `127.0.0.1:${port}`}));
-  const nodes = await Promise.all(
-    members.map(({id, address}) =>
-      startNode({
-        id,
-        listen: address,
-        http: '127.0.0.1:0',
-        peers: members.filter(other => other.id !== id),
-        data: join(directory, id),
-      }),
-    ),
-  );
-  atEnd(t, async () => {
-    await Promise.all(nodes.map(node => node.stop()));
-    await Promise.all(nodes.map(node => node.closed));
-  });
-  await Promise.all(nodes.map(node => node.ready));
-  return nodes;
-}
+import {startNodes} from './in-process-nodes.ts';
 
 for (const [name, connectWith] of [
   ['sockets', connect],
@@ -93,6 +71,44 @@ test('a client goes on when the node it uses is stopped', {timeout: 60_000}, asy
   );
 });
 
+test('a second node joins the first, also when it starts again', {timeout: 60_000}, async t => {
+  const directory = temporaryDirectory(t);
+  const [first = '', second = ''] = (await freePorts(2)).map(port => `127.0.0.1:${port}`);
+  const start = async (options: Omit<StartNodeOptions, 'http'>): Promise<StartedNode> => {
+    const node = await startNode({...options, http: '127.0.0.1:0'});
+    atEnd(t, () => node.stop());
+    await node.ready;
+    return node;
+  };
+  const one = await start({id: 'n1', listen: first, data: join(directory, 'n1')});
+  const client = connect({endpoints: one.http});
+  atEnd(t, () => client.close());
+  await client.put('hello', 'world');
+  const untilBothVote = (): Promise<true> =>
+    eventually('two voters', 30_000, async () => {
+      const voters = (await client.members()).filter(({role}) => role === 'voter');
+      return voters.length === 2 ? true : null;
+    });
+
+  const newcomer = {id: 'n2', listen: second, join: first};
+  const two = await start({...newcomer, data: join(directory, 'n2')});
+  assert.equal(await localValue(two), 'world');
+  await untilBothVote();
+  await client.put('hello', 'both');
+  await two.stop();
+  const again = await start({...newcomer, data: join(directory, 'n2')});
+  assert.equal(await localValue(again), 'both', 'the options may stay for the next start');
+});
+
+async function localValue(node: StartedNode): Promise<string | undefined> {
+  const client = connect({endpoints: node.http});
+  try {
+    return (await client.get('hello', {consistency: 'local'}))?.value;
+  } finally {
+    await client.close();
+  }
+}
+
 test('a node that cannot start says why', {timeout: 60_000}, async t => {
   const directory = temporaryDirectory(t);
   const [port = 0] = await freePorts(1);
@@ -100,6 +116,11 @@ test('a node that cannot start says why', {timeout: 60_000}, async t => {
   await assert.rejects(startNode({...options, id: 'no spaces'}), /id "no spaces"/);
   await assert.rejects(startNode({...options, http: 'nowhere'}), /http "nowhere" is not host:port/);
   await assert.rejects(startNode({...options, heartbeatMs: 100}), /heartbeatMs/);
+  await assert.rejects(startNode({...options, join: 'nowhere'}), /join "nowhere" is not host:port/);
+  await assert.rejects(startNode({...options, join: options.listen}), /this member itself/);
+  await assert.rejects(startNode({...options, rejoin: true}), /rejoin needs join or peers/);
+  const peers = [{id: 'n2', address: '127.0.0.1:1'}];
+  await assert.rejects(startNode({...options, peers, join: '127.0.0.1:1'}), /exclude each other/);
   const server = createServer();
   await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve));
   await assert.rejects(startNode(options), /-listen/);
