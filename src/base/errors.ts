@@ -59,7 +59,6 @@ const table = {
   HEADERS_TOO_LARGE: row(431, 'definite', 'The request headers are too large'),
   BACKUP_FAILED: row(500, 'definite', 'The node could not make a copy of its state'),
   INTERNAL: row(500, 'unknown', 'The node failed while it worked on the request'),
-  NOT_IMPLEMENTED: row(501, 'definite', 'This route is not implemented'),
   NO_LEADER: row(503, 'definite', 'There is no leader at the moment'),
   TRANSFER_FAILED: row(503, 'definite', 'The member did not take over'),
   STARTING: row(503, 'definite', 'The node is starting'),

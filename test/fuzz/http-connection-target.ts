@@ -152,7 +152,7 @@ function checkProblem(status: number, body: string): void {
   const problem = JSON.parse(Buffer.from(body, 'latin1').toString('utf8')) as {code?: unknown};
   assert(typeof problem.code === 'string' && isErrorCode(problem.code), 'a code of the table');
   assert(errorTable[problem.code].status === status, `${problem.code} with status ${status}`);
-  assert(status < 500 || status === 501, `${problem.code} for a request`);
+  assert(status < 500, `${problem.code} for a request`);
 }
 
 /** A service that begins anew with every case, so that a case alone decides what happens in it. */

@@ -5,7 +5,36 @@
  */
 import {RosettaError} from '../../base/errors.ts';
 import type {Compare} from '../../kv/command.ts';
+import type {Parameter} from './parameter.ts';
 import type {RequestHeaders} from './request-headers.ts';
+
+/** Of a PUT or DELETE of one key. */
+export const writeConditionHeaders: readonly Parameter[] = [
+  {
+    name: 'If-Match',
+    description: '"7": only while the modRevision of the key is 7; *: only while it exists',
+    schema: {type: 'string'},
+  },
+  {
+    name: 'If-None-Match',
+    description: '*: only while the key does not exist',
+    schema: {type: 'string', enum: ['*']},
+  },
+];
+
+/** Of a GET of one key. */
+export const readConditionHeaders: readonly Parameter[] = [
+  {
+    name: 'If-Match',
+    description: '"7": 412 unless the modRevision of the key is 7',
+    schema: {type: 'string'},
+  },
+  {
+    name: 'If-None-Match',
+    description: '"7", or a list: 304 when it has the modRevision of the key',
+    schema: {type: 'string'},
+  },
+];
 
 export function entityTag(modRevision: number): string {
   return `"${modRevision}"`;

@@ -13,6 +13,7 @@ import type {Service} from '../../node/service.ts';
 import type {WatchService} from '../../node/watch-service.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {corsHeaders} from './origin-check.ts';
+import type {ParameterSet} from './parameter.ts';
 import {problemJson, problemType, retryAfterSeconds} from './problem.ts';
 import {parseQuery, type QueryParameters} from './query-parameters.ts';
 import type {RequestHeaders} from './request-headers.ts';
@@ -32,6 +33,8 @@ export interface ApiContext {
   /** Host names of this server, lower case, that a browser may know it by. */
   readonly hostNames: ReadonlySet<string>;
   readonly metricsText: () => Promise<string>;
+  /** The document of GET /openapi.json. */
+  readonly openApiText: () => string;
   readonly observe: (route: string, method: string, status: number, durationMs: number) => void;
   /** While stopping, every answer closes its connection. */
   isStopping: boolean;
@@ -94,8 +97,8 @@ export class Exchange {
     return this.#startedAtMs;
   }
 
-  parameters(known: ReadonlySet<string>): QueryParameters {
-    return parseQuery(this.query, known);
+  parameters(known: ParameterSet): QueryParameters {
+    return parseQuery(this.query, known.names);
   }
 
   /** Lets a client go on that announced `Expect: 100-continue`. */

@@ -23,12 +23,13 @@ import type {WatchService} from '../../node/watch-service.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
+import {openApiDocument} from './openapi-document.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
 import {isEnded, NodeWire} from './node-wire.ts';
 import {PlainLane} from './plain-lane.ts';
 import {readBodyHeaders, readRequestHeaders, type RequestHeaders} from './request-headers.ts';
 import {parseTarget, type RequestTarget} from './request-target.ts';
-import {findHandler, findRoute, type RouteMatch} from './router.ts';
+import {findHandler, findRoute, routes, type RouteMatch} from './router.ts';
 import type {Wire} from './wire.ts';
 
 /** Milliseconds; the defaults are those of base/limits.ts. Tests shorten them. */
@@ -74,12 +75,14 @@ export class HttpApi {
   constructor(options: HttpApiOptions) {
     const {service, watches, clock, logger, metricsText, observe} = options;
     const names = [options.address.host, ...options.hostNames].filter(name => name !== '');
+    let openApiText: string | null = null;
     this.#context = {
       service,
       watches,
       clock,
       logger,
       metricsText,
+      openApiText: () => (openApiText ??= openApiDocument(routes, service.status().version)),
       observe,
       budget: new BufferBudget(),
       turnBudget: new TurnBudget(clock, limits.httpTurnSizeBytesMax),
@@ -321,7 +324,8 @@ const anyTarget: RequestTarget = {path: '*', query: ''};
 const serverMatch: RouteMatch = {
   route: {
     name: '*',
-    methods: new Map(),
+    operations: new Map(),
+    pathParameter: null,
     allow: serverMethods,
     isStore: false,
   },

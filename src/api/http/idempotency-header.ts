@@ -11,8 +11,29 @@ import {isIdempotencyKey} from '../../kv/idempotency-codec.ts';
 import type {CommandBody} from '../../kv/command.ts';
 import {parseSessionKey} from '../../kv/session-table.ts';
 import type {Exchange} from './exchange.ts';
+import type {Parameter} from './parameter.ts';
 
 const fingerprintSizeBytes = 16;
+
+/** Of every write that takes a key. */
+export const idempotencyHeaders: readonly Parameter[] = [
+  {
+    name: 'Idempotency-Key',
+    description:
+      'The same key again returns the first committed answer; `<session>/<number>` in a session',
+    schema: {
+      type: 'string',
+      pattern: '^[ -~]+$',
+      minLength: 1,
+      maxLength: limits.idempotencyKeySizeBytesMax,
+    },
+  },
+  {
+    name: 'Idempotency-Acknowledged',
+    description: 'All answers of the session up to this number have been received',
+    schema: {type: 'string', pattern: '^[0-9]{1,16}$'},
+  },
+];
 
 /** The bytes to propose for a write, with the idempotency key of the request if it has one. */
 export function encodeRequest(exchange: Exchange, body: CommandBody): Uint8Array {

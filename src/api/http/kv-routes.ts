@@ -9,22 +9,122 @@ import type {CommandBody, Operation} from '../../kv/command.ts';
 import type {CommandResult, KeyRecord, OperationResult} from '../../kv/result.ts';
 import type {StateReader} from '../../kv/state-reader.ts';
 import {wantsRawBytes} from './accept.ts';
-import {entityTag, isMatch, isNotModified, rawEntityTag, writeConditions} from './conditions.ts';
+import {
+  entityTag,
+  isMatch,
+  isNotModified,
+  rawEntityTag,
+  readConditionHeaders,
+  writeConditionHeaders,
+  writeConditions,
+} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
-import {checkIdempotencyKey, encodeRequest} from './idempotency-header.ts';
+import {checkIdempotencyKey, encodeRequest, idempotencyHeaders} from './idempotency-header.ts';
 import {bytesField, checkKey, checkValue, requestObject} from './json-fields.ts';
 import {parseJson} from './json-parser.ts';
-import {lifetimeFields, lifetimeParameters, type Lifetime} from './lease-fields.ts';
+import {
+  leaseParameter,
+  lifetimeFields,
+  lifetimeParameters,
+  ttlParameter,
+  type Lifetime,
+} from './lease-fields.ts';
+import {
+  idempotencyErrors,
+  jsonBodyErrors,
+  keyErrors,
+  proposalErrors,
+  readErrors,
+  storeAnswer,
+  type RouteOperation,
+} from './route-operation.ts';
+import {parameterSet, type Parameter} from './parameter.ts';
 import {readPlainPutBody, type PlainPutBody} from './plain-put-body.ts';
+import {putFields} from './put-fields.ts';
+import {consistencyParameter, revisionParameter, timeoutParameter} from './query-parameters.ts';
 import {keyFields, putJson, recordJson} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
 import {percentDecode} from './request-target.ts';
 
-const putJsonParameters = new Set(['timeout']);
-const putRawParameters = new Set(['timeout', 'ttl', 'lease']);
-const deleteParameters = new Set(['timeout']);
-const getParameters = new Set(['timeout', 'consistency', 'revision']);
-const putFields = new Set(['key', 'value', 'ttl', 'lease', 'encoding', 'keyEncoding']);
+const putJsonParameters = parameterSet(timeoutParameter);
+const putRawParameters = parameterSet(ttlParameter, leaseParameter, timeoutParameter);
+const deleteParameters = parameterSet(timeoutParameter);
+const getParameters = parameterSet(revisionParameter, timeoutParameter, consistencyParameter);
+const writeHeaders = [...writeConditionHeaders, ...idempotencyHeaders];
+const writeErrors = [
+  ...proposalErrors,
+  ...idempotencyErrors,
+  ...keyErrors,
+  'PRECONDITION_FAILED',
+] as const;
+
+export const keyInPath: Parameter = {
+  name: 'key',
+  description: 'The rest of the path, percent-decoded once, slashes included: 1 to 1024 bytes',
+  schema: {type: 'string', minLength: 1},
+};
+
+export const putJsonKey: RouteOperation = {
+  id: 'putJson',
+  summary: 'Sets a key, both in JSON',
+  handle: handlePutJson,
+  parameters: putJsonParameters,
+  headers: writeHeaders,
+  body: putFields,
+  answers: [storeAnswer('PutResult', 'The key is set')],
+  errors: [...writeErrors, ...jsonBodyErrors, 'VALUE_TOO_LARGE', 'LEASE_NOT_FOUND'],
+};
+
+export const putKey: RouteOperation = {
+  id: 'putKey',
+  summary: 'Sets a key to the bytes of the body',
+  handle: handlePutRaw,
+  parameters: putRawParameters,
+  headers: writeHeaders,
+  body: 'bytes',
+  answers: [storeAnswer('PutResult', 'The key is set')],
+  errors: [...writeErrors, 'VALUE_TOO_LARGE', 'LEASE_NOT_FOUND'],
+};
+
+export const deleteKey: RouteOperation = {
+  id: 'deleteKey',
+  summary: 'Deletes a key',
+  handle: handleDeleteKey,
+  parameters: deleteParameters,
+  headers: writeHeaders,
+  answers: [storeAnswer('DeleteResult', '1, or 0 when the key was absent')],
+  errors: writeErrors,
+};
+
+export const getKey: RouteOperation = {
+  id: 'getKey',
+  summary: 'Reads a key; its raw bytes with Accept: application/octet-stream',
+  handle: handleGetKey,
+  parameters: getParameters,
+  headers: readConditionHeaders,
+  answers: [
+    {
+      status: 200,
+      description: 'The record, or its value',
+      headers: ['ETag', 'Rosetta-Revision', 'Content-Disposition'],
+      content: {'application/json': 'Record', 'application/octet-stream': null},
+    },
+    {
+      status: 304,
+      description: 'It is what If-None-Match says',
+      headers: ['ETag', 'Rosetta-Revision'],
+      content: {},
+    },
+  ],
+  errors: [
+    ...readErrors,
+    ...keyErrors,
+    'KEY_NOT_FOUND',
+    'PRECONDITION_FAILED',
+    'REVISION_IN_FUTURE',
+    'REVISION_COMPACTED',
+  ],
+};
 
 export const jsonBodyLimit = {
   sizeBytesMax: limits.jsonBodySizeBytesMax,
@@ -35,7 +135,7 @@ const valueBodyLimit = {
   code: 'VALUE_TOO_LARGE',
 } as const;
 
-export function handlePutJson(exchange: Exchange): void {
+function handlePutJson(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(putJsonParameters).timeoutMs();
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   readBody(exchange, jsonBodyLimit, body => {
@@ -45,7 +145,7 @@ export function handlePutJson(exchange: Exchange): void {
   });
 }
 
-export function handlePutRaw(exchange: Exchange): void {
+function handlePutRaw(exchange: Exchange): void {
   const parameters = exchange.parameters(putRawParameters);
   const timeoutMs = parameters.timeoutMs();
   const key = pathKey(exchange);
@@ -54,7 +154,7 @@ export function handlePutRaw(exchange: Exchange): void {
   readBody(exchange, valueBodyLimit, value => put(exchange, {key, value}, lifetime, timeoutMs));
 }
 
-export function handleDeleteKey(exchange: Exchange): void {
+function handleDeleteKey(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(deleteParameters).timeoutMs();
   const key = pathKey(exchange);
   checkIdempotencyKey(exchange.headers.idempotencyKey);
@@ -67,9 +167,9 @@ export function handleDeleteKey(exchange: Exchange): void {
   });
 }
 
-export function handleGetKey(exchange: Exchange): void {
+function handleGetKey(exchange: Exchange): void {
   const parameters = exchange.parameters(getParameters);
-  const revision = parameters.integer('revision', {min: 1, max: Number.MAX_SAFE_INTEGER}) ?? 0;
+  const revision = parameters.integer(revisionParameter) ?? 0;
   const options = {consistency: parameters.consistency(), timeoutMs: parameters.timeoutMs()};
   const key = pathKey(exchange);
   exchange.context.service.read(options, (error, reader) => {
@@ -108,7 +208,7 @@ export function deletedJson(deletedCount: number, revision: number): string {
 }
 
 function putParsed(exchange: Exchange, body: Buffer, timeoutMs: number): void {
-  const fields = requestObject(parseJson(body), putFields);
+  const fields = requestObject(parseJson(body), putFields.names);
   const key = bytesField(fields, 'key', 'keyEncoding');
   checkKey(key);
   const value = bytesField(fields, 'value', 'encoding');

@@ -3,13 +3,40 @@ import {limits} from '../../base/limits.ts';
 import type {PutOperation} from '../../kv/command.ts';
 import {invalidField} from './json-fields.ts';
 import type {JsonObject} from './json-parser.ts';
+import type {JsonSchema} from './json-schema.ts';
+import type {Parameter} from './parameter.ts';
 import {invalidParameter, type QueryParameters} from './query-parameters.ts';
 
 /** Both 0: the key lives until it is deleted. */
 export type Lifetime = Pick<PutOperation, 'leaseId' | 'ttlMs'>;
 
-const ttlSentence =
-  `must be ${limits.leaseTtlMsMin / 1000} to ${limits.leaseTtlMsMax / 1000} seconds` as const;
+const ttlSeconds = {
+  minimum: limits.leaseTtlMsMin / 1000,
+  maximum: limits.leaseTtlMsMax / 1000,
+} as const;
+
+export const ttlSchema: JsonSchema = {
+  type: 'number',
+  ...ttlSeconds,
+  description: 'Seconds, fractions allowed',
+};
+export const leaseIdSchema: JsonSchema = {
+  type: 'string',
+  pattern: '^[1-9][0-9]{0,18}$',
+  description: 'The id of a lease: a positive 64-bit integer in decimal',
+};
+export const ttlParameter: Parameter = {
+  name: 'ttl',
+  description: 'Gives the key a lease of its own, of so many seconds; not together with lease',
+  schema: ttlSchema,
+};
+export const leaseParameter: Parameter = {
+  name: 'lease',
+  description: 'Attaches the key to this lease',
+  schema: leaseIdSchema,
+};
+
+const ttlSentence = `must be ${ttlSeconds.minimum} to ${ttlSeconds.maximum} seconds` as const;
 const leaseSentence = 'must be a decimal string of a positive 64-bit integer';
 const bothSentence = 'cannot be combined with lease';
 

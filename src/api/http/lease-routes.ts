@@ -7,28 +7,110 @@ import type {LeaseReader} from '../../kv/state-reader.ts';
 import type {CommandResult} from '../../kv/result.ts';
 import {refuseConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
-import {checkIdempotencyKey} from './idempotency-header.ts';
+import {checkIdempotencyKey, idempotencyHeaders} from './idempotency-header.ts';
 import {invalidField, requestObject} from './json-fields.ts';
 import {parseJson} from './json-parser.ts';
+import {fieldSet} from './json-schema.ts';
 import {deletedJson, propose} from './kv-routes.ts';
-import {isLeaseId, leaseIdOf, ttlField} from './lease-fields.ts';
-import {invalidParameter} from './query-parameters.ts';
+import {isLeaseId, leaseIdOf, leaseIdSchema, ttlField, ttlSchema} from './lease-fields.ts';
+import {
+  idempotencyErrors,
+  jsonBodyErrors,
+  proposalErrors,
+  readErrors,
+  storeAnswer,
+  type RouteOperation,
+} from './route-operation.ts';
+import {integerParameter, parameterSet, type Parameter} from './parameter.ts';
+import {consistencyParameter, invalidParameter, timeoutParameter} from './query-parameters.ts';
+import {rangeLimit} from './range-request.ts';
 import {keyText} from './record-json.ts';
 import {awaitEnd, readBody} from './request-body.ts';
 
-const writeParameters = new Set(['timeout']);
-const readParameters = new Set(['timeout', 'consistency']);
-const listParameters = new Set(['limit', 'after', 'timeout', 'consistency']);
-const grantFields = new Set(['ttl', 'id']);
+const writeParameters = parameterSet(timeoutParameter);
+const readParameters = parameterSet(timeoutParameter, consistencyParameter);
+const limitParameter = integerParameter('limit', 'Leases in one answer, at most', rangeLimit);
+const afterParameter: Parameter = {
+  name: 'after',
+  description: 'Leases with a larger id than this one; 0 for all',
+  schema: {type: 'string', pattern: '^(0|[1-9][0-9]{0,18})$', default: '0'},
+};
+const listParameters = parameterSet(
+  limitParameter,
+  afterParameter,
+  timeoutParameter,
+  consistencyParameter,
+);
+const grantFields = fieldSet({
+  required: {ttl: ttlSchema},
+  optional: {
+    id: {...leaseIdSchema, description: 'A free id from 1 to 9007199254740990; default: any'},
+  },
+});
+
+export const leaseInPath: Parameter = {
+  name: 'id',
+  description: 'The id of the lease',
+  schema: leaseIdSchema,
+};
+
+export const grantLease: RouteOperation = {
+  id: 'grantLease',
+  summary: 'Makes a lease, for any number of keys',
+  handle: handleGrantLease,
+  parameters: writeParameters,
+  headers: idempotencyHeaders,
+  body: grantFields,
+  answers: [storeAnswer('Lease', 'The lease')],
+  errors: [...proposalErrors, ...idempotencyErrors, ...jsonBodyErrors, 'LEASE_EXISTS'],
+};
+
+export const keepLeaseAlive: RouteOperation = {
+  id: 'keepLeaseAlive',
+  summary: 'Gives a lease its full time anew',
+  handle: handleKeepLeaseAlive,
+  parameters: writeParameters,
+  answers: [storeAnswer('Lease', 'The lease')],
+  errors: [...proposalErrors, 'LEASE_NOT_FOUND'],
+};
+
+export const getLease: RouteOperation = {
+  id: 'getLease',
+  summary: 'Reads a lease, with the time it has left and its keys',
+  handle: handleGetLease,
+  parameters: readParameters,
+  answers: [storeAnswer('LeaseDetail', 'The lease')],
+  errors: [...readErrors, 'OUTCOME_UNKNOWN', 'LEASE_NOT_FOUND'],
+};
+
+export const listLeases: RouteOperation = {
+  id: 'listLeases',
+  summary: 'Lists leases by id',
+  handle: handleListLeases,
+  parameters: listParameters,
+  answers: [storeAnswer('LeaseList', 'One page')],
+  errors: readErrors,
+};
+
+export const revokeLease: RouteOperation = {
+  id: 'revokeLease',
+  summary: 'Ends a lease; its keys go, at one revision',
+  handle: handleRevokeLease,
+  parameters: writeParameters,
+  headers: idempotencyHeaders,
+  answers: [storeAnswer('DeleteResult', 'How many keys went')],
+  errors: [...proposalErrors, ...idempotencyErrors, 'LEASE_NOT_FOUND'],
+};
+
 const grantBodyLimit = {sizeBytesMax: 64 * 1024, code: 'BODY_TOO_LARGE'} as const;
 const keysPerSlice = 256;
 
-export function handleGrantLease(exchange: Exchange): void {
+function handleGrantLease(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(writeParameters).timeoutMs();
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   refuseConditions(exchange.headers);
   readBody(exchange, grantBodyLimit, body => {
-    const fields = requestObject(parseJson(body), grantFields);
+    const fields = requestObject(parseJson(body), grantFields.names);
     const ttlMs = ttlField(fields, '');
     const id = fields.get('id');
     if (id !== undefined && !(typeof id === 'string' && isGrantableId(id))) {
@@ -46,7 +128,7 @@ export function handleGrantLease(exchange: Exchange): void {
   });
 }
 
-export function handleKeepLeaseAlive(exchange: Exchange): void {
+function handleKeepLeaseAlive(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(writeParameters).timeoutMs();
   const id = pathId(exchange);
   refuseConditions(exchange.headers);
@@ -57,7 +139,7 @@ export function handleKeepLeaseAlive(exchange: Exchange): void {
   });
 }
 
-export function handleGetLease(exchange: Exchange): void {
+function handleGetLease(exchange: Exchange): void {
   const parameters = exchange.parameters(readParameters);
   const timeoutMs = parameters.timeoutMs();
   parameters.consistency();
@@ -72,11 +154,10 @@ export function handleGetLease(exchange: Exchange): void {
   });
 }
 
-export function handleListLeases(exchange: Exchange): void {
+function handleListLeases(exchange: Exchange): void {
   const parameters = exchange.parameters(listParameters);
   const options = {consistency: parameters.consistency(), timeoutMs: parameters.timeoutMs()};
-  const limitRange = {min: 1, max: limits.rangeLimitMax};
-  const limit = parameters.integer('limit', limitRange) ?? limits.rangeLimitDefault;
+  const limit = parameters.integer(limitParameter) ?? limits.rangeLimitDefault;
   const after = parameters.text('after') ?? '0';
   if (after !== '0' && !isLeaseId(after))
     throw invalidParameter('after', 'must be the id of a lease');
@@ -100,7 +181,7 @@ export function handleListLeases(exchange: Exchange): void {
   look(options.consistency);
 }
 
-export function handleRevokeLease(exchange: Exchange): void {
+function handleRevokeLease(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(writeParameters).timeoutMs();
   const id = pathId(exchange);
   checkIdempotencyKey(exchange.headers.idempotencyKey);

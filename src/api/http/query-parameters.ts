@@ -6,7 +6,26 @@ import {isUtf8} from 'node:buffer';
 import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import type {Consistency} from '../../node/service.ts';
+import {integerParameter, type IntegerParameter, type Parameter} from './parameter.ts';
 import {percentDecode} from './request-target.ts';
+
+export const timeoutParameter = integerParameter(
+  'timeout',
+  'Milliseconds after which the request is given up',
+  {minimum: 1, maximum: limits.requestTimeoutMsMax, default: limits.requestTimeoutMsDefault},
+);
+
+export const consistencyParameter: Parameter = {
+  name: 'consistency',
+  description: 'local: the state of the node that is asked, maybe stale, without a leader',
+  schema: {type: 'string', enum: ['linearizable', 'local'], default: 'linearizable'},
+};
+
+export const revisionParameter = integerParameter(
+  'revision',
+  'The state at this revision; default: the present one',
+  {minimum: 1, maximum: Number.MAX_SAFE_INTEGER},
+);
 
 export class QueryParameters {
   readonly #values: ReadonlyMap<string, Buffer>;
@@ -30,12 +49,13 @@ export class QueryParameters {
     return bytes.toString('utf8');
   }
 
-  integer(name: string, range: {readonly min: number; readonly max: number}): number | undefined {
+  integer({name, schema}: IntegerParameter): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
+    const {minimum, maximum} = schema;
     const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : NaN;
-    if (!(value >= range.min && value <= range.max)) {
-      throw invalidParameter(name, `must be a whole number from ${range.min} to ${range.max}`);
+    if (!(value >= minimum && value <= maximum)) {
+      throw invalidParameter(name, `must be a whole number from ${minimum} to ${maximum}`);
     }
     return value;
   }
@@ -50,8 +70,7 @@ export class QueryParameters {
   }
 
   timeoutMs(): number {
-    const range = {min: 1, max: limits.requestTimeoutMsMax};
-    return this.integer('timeout', range) ?? limits.requestTimeoutMsDefault;
+    return this.integer(timeoutParameter) ?? limits.requestTimeoutMsDefault;
   }
 
   consistency(): Consistency {

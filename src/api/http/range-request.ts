@@ -4,7 +4,8 @@ import {RosettaError} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 import type {KeyRange} from '../../kv/command.ts';
 import {decodeCursor, hashRange, isRangeOf, type Cursor} from './cursor.ts';
-import {invalidParameter, type QueryParameters} from './query-parameters.ts';
+import {bytesParameter, flagParameter, integerParameter} from './parameter.ts';
+import {invalidParameter, revisionParameter, type QueryParameters} from './query-parameters.ts';
 
 export interface RangeRequest {
   /** What is still to be read: for a first page, all of it. */
@@ -18,11 +19,36 @@ export interface RangeRequest {
   readonly countOnly: boolean;
 }
 
+/** Which keys: these for reads, deletes and watches. */
+export const keyRangeParameters = [
+  bytesParameter('prefix', 'The keys that begin with it; not together with start or end'),
+  bytesParameter('start', 'The first key, inclusive'),
+  bytesParameter('end', 'The end of the keys, exclusive; not empty'),
+] as const;
+
+export const rangeLimit = {
+  minimum: 1,
+  maximum: limits.rangeLimitMax,
+  default: limits.rangeLimitDefault,
+} as const;
+
+const limitParameter = integerParameter('limit', 'Records in one answer, at most', rangeLimit);
+
+/** How they are read. */
+export const rangeParameters = [
+  limitParameter,
+  flagParameter('reverse', 'From the last key to the first'),
+  flagParameter('keysOnly', 'Records without values'),
+  flagParameter('countOnly', 'The number of all keys of the range, and no records'),
+  bytesParameter('cursor', 'Of the page before; other range parameters must agree, or be absent'),
+  revisionParameter,
+] as const;
+
 const everything: KeyRange = {start: emptyBytes, end: null};
 
 export function rangeRequest(parameters: QueryParameters): RangeRequest {
-  const limit = parameters.integer('limit', {min: 1, max: limits.rangeLimitMax});
-  const revision = parameters.integer('revision', {min: 1, max: Number.MAX_SAFE_INTEGER});
+  const limit = parameters.integer(limitParameter);
+  const revision = parameters.integer(revisionParameter);
   const isReverse = parameters.flag('reverse');
   const keysOnly = parameters.flag('keysOnly');
   const countOnly = parameters.flag('countOnly') ?? false;

@@ -49,6 +49,7 @@ function makeContext(clock: TurnClock): ApiContext {
     corsOrigins: new Set(),
     hostNames: new Set(),
     metricsText: () => Promise.resolve(''),
+    openApiText: () => '',
     observe: () => undefined,
     isStopping: false,
   };

@@ -1,37 +1,41 @@
 /** The routes, and finding one by the raw path: a table of exact paths and a few prefixes. */
 import {
-  handleAddMember,
-  handleLeader,
-  handleLive,
-  handleMembers,
-  handleMetrics,
-  handleMoveLeader,
-  handleNotImplemented,
-  handleReady,
-  handleRemoveMember,
-  handleStatus,
+  addMember,
+  getLeader,
+  getLive,
+  getMembers,
+  getMetrics,
+  getOpenApi,
+  getReady,
+  getStatus,
+  memberInPath,
+  moveLeader,
+  removeMember,
 } from './cluster-routes.ts';
-import type {Exchange} from './exchange.ts';
-import {handleDeleteKey, handleGetKey, handlePutJson, handlePutRaw} from './kv-routes.ts';
-import {handleCloseSession, handleOpenSession} from './session-routes.ts';
-import {handleSnapshot} from './snapshot-routes.ts';
-import {handleCompact, handleDeleteRange, handleGetRange} from './range-routes.ts';
+import {deleteKey, getKey, keyInPath, putJsonKey, putKey} from './kv-routes.ts';
 import {
-  handleGetLease,
-  handleGrantLease,
-  handleKeepLeaseAlive,
-  handleListLeases,
-  handleRevokeLease,
+  getLease,
+  grantLease,
+  keepLeaseAlive,
+  leaseInPath,
+  listLeases,
+  revokeLease,
 } from './lease-routes.ts';
-import {handleTransaction} from './txn-routes.ts';
-import {handleWatch} from './watch-routes.ts';
-
-export type RouteHandler = (exchange: Exchange) => void;
+import type {RouteOperation, RouteHandler} from './route-operation.ts';
+import type {Parameter} from './parameter.ts';
+import {compact, deleteRange, getRange} from './range-routes.ts';
+import {closeSession, openSession, sessionInPath} from './session-routes.ts';
+import {getSnapshot} from './snapshot-routes.ts';
+import {transact} from './txn-routes.ts';
+import {watch} from './watch-routes.ts';
 
 export interface Route {
   /** As docs/http-api.md writes it; also the label of its metrics. */
   readonly name: string;
-  readonly methods: ReadonlyMap<string, RouteHandler>;
+  /** By method. */
+  readonly operations: ReadonlyMap<string, RouteOperation>;
+  /** Of a route whose path has one. */
+  readonly pathParameter: Parameter | null;
   /** The value of the Allow header: HEAD wherever GET is, OPTIONS everywhere. */
   readonly allow: string;
   /** Reads or writes the store: refused while the node is not ready. */
@@ -44,37 +48,33 @@ export interface RouteMatch {
   readonly rest: string;
 }
 
-const keyRoute = storeRoute('/kv/{key}', {
-  GET: handleGetKey,
-  PUT: handlePutRaw,
-  DELETE: handleDeleteKey,
-});
-const leaseRoute = storeRoute('/lease/{id}', {GET: handleGetLease, DELETE: handleRevokeLease});
-const keepaliveRoute = storeRoute('/lease/{id}/keepalive', {POST: handleKeepLeaseAlive});
-const sessionRoute = storeRoute('/session/{id}', {DELETE: handleCloseSession});
-const memberRoute = route('/cluster/members/{id}', {DELETE: handleRemoveMember});
+const keyRoute = storeRoute('/kv/{key}', {GET: getKey, PUT: putKey, DELETE: deleteKey}, keyInPath);
+const leaseRoute = storeRoute('/lease/{id}', {GET: getLease, DELETE: revokeLease}, leaseInPath);
+const keepaliveRoute = storeRoute('/lease/{id}/keepalive', {POST: keepLeaseAlive}, leaseInPath);
+const sessionRoute = storeRoute('/session/{id}', {DELETE: closeSession}, sessionInPath);
+const memberRoute = route('/cluster/members/{id}', {DELETE: removeMember}, memberInPath);
 
 export const routes: readonly Route[] = [
-  storeRoute('/kv', {GET: handleGetRange, PUT: handlePutJson, DELETE: handleDeleteRange}),
+  storeRoute('/kv', {GET: getRange, PUT: putJsonKey, DELETE: deleteRange}),
   keyRoute,
-  storeRoute('/txn', {POST: handleTransaction}),
-  storeRoute('/compact', {POST: handleCompact}),
-  storeRoute('/watch', {GET: handleWatch}),
-  storeRoute('/lease', {GET: handleListLeases, POST: handleGrantLease}),
+  storeRoute('/txn', {POST: transact}),
+  storeRoute('/compact', {POST: compact}),
+  storeRoute('/watch', {GET: watch}),
+  storeRoute('/lease', {GET: listLeases, POST: grantLease}),
   leaseRoute,
   keepaliveRoute,
-  storeRoute('/session', {POST: handleOpenSession}),
+  storeRoute('/session', {POST: openSession}),
   sessionRoute,
-  route('/status', {GET: handleStatus}),
-  route('/leader', {GET: handleLeader}),
-  route('/cluster/members', {GET: handleMembers, POST: handleAddMember}),
+  route('/status', {GET: getStatus}),
+  route('/leader', {GET: getLeader}),
+  route('/cluster/members', {GET: getMembers, POST: addMember}),
   memberRoute,
-  route('/cluster/leader', {POST: handleMoveLeader}),
-  storeRoute('/cluster/snapshot', {GET: handleSnapshot}),
-  route('/livez', {GET: handleLive}),
-  route('/readyz', {GET: handleReady}),
-  route('/metrics', {GET: handleMetrics}),
-  route('/openapi.json', {GET: handleNotImplemented}),
+  route('/cluster/leader', {POST: moveLeader}),
+  storeRoute('/cluster/snapshot', {GET: getSnapshot}),
+  route('/livez', {GET: getLive}),
+  route('/readyz', {GET: getReady}),
+  route('/metrics', {GET: getMetrics}),
+  route('/openapi.json', {GET: getOpenApi}),
 ];
 
 const exactMatches: ReadonlyMap<string, RouteMatch> = new Map(
@@ -105,17 +105,26 @@ export function findRoute(path: string): RouteMatch | null {
 
 /** Undefined: the route does not know the method. HEAD is a GET without its body. */
 export function findHandler(found: Route, method: string): RouteHandler | undefined {
-  return found.methods.get(method === 'HEAD' ? 'GET' : method);
+  return found.operations.get(method === 'HEAD' ? 'GET' : method)?.handle;
 }
 
-function route(name: string, handlers: Readonly<Record<string, RouteHandler>>): Route {
-  const methods = new Map(Object.entries(handlers));
-  const names = [...methods.keys()].flatMap(method =>
+function route(
+  name: string,
+  byMethod: Readonly<Record<string, RouteOperation>>,
+  pathParameter: Parameter | null = null,
+): Route {
+  const operations = new Map(Object.entries(byMethod));
+  const names = [...operations.keys()].flatMap(method =>
     method === 'GET' ? ['GET', 'HEAD'] : method,
   );
-  return {name, methods, allow: [...names, 'OPTIONS'].join(', '), isStore: false};
+  const allow = [...names, 'OPTIONS'].join(', ');
+  return {name, operations, pathParameter, allow, isStore: false};
 }
 
-function storeRoute(name: string, handlers: Readonly<Record<string, RouteHandler>>): Route {
-  return {...route(name, handlers), isStore: true};
+function storeRoute(
+  name: string,
+  byMethod: Readonly<Record<string, RouteOperation>>,
+  pathParameter: Parameter | null = null,
+): Route {
+  return {...route(name, byMethod, pathParameter), isStore: true};
 }

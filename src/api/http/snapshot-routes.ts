@@ -4,12 +4,31 @@
  */
 import type {Backup} from '../../node/service.ts';
 import type {Exchange} from './exchange.ts';
+import {readErrors, type RouteOperation} from './route-operation.ts';
+import {parameterSet} from './parameter.ts';
+import {consistencyParameter, timeoutParameter} from './query-parameters.ts';
 import type {AnswerStream} from './wire.ts';
 
-const snapshotParameters = new Set(['timeout', 'consistency']);
+const snapshotParameters = parameterSet(timeoutParameter, consistencyParameter);
 const contentType = 'application/octet-stream';
 
-export function handleSnapshot(exchange: Exchange): void {
+export const getSnapshot: RouteOperation = {
+  id: 'getSnapshot',
+  summary: 'A whole backup of the store, of one moment, with checksums',
+  handle: handleSnapshot,
+  parameters: snapshotParameters,
+  answers: [
+    {
+      status: 200,
+      description: 'The bytes of a backup file',
+      headers: ['Rosetta-Revision', 'Content-Disposition'],
+      content: {[contentType]: null},
+    },
+  ],
+  errors: [...readErrors, 'BACKUP_FAILED', 'STORAGE_FULL'],
+};
+
+function handleSnapshot(exchange: Exchange): void {
   const parameters = exchange.parameters(snapshotParameters);
   const options = {timeoutMs: parameters.timeoutMs(), consistency: parameters.consistency()};
   const {service} = exchange.context;

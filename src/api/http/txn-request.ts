@@ -16,18 +16,45 @@ import {
   textField,
 } from './json-fields.ts';
 import {parseJson, type JsonObject, type JsonValue} from './json-parser.ts';
+import {fieldSet, type JsonSchema} from './json-schema.ts';
 import {isLeaseId, leaseIdOf, lifetimeFields} from './lease-fields.ts';
+import {encodingSchema, keyOnlyFields, keySchema, putFields} from './put-fields.ts';
 
-const transactionFields = new Set(['compare', 'success', 'failure']);
-const compareFields = new Set(['key', 'keyEncoding', 'target', 'op', 'value', 'encoding']);
-const operationFields = new Set(['put', 'get', 'delete']);
-const putFields = new Set(['key', 'value', 'ttl', 'lease', 'encoding', 'keyEncoding']);
-const keyFields = new Set(['key', 'keyEncoding']);
 const operators: ReadonlySet<string> = new Set<CompareOperator>(['=', '!=', '<', '>']);
+const targets = ['value', 'version', 'createRevision', 'modRevision', 'lease'] as const;
+
+const compareFields = fieldSet({
+  required: {
+    key: keySchema,
+    target: {type: 'string', enum: targets},
+    op: {type: 'string', enum: [...operators]},
+    value: {
+      type: ['string', 'integer'],
+      description: 'Text for value, a number for version and revisions, an id or "0" for lease',
+    },
+  },
+  optional: {keyEncoding: encodingSchema, encoding: encodingSchema},
+});
+const operationFields = fieldSet({
+  optional: {put: putFields.schema, get: keyOnlyFields.schema, delete: keyOnlyFields.schema},
+});
+
+/** The body of POST /txn. */
+export const transactionFields = fieldSet({
+  optional: {
+    compare: listOf(compareFields.schema),
+    success: listOf({...operationFields.schema, minProperties: 1, maxProperties: 1}),
+    failure: listOf({...operationFields.schema, minProperties: 1, maxProperties: 1}),
+  },
+});
+
+function listOf(items: JsonSchema): JsonSchema {
+  return {type: 'array', items, maxItems: limits.operationCountMax};
+}
 
 /** Throws INVALID_JSON, INVALID_REQUEST, DUPLICATE_KEY, and what keys, values and size ask for. */
 export function readTransaction(body: Buffer): Transaction {
-  const fields = requestObject(parseJson(body), transactionFields);
+  const fields = requestObject(parseJson(body), transactionFields.names);
   const items = (name: string): readonly JsonValue[] =>
     listField(fields, name, limits.operationCountMax);
   const transaction = {
@@ -42,7 +69,7 @@ export function readTransaction(body: Buffer): Transaction {
 }
 
 function readCompare(item: JsonValue, name: string): Compare {
-  const fields = innerObject(item, compareFields, name);
+  const fields = innerObject(item, compareFields.names, name);
   const path = `${name}.`;
   const key = readKey(fields, path);
   const operator = textField(fields, 'op', path);
@@ -68,10 +95,7 @@ function readTarget(fields: JsonObject, path: string): CompareTarget {
     case 'lease':
       return {type, value: readLease(fields, path)};
     default:
-      throw invalidField(
-        `${path}target`,
-        'must be one of value, version, createRevision, modRevision, lease',
-      );
+      throw invalidField(`${path}target`, `must be one of ${targets.join(', ')}`);
   }
 }
 
@@ -84,7 +108,7 @@ function readLease(fields: JsonObject, path: string): number {
 }
 
 function readOperation(item: JsonValue, name: string): Operation {
-  const fields = innerObject(item, operationFields, name);
+  const fields = innerObject(item, operationFields.names, name);
   const [[type, value] = ['', undefined], ...others] = fields;
   if (others.length > 0 || value === undefined) {
     throw invalidField(name, 'must have exactly one of put, get and delete');
@@ -92,11 +116,11 @@ function readOperation(item: JsonValue, name: string): Operation {
   const path = `${name}.${type}.`;
   switch (type) {
     case 'put':
-      return readPut(innerObject(value, putFields, `${name}.put`), path);
+      return readPut(innerObject(value, putFields.names, `${name}.put`), path);
     case 'get':
-      return {type, key: readKey(innerObject(value, keyFields, `${name}.get`), path)};
+      return {type, key: readKey(innerObject(value, keyOnlyFields.names, `${name}.get`), path)};
     default: {
-      const key = readKey(innerObject(value, keyFields, `${name}.delete`), path);
+      const key = readKey(innerObject(value, keyOnlyFields.names, `${name}.delete`), path);
       return {type: 'delete', key, wantsPrevious: false};
     }
   }

@@ -4,15 +4,45 @@ import type {Operation, Transaction} from '../../kv/command.ts';
 import type {CommandResult, OperationResult} from '../../kv/result.ts';
 import {refuseConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
-import {checkIdempotencyKey} from './idempotency-header.ts';
+import {checkIdempotencyKey, idempotencyHeaders} from './idempotency-header.ts';
 import {deletedJson, jsonBodyLimit, propose} from './kv-routes.ts';
+import {
+  idempotencyErrors,
+  jsonBodyErrors,
+  keyErrors,
+  proposalErrors,
+  storeAnswer,
+  type RouteOperation,
+} from './route-operation.ts';
+import {parameterSet} from './parameter.ts';
+import {timeoutParameter} from './query-parameters.ts';
 import {keyFields, putJson, recordJson} from './record-json.ts';
 import {readBody} from './request-body.ts';
-import {readTransaction} from './txn-request.ts';
+import {readTransaction, transactionFields} from './txn-request.ts';
 
-const transactionParameters = new Set(['timeout']);
+const transactionParameters = parameterSet(timeoutParameter);
 
-export function handleTransaction(exchange: Exchange): void {
+export const transact: RouteOperation = {
+  id: 'transact',
+  summary: 'Compares, then performs success or failure: all of it or nothing, at one revision',
+  handle: handleTransaction,
+  parameters: transactionParameters,
+  headers: idempotencyHeaders,
+  body: transactionFields,
+  answers: [storeAnswer('TransactionResult', 'Which list was performed, and its results')],
+  errors: [
+    ...proposalErrors,
+    ...idempotencyErrors,
+    ...jsonBodyErrors,
+    ...keyErrors,
+    'DUPLICATE_KEY',
+    'LEASE_NOT_FOUND',
+    'VALUE_TOO_LARGE',
+    'TOO_MANY_KEYS',
+  ],
+};
+
+function handleTransaction(exchange: Exchange): void {
   const timeoutMs = exchange.parameters(transactionParameters).timeoutMs();
   checkIdempotencyKey(exchange.headers.idempotencyKey);
   refuseConditions(exchange.headers);

@@ -11,25 +11,62 @@ import type {Watch, WatchSink} from '../../node/watch-service.ts';
 import {prefersType} from './accept.ts';
 import type {Exchange} from './exchange.ts';
 import {checkKey} from './json-fields.ts';
-import {invalidParameter, type QueryParameters} from './query-parameters.ts';
-import {keyRange} from './range-request.ts';
+import type {RouteOperation} from './route-operation.ts';
+import {
+  bytesParameter,
+  flagParameter,
+  integerParameter,
+  parameterSet,
+  type Parameter,
+} from './parameter.ts';
+import {
+  consistencyParameter,
+  invalidParameter,
+  timeoutParameter,
+  type QueryParameters,
+} from './query-parameters.ts';
+import {keyRange, keyRangeParameters} from './range-request.ts';
 import {encodedEvent, jsonLines, serverSentEvents, type WatchFormat} from './watch-encoding.ts';
 import type {AnswerStream} from './wire.ts';
 
-const watchParameters = new Set([
-  'key',
-  'prefix',
-  'start',
-  'end',
-  'from',
-  'prev',
-  'timeout',
-  'consistency',
-]);
 const revisionMax = Number.MAX_SAFE_INTEGER - 1;
+const fromParameter = integerParameter('from', 'The first revision to tell of, inclusive', {
+  minimum: 0,
+  maximum: revisionMax,
+});
+const watchParameters = parameterSet(
+  bytesParameter('key', 'This key; not together with prefix, start or end'),
+  ...keyRangeParameters,
+  fromParameter,
+  flagParameter('prev', 'Events carry the record before the change'),
+  timeoutParameter,
+  consistencyParameter,
+);
+const lastEventIdHeader: Parameter = {
+  name: 'Last-Event-ID',
+  description: 'Goes on behind this revision; wins over from',
+  schema: {type: 'string', pattern: '^[0-9]{0,16}$'},
+};
 const everything: KeyRange = {start: emptyBytes, end: null};
 
-export function handleWatch(exchange: Exchange): void {
+export const watch: RouteOperation = {
+  id: 'watch',
+  summary: 'Tells every change of a key or a range, in order, for as long as the client stays',
+  handle: handleWatch,
+  parameters: watchParameters,
+  headers: [lastEventIdHeader],
+  answers: [
+    {
+      status: 200,
+      description: 'Events; a last one, end, says why and from where to go on (WATCH_TOO_SLOW, …)',
+      headers: ['Rosetta-Revision'],
+      content: {[serverSentEvents.contentType]: null, [jsonLines.contentType]: null},
+    },
+  ],
+  errors: ['KEY_EMPTY', 'KEY_TOO_LONG', 'REVISION_COMPACTED'],
+};
+
+function handleWatch(exchange: Exchange): void {
   const parameters = exchange.parameters(watchParameters);
   // Valid as everywhere, and without effect: a watch waits for nobody.
   parameters.timeoutMs();
@@ -43,12 +80,12 @@ export function handleWatch(exchange: Exchange): void {
   const format = isLines ? jsonLines : serverSentEvents;
   if (exchange.isGone) return;
   const sink = new WatchStream(format, request.wantsPrevious);
-  const watch = exchange.context.watches.open(request, sink);
+  const opened = exchange.context.watches.open(request, sink);
   if (exchange.method === 'HEAD') {
-    watch.close();
-    exchange.sendEmpty(200, watch.revision, ['Content-Type', format.contentType]);
+    opened.close();
+    exchange.sendEmpty(200, opened.revision, ['Content-Type', format.contentType]);
   } else {
-    sink.begin(exchange, watch);
+    sink.begin(exchange, opened);
   }
 }
 
@@ -63,7 +100,7 @@ function watchedRange(parameters: QueryParameters): KeyRange {
 
 /** 0: what comes next. A browser that resumes knows better than its address did. */
 function firstRevision(exchange: Exchange, parameters: QueryParameters): number {
-  const from = parameters.integer('from', {min: 0, max: revisionMax});
+  const from = parameters.integer(fromParameter);
   const {lastEventId} = exchange.headers;
   if (lastEventId === undefined || lastEventId === '') {
     return from === undefined ? 0 : Math.max(1, from);
