@@ -100,6 +100,29 @@ test('a second node joins the first, also when it starts again', {timeout: 60_00
   assert.equal(await localValue(again), 'both', 'the options may stay for the next start');
 });
 
+test('a member whose disk was lost takes its place again', {timeout: 60_000}, async t => {
+  const [first, second, third] = await startNodes(t, 3);
+  assert.ok(first !== undefined && second !== undefined && third !== undefined);
+  const client = connect({endpoints: first.http});
+  atEnd(t, () => client.close());
+  await client.put('hello', 'world');
+  await third.stop();
+
+  const {id, listen} = third;
+  const again = await startNode({
+    id,
+    listen,
+    http: '127.0.0.1:0',
+    peers: [first, second].map(other => ({id: other.id, address: other.listen})),
+    data: temporaryDirectory(t),
+    rejoin: true,
+  });
+  atEnd(t, () => again.stop());
+  await again.ready;
+  assert.equal(await localValue(again), 'world');
+  assert.equal((await client.members()).length, 3);
+});
+
 async function localValue(node: StartedNode): Promise<string | undefined> {
   const client = connect({endpoints: node.http});
   try {

@@ -5,7 +5,7 @@
 
 export type Json = Readonly<Record<string, unknown>>;
 
-const annotations = new Set(['description', 'default', 'contentEncoding']);
+const annotations = new Set(['description', 'default']);
 
 /** `root`: where `$ref` looks. */
 export function schemaFaults(schema: unknown, value: unknown, root: Json, at = '$'): string[] {

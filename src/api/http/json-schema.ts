@@ -11,11 +11,10 @@ export interface JsonSchema {
   /** Inclusive, as the maximum. */
   readonly minimum?: number;
   readonly maximum?: number;
-  /** Characters. */
+  /** Characters, or bytes of what has no type. */
   readonly minLength?: number;
   readonly maxLength?: number;
   readonly pattern?: string;
-  readonly contentEncoding?: string;
   readonly items?: JsonSchema;
   readonly maxItems?: number;
   readonly properties?: Readonly<Record<string, JsonSchema>>;

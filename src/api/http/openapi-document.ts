@@ -12,6 +12,8 @@ import type {Route} from './router.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
+const bytesType = 'application/octet-stream';
+
 const description = `Any node answers any request; a follower forwards to the leader.
 
 HEAD works wherever GET does, OPTIONS on every path. Unknown parameters and unknown fields are
@@ -113,15 +115,16 @@ function requestBody(body: FieldSet | 'bytes'): Json {
   if (body !== 'bytes') {
     return {required: true, content: {'application/json': {schema: body.schema}}};
   }
-  const schema = {type: 'string', contentEncoding: 'binary', maxLength: limits.valueSizeBytesMax};
-  return {required: true, content: {'application/octet-stream': {schema}}};
+  // Bytes as they are have no type; OpenAPI 3.1 bounds them by maxLength.
+  const schema: JsonSchema = {maxLength: limits.valueSizeBytesMax};
+  return {required: true, content: {[bytesType]: {schema}}};
 }
 
 function response({description: text, headers, content}: AnswerShape): Json {
-  const types = Object.entries(content).map(([type, name]) => [
-    type,
-    {schema: name === null ? {type: 'string'} : answerSchema(name)},
-  ]);
+  const types = Object.entries(content).map(([type, name]) => {
+    if (name !== null) return [type, {schema: answerSchema(name)}] as const;
+    return [type, type === bytesType ? {} : {schema: {type: 'string'}}] as const;
+  });
   return {
     description: text,
     headers: headerRefs(headers),

@@ -76,7 +76,7 @@ class Door {
       assert.ok(answer.headers[header.toLowerCase()] !== undefined, `${name}: ${header}`);
     }
     if (type === '') return;
-    const {schema} = asObject(asObject(content)[type]);
+    const {schema = {}} = asObject(asObject(content)[type]);
     const value = type.endsWith('json') ? answer.json : answer.text;
     assert.deepEqual(schemaFaults(schema, value, this.document), [], `${name}: ${answer.text}`);
   }
