@@ -6,7 +6,8 @@
  *
  * Idle sessions end by the log's time. A queue in order of opening is looked at from its head; who
  * has been heard of since is queued again, so a session ends between one and two ages after its
- * last command. Bytes: docs/formats.md, "Store rows".
+ * last command. What an ended session leaves goes a few rows at a time, from a queue of its own.
+ * Bytes: docs/formats.md, "Store rows".
  */
 import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
@@ -17,7 +18,13 @@ import type {Idempotency} from './command.ts';
 import {decodeResult, encodeResult} from './result-codec.ts';
 import type {CommandResult} from './result.ts';
 import type {RowStore} from './rows.ts';
-import {sessionAnswerRow, sessionMetaKey, sessionQueueRow, sessionRow} from './tables.ts';
+import {
+  endedSessionRow,
+  sessionAnswerRow,
+  sessionMetaKey,
+  sessionQueueRow,
+  sessionRow,
+} from './tables.ts';
 
 /** A number of a session: what an idempotency key of the form `<session>/<number>` says. */
 export interface SessionKey {
@@ -37,8 +44,11 @@ interface Session {
   isEnded: boolean;
 }
 
-/** Rows removed by one command, beside its own work. */
+/** Rows removed, and rows looked for, by one command beside its own work. */
 const dropCountMax = 4;
+const lookCountMax = 64;
+/** So many acknowledged numbers may still have rows: a client that leaves gaps has to wait. */
+const undroppedCountMax = 4 * limits.sessionWindow;
 const answerOverheadSizeBytes = 96;
 const sessionForm = /^([^/]+)\/([0-9]+)$/;
 
@@ -55,6 +65,10 @@ export class SessionTable {
   /** The queue has the positions from first (inclusive) to next (exclusive). */
   #first = 1;
   #next = 1;
+  /** As above, for ended sessions whose rows are still here. */
+  #endedFirst = 1;
+  #endedNext = 1;
+  #openCount = 0;
   /** Of all kept answers. */
   #sizeBytes = 0;
   /** When the head of the queue is to be looked at; Infinity without one. Derived from the rows. */
@@ -66,70 +80,55 @@ export class SessionTable {
 
   load(): void {
     const bytes = this.#rows.get(sessionMetaKey);
-    this.#first = 1;
-    this.#next = 1;
-    this.#sizeBytes = 0;
-    if (bytes !== undefined) {
-      const reader = new ByteReader(bytes);
-      this.#first = reader.u64();
-      this.#next = reader.u64();
-      this.#sizeBytes = reader.u64();
-      reader.end();
-    }
+    const reader = new ByteReader(bytes ?? freshMeta);
+    this.#first = reader.u64();
+    this.#next = reader.u64();
+    this.#endedFirst = reader.u64();
+    this.#endedNext = reader.u64();
+    this.#openCount = reader.u64();
+    this.#sizeBytes = reader.u64();
+    reader.end();
     this.#dueMs = this.#readDueMs();
   }
 
   /** Right before a freeze, as the meta row; nothing when there never was a session. */
   save(): void {
     if (this.#next === 1) return;
-    const writer = new ByteWriter(32);
-    writer.u64(this.#first);
-    writer.u64(this.#next);
-    writer.u64(this.#sizeBytes);
-    this.#rows.put(sessionMetaKey, writer.contentView());
+    const fields = [this.#first, this.#next, this.#endedFirst, this.#endedNext, this.#openCount];
+    this.#rows.put(sessionMetaKey, encodeMeta([...fields, this.#sizeBytes]));
   }
 
   /** For every command, so that the work of each stays small. */
   dropExpired(nowMs: number): void {
+    if (this.#endedFirst !== this.#endedNext) this.#dropEnded();
     if (this.#dueMs >= nowMs) return;
-    const position = this.#first;
-    const {id} = this.#readQueued(position);
-    const session = must(this.#read(id), 'session % in the queue', id);
-    const endsMs = session.usedMs + limits.sessionAgeMs;
-    if (!session.isEnded && endsMs >= nowMs) {
-      this.#dequeue();
-      this.#enqueue(id, session.usedMs);
-      return;
-    }
-    session.isEnded = true;
-    session.acknowledged = session.highest;
-    this.#dropAnswers(id, session);
-    if (session.dropped < session.highest) {
-      this.#write(id, session);
-      return;
-    }
-    this.#rows.delete(sessionRow(id));
+    const {id} = this.#readQueued(this.#first);
+    const session = this.#read(id);
     this.#dequeue();
+    // Closed before its time.
+    if (session === null || session.isEnded) return;
+    if (session.usedMs + limits.sessionAgeMs >= nowMs) this.#enqueue(id, session.usedMs);
+    else this.#end(id, session);
   }
 
   /** Opening a session that is open changes nothing. */
   open(id: string, revision: number, nowMs: number): CommandResult {
     if (this.#read(id) === null) {
-      if (this.#next - this.#first >= limits.sessionCountMax) {
+      if (this.#openCount >= limits.sessionCountMax) {
         const detail = `There are ${limits.sessionCountMax} sessions; close some, or try later.`;
         return {type: 'refused', revision, code: 'OVERLOADED', detail};
       }
       const numbers = {acknowledged: 0, dropped: 0, highest: 0};
       this.#write(id, {usedMs: nowMs, ...numbers, isEnded: false});
+      this.#openCount++;
       this.#enqueue(id, nowMs);
     }
     return {type: 'session', revision};
   }
 
-  /** Its rows go later, as those of a session that has ended by age. */
   close(id: string, revision: number): CommandResult {
     const session = this.#read(id);
-    if (session !== null) this.#write(id, {...session, isEnded: true});
+    if (session !== null && !session.isEnded) this.#end(id, session);
     return {type: 'session', revision};
   }
 
@@ -152,7 +151,9 @@ export class SessionTable {
       return refuse('SESSION_EXPIRED', detail);
     }
     session.usedMs = Math.max(session.usedMs, nowMs);
-    const acknowledged = Math.min(idempotency.acknowledged, number - 1, session.highest);
+    // Also of numbers that never came: the client has given them up, and they must not run any more.
+    const reach = session.highest + limits.sessionWindow;
+    const acknowledged = Math.min(idempotency.acknowledged, number - 1, reach);
     session.acknowledged = Math.max(session.acknowledged, acknowledged);
     this.#dropAnswers(id, session);
     this.#write(id, session);
@@ -170,6 +171,9 @@ export class SessionTable {
       }
       const detail = 'The number came before with another request; use a new one.';
       return refuse('IDEMPOTENCY_KEY_REUSED', detail);
+    }
+    if (session.acknowledged - session.dropped > undroppedCountMax) {
+      return refuse('OVERLOADED', 'Answers are acknowledged faster than they can be dropped.');
     }
     if (number > session.acknowledged + limits.sessionWindow) {
       const detail = `At most ${limits.sessionWindow} numbers beyond the acknowledged one.`;
@@ -194,15 +198,41 @@ export class SessionTable {
     assert(total <= limits.sessionAnswersSizeBytesMax, '% bytes of session answers', total);
   }
 
+  #end(id: string, session: Session): void {
+    this.#write(id, {...session, acknowledged: session.highest, isEnded: true});
+    this.#rows.put(endedSessionRow(this.#endedNext++), Buffer.from(id, 'latin1'));
+    this.#openCount--;
+    assert(this.#openCount >= 0, 'fewer than no sessions');
+  }
+
+  /** Some rows of the session that ended first. */
+  #dropEnded(): void {
+    const position = this.#endedFirst;
+    const row = must(this.#rows.get(endedSessionRow(position)), 'position % is queued', position);
+    const id = Buffer.from(row).toString('latin1');
+    const session = must(this.#read(id), 'session % in the queue', id);
+    this.#dropAnswers(id, session);
+    if (session.dropped < session.acknowledged) {
+      this.#write(id, session);
+      return;
+    }
+    this.#rows.delete(sessionRow(id));
+    this.#rows.delete(endedSessionRow(position));
+    this.#endedFirst++;
+  }
+
   /** A few of those that were acknowledged. */
   #dropAnswers(id: string, session: Session): void {
-    for (let i = 0; i < dropCountMax && session.dropped < session.acknowledged; i++) {
+    let dropCount = 0;
+    for (let i = 0; i < lookCountMax && dropCount < dropCountMax; i++) {
+      if (session.dropped >= session.acknowledged) return;
       const row = sessionAnswerRow(id, ++session.dropped);
       const bytes = this.#rows.get(row);
       if (bytes === undefined) continue;
       this.#sizeBytes -= bytes.length - 16 + answerOverheadSizeBytes;
       assert(this.#sizeBytes >= 0, 'the bytes of session answers add up');
       this.#rows.delete(row);
+      dropCount++;
     }
   }
 
@@ -259,3 +289,10 @@ export class SessionTable {
 }
 
 const sessionWriter = new ByteWriter(64);
+const freshMeta = encodeMeta([1, 1, 1, 1, 0, 0]);
+
+function encodeMeta(fields: readonly number[]): Uint8Array {
+  const writer = new ByteWriter(48);
+  for (const field of fields) writer.u64(field);
+  return writer.finish();
+}

@@ -19,6 +19,7 @@ export const tables = {
   sessions: 16,
   sessionAnswers: 17,
   sessionQueue: 18,
+  endedSessions: 19,
 } as const;
 
 /** Names one event: the sub-th change of a revision. Revision 0: none. */
@@ -94,8 +95,16 @@ export function sessionAnswerRow(id: string, number: number): Uint8Array {
 }
 
 export function sessionQueueRow(position: number): Uint8Array {
+  return positionRow(tables.sessionQueue, position);
+}
+
+export function endedSessionRow(position: number): Uint8Array {
+  return positionRow(tables.endedSessions, position);
+}
+
+function positionRow(table: number, position: number): Uint8Array {
   const rowKey = Buffer.alloc(9);
-  rowKey[0] = tables.sessionQueue;
+  rowKey[0] = table;
   writeU64BigEndian(rowKey, position, 1);
   return rowKey;
 }
