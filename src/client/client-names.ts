@@ -19,6 +19,7 @@ export type {
   WriteConditions,
 } from './kv-requests.ts';
 export type {Lease, LeaseOptions, LeaseStatus} from './lease.ts';
+export type {LeaseSummary} from './lease-requests.ts';
 export type {Lock} from './lock.ts';
 export type {ListOptions, RangeListing, RangePage} from './range-listing.ts';
 export type {KvRecord} from './record.ts';

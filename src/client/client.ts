@@ -34,6 +34,7 @@ import {
   type PutResult,
 } from './kv-requests.ts';
 import {grantLease, leaseStatus, type Lease, type LeaseOptions, type LeaseStatus} from './lease.ts';
+import {keepLeaseAlive, listLeases, revokeLease, type LeaseSummary} from './lease-requests.ts';
 import {Lock} from './lock.ts';
 import {RangeListing, type ListOptions} from './range-listing.ts';
 import type {KvRecord} from './record.ts';
@@ -141,6 +142,21 @@ export class Client {
   /** What is known of any lease; null: it does not exist. */
   leaseStatus(id: string, options: CallOptions = {}): Promise<LeaseStatus | null> {
     return leaseStatus(this.#caller, id, options);
+  }
+
+  /** All leases there are, by id, a page at a time: `for await (const page of client.leases())`. */
+  leases(options: CallOptions = {}): AsyncIterable<readonly LeaseSummary[]> {
+    return listLeases(this.#caller, options);
+  }
+
+  /** Gives any lease its full time again. Rejects with LEASE_NOT_FOUND when it has expired. */
+  keepLeaseAlive(id: string, options: CallOptions = {}): Promise<LeaseSummary> {
+    return keepLeaseAlive(this.#caller, id, options);
+  }
+
+  /** Ends any lease; its keys go, at one revision. Rejects with LEASE_NOT_FOUND. */
+  revokeLease(id: string, options: CallOptions = {}): Promise<DeleteResult> {
+    return revokeLease(this.#caller, id, options);
   }
 
   /** Waits for the lock `name` (keys under `name/`) and resolves holding it. First come first. */

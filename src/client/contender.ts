@@ -23,6 +23,8 @@ export interface ContendOptions {
 }
 
 const ttlSecondsDefault = 10;
+/** To leave the queue, after a wait that was given up. */
+const farewellMsMax = 1_000;
 
 export class Contender {
   readonly key: string;
@@ -64,7 +66,10 @@ export class Contender {
     } catch (error) {
       const cause: unknown = lease.signal.aborted ? lease.signal.reason : error;
       // Also when nobody knows whether the key was put: it goes with its lease, now or by itself.
-      void lease.revoke().catch(() => undefined);
+      // Whoever closes the client next has left the queue, if that takes no longer than this.
+      const isLost = lease.signal.aborted;
+      const left = lease.revoke({timeoutMs: farewellMsMax}).catch(() => undefined);
+      if (!isLost) await left;
       throw cause;
     }
   }

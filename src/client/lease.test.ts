@@ -99,6 +99,19 @@ test('without keepAlive the program keeps the lease itself', async t => {
   assert.equal(await client.leaseStatus('7'), null);
 });
 
+test(
+  'closing the client ends a lease, also one that the program keeps alive',
+  {timeout: 10_000},
+  async t => {
+    const {client} = await withFake(t);
+    const lease = await client.lease({ttl: 1_000_000, keepAlive: false});
+    const lost = new Promise(resolve => lease.signal.addEventListener('abort', resolve));
+    await client.close();
+    await lost;
+    assert.equal(lease.isHeld, false);
+  },
+);
+
 test('a lock has one holder at a time, in the order of asking, with growing tokens', async t => {
   const {client, fake} = await withFake(t);
   const order: number[] = [];

@@ -43,7 +43,6 @@ export class Lease {
   readonly #lost = new AbortController();
   /** Ends the keepalives. */
   readonly #ended = new AbortController();
-  #expiryTimer: ReturnType<typeof setTimeout> | null = null;
   /** Of the client's clock: until then no node can have ended the lease. */
   #believedUntilMs = 0;
 
@@ -57,6 +56,7 @@ export class Lease {
     this.id = lease.id;
     this.ttl = lease.ttl;
     this.#renewed(sentAtMs);
+    void this.#watchExpiry();
   }
 
   /**
@@ -124,18 +124,18 @@ export class Lease {
 
   #renewed(sentAtMs: number): void {
     this.#believedUntilMs = sentAtMs + this.ttl * 1000 * believedShare;
-    this.#watchExpiry();
   }
 
-  #watchExpiry(): void {
-    if (this.#expiryTimer !== null) clearTimeout(this.#expiryTimer);
-    const leftMs = this.#believedUntilMs - this.#caller.nowMs();
-    this.#expiryTimer = setTimeout(
-      () => {
-        if (this.isHeld) this.#watchExpiry();
-      },
-      Math.min(Math.max(leftMs, 0), timerMsMax),
-    );
+  /** Until the lease is lost, revoked, or the client closed. */
+  async #watchExpiry(): Promise<void> {
+    while (this.isHeld) {
+      if (this.#caller.isClosed) {
+        this.#lose('the client was closed');
+        return;
+      }
+      const leftMs = this.#believedUntilMs - this.#caller.nowMs();
+      await this.#caller.sleep(Math.min(Math.max(leftMs, 0), timerMsMax), this.#ended.signal);
+    }
   }
 
   #lose(why: string): void {
@@ -145,7 +145,6 @@ export class Lease {
   }
 
   #stop(): void {
-    if (this.#expiryTimer !== null) clearTimeout(this.#expiryTimer);
     this.#ended.abort();
   }
 }

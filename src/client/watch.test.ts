@@ -89,6 +89,18 @@ for (const how of ['ended', 'cut'] as const) {
   });
 }
 
+test('a watch that its loop has left keeps no program alive', async t => {
+  const timerCount = (): number => {
+    return process.getActiveResourcesInfo().filter(name => name === 'Timeout').length;
+  };
+  const server = await ScriptedServer.start(t, stream([put('a', 2)]));
+  const store = client(t, server);
+  const before = timerCount();
+  await take(store.watch({key: 'a'}, {from: 2}), 1);
+  await store.close();
+  assert.ok(timerCount() <= before, `${timerCount()} timers, ${before} before`);
+});
+
 test('a revision that was told in part is told to its end, and nothing twice', async t => {
   const whole = [put('a', 7, more), put('b', 7, more), put('c', 7)];
   const server = await ScriptedServer.start(

@@ -43,6 +43,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
   #seenCount = 0;
   #stream: HttpStream | null = null;
   #lines: AsyncGenerator<JsonObject> | null = null;
+  #silenceTimer: ReturnType<typeof setTimeout> | undefined;
   #isIterated = false;
   /** The endpoint of the stream, as `Endpoints.failed` wants it. */
   #place: {readonly endpoint: Endpoint; readonly epoch: number} | null = null;
@@ -172,7 +173,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
 
   async #begin(stream: HttpStream, endpoint: Endpoint): Promise<void> {
     this.#stream = stream;
-    this.#lines = linesOf(stream);
+    this.#lines = this.#linesOf(stream);
     this.#seenRevision = 0;
     this.#seenCount = 0;
     if (this.#toldRevision !== null) {
@@ -223,12 +224,29 @@ export class Watch implements AsyncIterable<WatchEvent> {
     if (place !== null) this.#caller.endpoints.failed(place.endpoint, place.epoch);
   }
 
+  async *#linesOf(stream: HttpStream): AsyncGenerator<JsonObject> {
+    const lines = new JsonLines();
+    this.#expectMore(stream);
+    for await (const bytes of stream.chunks) {
+      this.#expectMore(stream);
+      yield* lines.feed(bytes);
+    }
+  }
+
+  /** A stream that is silent from now on is given up. One that was left needs no timer. */
+  #expectMore(stream: HttpStream): void {
+    clearTimeout(this.#silenceTimer);
+    if (this.#stream !== stream) return;
+    this.#silenceTimer = setTimeout(() => stream.close(), silenceMsMax);
+  }
+
   #leave(): void {
     this.#stream?.close();
     this.#stream = null;
     // Left at one of its lines, it would keep its timer, and with it the process, to the end.
     void this.#lines?.return(undefined).catch(() => undefined);
     this.#lines = null;
+    clearTimeout(this.#silenceTimer);
   }
 
   #throwIfEnded(): void {
@@ -242,20 +260,6 @@ export class Watch implements AsyncIterable<WatchEvent> {
 }
 
 const refusalSizeMax = 64 * 1024;
-
-async function* linesOf(stream: HttpStream): AsyncGenerator<JsonObject> {
-  const lines = new JsonLines();
-  let timer = setTimeout(() => stream.close(), silenceMsMax);
-  try {
-    for await (const bytes of stream.chunks) {
-      clearTimeout(timer);
-      timer = setTimeout(() => stream.close(), silenceMsMax);
-      yield* lines.feed(bytes);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 function compacted(
   fields: JsonObject,
