@@ -80,7 +80,11 @@ module.exports = {
       'net|http|https|tls|dgram|dns',
       '^src/(base/listeners|transport/|api/|cli/|client/|server/|storage/data-directory|storage/directory-lock)',
     ),
-    only('threads', 'worker_threads|child_process|cluster', '^src/(storage/|cli/launched-node)'),
+    only(
+      'threads',
+      'worker_threads|child_process|cluster',
+      '^src/(storage/|cli/launched-node|cli/verbs/lock-verb)',
+    ),
     only('timers', 'timers|timers/promises', '^src/server/'),
     {
       name: 'no-unresolvable',

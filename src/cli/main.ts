@@ -4,6 +4,7 @@
  * (0 stopped as asked, 1 could not start or go on, 2 wrong usage, 3 removed from the cluster,
  * 130/143 stopped at once by a second signal).
  */
+import type {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import net from 'node:net';
 import v8 from 'node:v8';
@@ -17,6 +18,7 @@ import type {ServerFlags} from './flags.ts';
 import {helpText, parseFlags, UsageError} from './flags.ts';
 import type {FoundVerb} from './verbs/verb-table.ts';
 import {findVerb, runVerb, verbsHelp} from './verbs/verb-table.ts';
+import type {VerbSurroundings} from './verbs/verb.ts';
 
 /** A stop that takes longer hangs: the write-ahead log is complete at any time, so leave. */
 const stopTimeoutMs = 10_000;
@@ -47,15 +49,9 @@ function main(): void {
 }
 
 function startVerb(found: FoundVerb): void {
-  const output = {
-    print: (text: string) => void process.stdout.write(text),
-    note: (text: string) => void process.stderr.write(text),
-    isTerminal: process.stdout.isTTY,
-    isNoteTerminal: process.stderr.isTTY,
-  };
   // The reader of a pipe may leave before the end, as `head` does.
   process.stdout.on('error', () => process.exit(1));
-  runVerb(found, {env: process.env, output}).then(
+  runVerb(found, processSurroundings()).then(
     code => {
       process.exitCode = code;
     },
@@ -68,6 +64,33 @@ function startVerb(found: FoundVerb): void {
       process.exitCode = 1;
     },
   );
+}
+
+const columnCountDefault = 80;
+
+function processSurroundings(): VerbSurroundings {
+  const {stdout, stderr, stdin, env} = process;
+  return {
+    env,
+    output: {
+      print: content => void stdout.write(content),
+      drained: () => {
+        if (!stdout.writableNeedDrain) return Promise.resolve();
+        return new Promise(resolve => stdout.once('drain', resolve));
+      },
+      note: text => void stderr.write(text),
+      isTerminal: stdout.isTTY,
+      isNoteTerminal: stderr.isTTY,
+      // A terminal that does not know its width says 0.
+      columnCount: stdout.isTTY ? stdout.columns || columnCountDefault : Infinity,
+    },
+    input: () => stdin as AsyncIterable<Buffer>,
+    onSignal: listener => {
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+        process.on(signal, () => listener(signal));
+      }
+    },
+  };
 }
 
 function failUsage(error: UsageError): void {

@@ -4,21 +4,15 @@
  */
 import {Buffer} from 'node:buffer';
 import http from 'node:http';
-import {dialHost, formatAddress, parseAddress} from '../../base/address.ts';
+import {dialHost, formatAddress} from '../../base/address.ts';
 import type {Address} from '../../base/address.ts';
-import {UsageError} from '../flags.ts';
+import {endpointsOf} from './endpoints.ts';
 import type {VerbInput} from './verb.ts';
-import {text, VerbError} from './verb.ts';
+import {VerbError} from './verb.ts';
 
-/** Where `npm start` puts its nodes. */
-const endpointsDefault = 'localhost:9080,localhost:9081,localhost:9082';
 const timeoutMsDefault = 5_000;
 /** The node decides; this is for one that does not answer at all. */
 const graceMs = 5_000;
-
-export const clientFlags = {
-  endpoints: text('HOST:PORT,…', `HTTP addresses, tried in turn (${endpointsDefault})`),
-} as const;
 
 export interface ApiRequest {
   readonly method: string;
@@ -40,17 +34,13 @@ export interface ApiAnswer {
 /** An answer that is a refusal. */
 export class ApiError extends VerbError {
   readonly status: number;
-  readonly code: string;
-  readonly outcome: string;
 
   constructor(
     message: string,
     answer: {readonly status: number; readonly code: string; readonly outcome: string},
   ) {
-    super(message);
+    super(message, answer);
     this.status = answer.status;
-    this.code = answer.code;
-    this.outcome = answer.outcome;
   }
 }
 
@@ -73,7 +63,8 @@ export class ApiClient {
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         if (!isRead(request) && !isUnsent(error)) {
-          throw new VerbError(`${endpoint}: ${reason}; the write may or may not have happened`);
+          const message = `${endpoint}: ${reason}; the write may or may not have happened`;
+          throw new VerbError(message, {code: 'OUTCOME_UNKNOWN', outcome: 'unknown'});
         }
         reasons.push(`${endpoint} (${reason})`);
         continue;
@@ -84,23 +75,13 @@ export class ApiClient {
       if (!isElsewhere || error.outcome !== 'definite' || isLast) throw error;
       reasons.push(`${endpoint} (${error.message})`);
     }
-    throw new VerbError(`no node answers: ${reasons.join(', ')}`);
+    throw new VerbError(`no node answers: ${reasons.join(', ')}`, {code: 'NO_ENDPOINT'});
   }
 }
 
-/** From `-endpoints` or `ROSETTA_ENDPOINTS`. Throws UsageError. */
+/** Throws UsageError. */
 export function apiClient(input: VerbInput): ApiClient {
-  const given = input.flags.get('endpoints') ?? input.env['ROSETTA_ENDPOINTS'] ?? '';
-  const words = (given === '' ? endpointsDefault : given).split(',').map(word => word.trim());
-  const endpoints = words
-    .filter(word => word !== '')
-    .map(word => {
-      const address = parseAddress(word.replace(/^http:\/\//, '').replace(/\/$/, ''));
-      if (address !== null && address.port > 0) return address;
-      throw new UsageError(`-endpoints: ${JSON.stringify(word)} is not host:port`);
-    });
-  if (endpoints.length === 0) throw new UsageError('-endpoints names no node');
-  return new ApiClient(endpoints);
+  return new ApiClient(endpointsOf(input));
 }
 
 /** The whole content. */

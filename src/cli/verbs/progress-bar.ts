@@ -1,4 +1,4 @@
-/** How far a transfer has come, in one line of a terminal that is written again and again. */
+/** How far long work has come, in one line of a terminal that is written again and again. */
 import {sizeText} from './tables.ts';
 import type {VerbOutput} from './verb.ts';
 
@@ -15,18 +15,24 @@ export class ProgressBar {
     this.#output = output;
   }
 
-  /** `expectedSizeBytes` is an estimate; 0: nobody knows. */
+  /** Of a transfer. `expectedSizeBytes` is an estimate; 0: nobody knows. */
   show(sizeBytes: number, expectedSizeBytes: number): void {
+    const share = expectedSizeBytes === 0 ? 0 : sizeBytes / expectedSizeBytes;
+    const elapsedMs = Math.max(1, performance.now() - this.#startedAtMs);
+    const rate = sizeText((sizeBytes * 1000) / elapsedMs);
+    this.showShare(share, `${sizeText(sizeBytes)}  ${rate}/s`);
+  }
+
+  /** `share`: 0 to 1, of all that is to be done. */
+  showShare(share: number, detail: string): void {
     const nowMs = performance.now();
     if (!this.#output.isNoteTerminal || nowMs - this.#shownAtMs < intervalMs) return;
     this.#shownAtMs = nowMs;
     this.#hasLine = true;
-    const share = expectedSizeBytes === 0 ? 0 : Math.min(sizeBytes / expectedSizeBytes, 0.99);
-    const filled = Math.floor(share * barWidth);
-    const bar = '█'.repeat(filled).padEnd(barWidth, '░');
-    const rate = sizeText((sizeBytes * 1000) / Math.max(1, nowMs - this.#startedAtMs));
-    const percent = `${Math.floor(share * 100)}`.padStart(3);
-    this.#output.note(`\r${bar} ${percent} %  ${sizeText(sizeBytes)}  ${rate}/s\u001b[K`);
+    const shown = Math.min(share, 0.99);
+    const bar = '█'.repeat(Math.floor(shown * barWidth)).padEnd(barWidth, '░');
+    const percent = `${Math.floor(shown * 100)}`.padStart(3);
+    this.#output.note(`\r${bar} ${percent} %  ${detail}\u001b[K`);
   }
 
   /** Takes the line away. */

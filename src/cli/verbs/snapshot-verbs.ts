@@ -5,22 +5,23 @@ import {BackupChecker, readBackup} from '../../server/backup-file.ts';
 import type {BackupHead, BackupSummary} from '../../server/backup-file.ts';
 import {MalformedBytesError} from '../../base/bytes.ts';
 import {limits} from '../../base/limits.ts';
-import {UsageError} from '../flags.ts';
-import {apiClient, clientFlags} from './api-client.ts';
+import {apiClient} from './api-client.ts';
 import type {ApiAnswer} from './api-client.ts';
+import {consistencyFlag, consistencyOf} from './consistency.ts';
+import {endpointsFlag} from './endpoints.ts';
 import {ProgressBar} from './progress-bar.ts';
 import type {Pair} from './tables.ts';
 import {countText, pairsText, sizeText} from './tables.ts';
 import type {Verb, VerbInput} from './verb.ts';
-import {isOn, jsonFlag, text, VerbError} from './verb.ts';
+import {isOn, jsonFlag, VerbError} from './verb.ts';
 
 export const snapshotSaveVerb: Verb = {
   name: 'snapshot save',
   operands: ['FILE'],
   summary: 'save a backup of the cluster to a file',
   flags: {
-    ...clientFlags,
-    consistency: text('local', 'save what the node has, without asking the others'),
+    ...endpointsFlag,
+    ...consistencyFlag,
     ...jsonFlag,
   },
   run: save,
@@ -36,10 +37,7 @@ export const snapshotStatusVerb: Verb = {
 
 async function save(input: VerbInput): Promise<number> {
   const file = path.resolve(input.operands[0] ?? '');
-  const consistency = input.flags.get('consistency') ?? 'linearizable';
-  if (consistency !== 'local' && consistency !== 'linearizable') {
-    throw new UsageError(`-consistency=${consistency} must be linearizable or local`);
-  }
+  const consistency = consistencyOf(input);
   const timeoutMs = limits.requestTimeoutMsMax;
   const answer = await apiClient(input).request({
     method: 'GET',

@@ -1,30 +1,54 @@
 /** All verbs, and what happens when one is called. */
 import {UsageError} from '../flags.ts';
+import {benchVerb} from './bench-verb.ts';
+import {completionVerb} from './completion.ts';
+import {delVerb} from './del-verb.ts';
 import {recoverVerb, restoreVerb, verifyVerb} from './directory-verbs.ts';
+import {getVerb} from './get-verb.ts';
+import {
+  leaseGetVerb,
+  leaseGrantVerb,
+  leaseKeepaliveVerb,
+  leaseListVerb,
+  leaseRevokeVerb,
+} from './lease-verbs.ts';
+import {lockVerb} from './lock-verb.ts';
+import {lsVerb} from './ls-verb.ts';
+import {leaderMoveVerb, membersAddVerb, membersRemoveVerb, membersVerb} from './members-verbs.ts';
+import {putVerb} from './put-verb.ts';
 import {snapshotSaveVerb, snapshotStatusVerb} from './snapshot-verbs.ts';
-import type {Verb, VerbInput} from './verb.ts';
-import {parseVerbWords, verbHelp} from './verb.ts';
+import {statusVerb} from './status-verb.ts';
+import {txnVerb} from './txn-verb.ts';
+import type {Verb, VerbSurroundings} from './verb.ts';
+import {isOn, parseVerbWords, VerbError, verbHelp} from './verb.ts';
+import {watchVerb} from './watch-verb.ts';
 
-const verbs: readonly Verb[] = [
+/** In the order of the help. */
+export const verbs: readonly Verb[] = [
+  getVerb,
+  putVerb,
+  delVerb,
+  lsVerb,
+  watchVerb,
+  txnVerb,
+  leaseGrantVerb,
+  leaseKeepaliveVerb,
+  leaseRevokeVerb,
+  leaseGetVerb,
+  leaseListVerb,
+  lockVerb,
+  statusVerb,
+  membersVerb,
+  membersAddVerb,
+  membersRemoveVerb,
+  leaderMoveVerb,
+  benchVerb,
   snapshotSaveVerb,
   snapshotStatusVerb,
   restoreVerb,
   recoverVerb,
   verifyVerb,
-];
-
-/** Named by the contract and not there yet. */
-const laterVerbs = [
-  'get',
-  'put',
-  'del',
-  'ls',
-  'watch',
-  'txn',
-  'lease',
-  'members',
-  'status',
-  'bench',
+  completionVerb(() => verbs),
 ];
 
 export interface FoundVerb {
@@ -36,35 +60,38 @@ export interface FoundVerb {
 /** Null: the words do not begin with a verb, they are a server's. Throws UsageError. */
 export function findVerb(args: readonly string[]): FoundVerb | null {
   const [first = '', second = ''] = args;
-  if (laterVerbs.includes(first)) {
-    throw new UsageError(
-      `"${first}" is not available yet; ./rosetta -id=… runs a server, ` +
-        'and curl reads and writes it',
-    );
-  }
-  for (const verb of verbs) {
-    const [word, subword] = verb.name.split(' ');
-    if (word !== first) continue;
-    if (subword === undefined) return {verb, words: args.slice(1)};
-    if (subword === second) return {verb, words: args.slice(2)};
-  }
+  const long = verbs.find(({name}) => name === `${first} ${second}`);
+  if (long !== undefined) return {verb: long, words: args.slice(2)};
+  const short = verbs.find(({name}) => name === first);
+  if (short !== undefined) return {verb: short, words: args.slice(1)};
+  if (first === '' || first.startsWith('-')) return null;
   const siblings = verbs.filter(verb => verb.name.startsWith(`${first} `));
-  if (siblings.length === 0 || first === '') return null;
+  if (siblings.length === 0) {
+    throw new UsageError(`there is no verb ${JSON.stringify(first)}; ./rosetta -help lists them`);
+  }
   const names = siblings.map(verb => `./rosetta ${verb.name}`).join(' or ');
   throw new UsageError(`"${first}" needs a second word: ${names}`);
 }
 
-/** Resolves with the exit code. Throws UsageError, and rejects with what the verb cannot do. */
-export async function runVerb(
-  found: FoundVerb,
-  surroundings: Pick<VerbInput, 'env' | 'output'>,
-): Promise<number> {
+/** Resolves with the exit code. Rejects with UsageError, and with what the verb cannot do. */
+export async function runVerb(found: FoundVerb, surroundings: VerbSurroundings): Promise<number> {
   const {verb, words} = found;
-  if (words.some(word => word === '-help' || word === '--help')) {
+  const end = words.indexOf('--');
+  const own = end < 0 ? words : words.slice(0, end);
+  if (own.some(word => word === '-help' || word === '--help')) {
     surroundings.output.print(verbHelp(verb));
     return 0;
   }
-  return verb.run({...parseVerbWords(verb, words), ...surroundings});
+  const input = {...parseVerbWords(verb, words), ...surroundings};
+  try {
+    return await verb.run(input);
+  } catch (error) {
+    if (error instanceof VerbError && isOn(input, 'json')) {
+      const {code, outcome, message: detail} = error;
+      input.output.print(`${JSON.stringify({error: {code, detail, outcome}})}\n`);
+    }
+    throw error;
+  }
 }
 
 /** For the help of the program. */

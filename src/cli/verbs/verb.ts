@@ -13,20 +13,34 @@ export interface VerbFlag {
 
 export interface VerbOutput {
   /** Standard output: what was asked for. */
-  readonly print: (text: string) => void;
+  readonly print: (content: string | Uint8Array) => void;
+  /** Resolves when what was printed has left, as far as whoever reads it takes it. */
+  readonly drained: () => Promise<void>;
   /** Standard error: what goes on meanwhile. */
   readonly note: (text: string) => void;
   /** Whether standard output, and standard error, is read by a person. */
   readonly isTerminal: boolean;
   readonly isNoteTerminal: boolean;
+  /** Of the terminal, in characters; elsewhere there is no limit. */
+  readonly columnCount: number;
 }
 
-export interface VerbInput {
+export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+/** What a verb knows of its process. */
+export interface VerbSurroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly output: VerbOutput;
+  /** Standard input. */
+  readonly input: () => AsyncIterable<Uint8Array>;
+  /** From then on these signals are the verb's business and end nothing by themselves. */
+  readonly onSignal: (listener: (signal: StopSignal) => void) => void;
+}
+
+export interface VerbInput extends VerbSurroundings {
   readonly operands: readonly string[];
   /** By name, without a dash; a switch that is on has the value `true`. */
   readonly flags: ReadonlyMap<string, string>;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly output: VerbOutput;
 }
 
 export interface Verb {
@@ -41,9 +55,19 @@ export interface Verb {
 
 /** Why a verb could not do what it was asked to; one clear line. The process exits with 1. */
 export class VerbError extends Error {
-  override readonly name = 'VerbError';
+  override readonly name: string = 'VerbError';
   /** Errors with advice are shown without a stack. */
   readonly advice = '';
+  /** Of the API or the client; null: there is none. */
+  readonly code: string | null;
+  /** `unknown`: a write may have happened. */
+  readonly outcome: string;
+
+  constructor(message: string, fields: {readonly code?: string; readonly outcome?: string} = {}) {
+    super(message);
+    this.code = fields.code ?? null;
+    this.outcome = fields.outcome ?? 'definite';
+  }
 }
 
 export const jsonFlag = {
@@ -132,6 +156,37 @@ export function integerFlag(
   throw new UsageError(
     `-${name}=${given} must be a whole number from ${range.min} to ${range.max}`,
   );
+}
+
+/** Undefined: the flag is not there. Throws UsageError. */
+export function optionalInteger(
+  input: VerbInput,
+  name: string,
+  range: {readonly min: number; readonly max: number},
+): number | undefined {
+  if (!input.flags.has(name)) return undefined;
+  return integerFlag(input, name, {...range, fallback: range.min});
+}
+
+/** Undefined: the flag is not there. Throws UsageError. */
+export function secondsFlag(
+  input: VerbInput,
+  name: string,
+  range: {readonly min: number; readonly max: number},
+): number | undefined {
+  const given = input.flags.get(name);
+  return given === undefined ? undefined : secondsOf(given, `-${name}=${given}`, range);
+}
+
+/** Throws UsageError. */
+export function secondsOf(
+  given: string,
+  name: string,
+  range: {readonly min: number; readonly max: number},
+): number {
+  const value = /^[0-9]{1,10}(?:\.[0-9]{1,6})?$/.test(given) ? Number(given) : NaN;
+  if (value >= range.min && value <= range.max) return value;
+  throw new UsageError(`${name} must be seconds, from ${range.min} to ${range.max}`);
 }
 
 function usageLine(verb: Verb): string {
