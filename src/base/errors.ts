@@ -52,7 +52,7 @@ const table = {
   VALUE_TOO_LARGE: row(413, 'definite', 'A value has at most 1,572,864 bytes'),
   COMMAND_TOO_LARGE: row(413, 'definite', 'One command has at most 4 MiB'),
   EXPECTATION_FAILED: row(417, 'definite', 'Only Expect: 100-continue is understood'),
-  TOO_MANY_KEYS: row(422, 'definite', 'The range holds more than 10,000 keys'),
+  TOO_MANY_KEYS: row(422, 'definite', 'More keys than a command or a lease may have'),
   IDEMPOTENCY_KEY_REUSED: row(422, 'definite', 'The idempotency key was used for another request'),
   OVERLOADED: row(429, 'definite', 'The node has more work than it accepts at once'),
   WATCH_TOO_SLOW: row(429, 'definite', 'The watcher does not keep up with its events'),

@@ -122,6 +122,10 @@ export const limits = {
   // Leases. Those that expire are revoked so many at a time.
   leaseCountMax: 1_000_000,
   leaseRevokeCountMax: 512,
+  /** Of one lease, and of those revoked by one command together: they go in one revision. */
+  leaseKeyCountMax: 100_000,
+  /** An expired lease with fewer keys is revoked together with others up to so many. */
+  leaseRevokeKeyCountTarget: 10_000,
   leaseTtlMsMin: 100,
   leaseTtlMsMax: 1e12,
   leaseKeysShownMax: 10_000,

@@ -109,7 +109,8 @@ export interface LeaseGrantCommand {
 /**
  * Removes leases and all their keys, in one revision. One alone with grant 0 is revoked whichever
  * grant it is, and refused with LEASE_NOT_FOUND when there is none; else those that are not there
- * are passed over.
+ * are passed over, and so are all from the first on with which the keys would be more than
+ * limits.leaseKeyCountMax.
  */
 export interface LeaseRevokeCommand {
   readonly type: 'lease-revoke';

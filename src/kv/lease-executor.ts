@@ -1,5 +1,5 @@
 /** Executes what commands do with leases. */
-import {must} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {LeaseGrantCommand, LeaseQuery, LeaseRevokeCommand} from './command.ts';
 import type {EventWriter} from './event-writer.ts';
@@ -57,6 +57,7 @@ export class LeaseExecutor {
     let deletedCount = 0;
     // A lease that is named twice is gone after the first time.
     for (const lease of new Map(chosen.map(each => [each.id, each])).values()) {
+      if (deletedCount > 0 && deletedCount + lease.keyCount > limits.leaseKeyCountMax) break;
       deletedCount += yield* this.#revokeOne(lease);
     }
     this.#events.finish();
@@ -73,8 +74,10 @@ export class LeaseExecutor {
 
   *#revokeOne(lease: Lease): Steps<number> {
     let deletedCount = 0;
+    // Behind the last one: a scan from the beginning would walk over all that are deleted.
+    let after: Uint8Array | null = null;
     for (;;) {
-      const keys = this.#leases.keys(lease.id, null, stepChangeCountMax);
+      const keys = this.#leases.keys(lease.id, after, stepChangeCountMax);
       if (keys === null) {
         this.#rows.prepareScans();
         yield;
@@ -85,11 +88,13 @@ export class LeaseExecutor {
       }
       deletedCount += keys.length;
       if (keys.length < stepChangeCountMax) break;
+      after = must(keys.at(-1), 'a key');
       yield;
     }
+    assert(deletedCount === lease.keyCount, 'lease % has % keys', lease.id, deletedCount);
     if (deletedCount > 0) yield;
     // A private one went with its key.
-    if (this.#leases.get(lease.id) !== null) this.#leases.remove(lease);
+    if (!lease.isPrivate) this.#leases.remove(lease);
     return deletedCount;
   }
 }

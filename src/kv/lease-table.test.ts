@@ -18,6 +18,7 @@ import {
   transaction,
 } from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import {must} from '../base/assert.ts';
 import {Prng} from '../base/prng.ts';
 import type {CommandBody} from './command.ts';
@@ -107,6 +108,67 @@ test('a private lease is gone with its key, however the key goes', () => {
   equal(refusal(attached), 'LEASE_NOT_FOUND');
   replica.run(transaction({success: [put('a', 'x', {ignoreLease: true})]}));
   equal(replica.machine.get(bytes('a'), 0)?.leaseId, after);
+});
+
+test('a revocation looks at each key of its lease once', () => {
+  const rows = new FakeRows();
+  const scan = rows.scan.bind(rows);
+  const starts: string[] = [];
+  const machine = new KvStateMachine(rows);
+  const run = (body: CommandBody, index: number): CommandResult =>
+    machine.apply({index, proposedAtMs: index, data: encode(body)});
+  run(grant(7), 1);
+  const puts = Array.from({length: 100}, (_, i) => put(`k${100 + i}`, '', {leaseId: 7}));
+  run(transaction({success: puts}), 2);
+  const more = Array.from({length: 100}, (_, i) => put(`m${100 + i}`, '', {leaseId: 7}));
+  run(transaction({success: more}), 3);
+  rows.scan = (rowRange, visit) => {
+    starts.push(text(rowRange.start.subarray(9)));
+    scan(rowRange, visit);
+  };
+  deepEqual(run(revoke(7), 4), {type: 'lease-revoke', revision: 4, deletedCount: 200});
+  // Deleted rows cost a scan that begins in front of them: each begins behind the last key.
+  deepEqual(starts, ['', 'k163\0', 'm127\0', 'm191\0']);
+});
+
+test('a lease has so many keys and no more, however they are attached', t => {
+  t.after(setLimits({leaseKeyCountMax: 3}));
+  const replica = new Replica();
+  replica.run(grant(7));
+  const attach = (...names: readonly string[]): CommandResult =>
+    replica.run(transaction({success: names.map(name => put(name, '', {leaseId: 7}))}));
+  const keyCount = (): number => must(replica.machine.leases.get(7), 'lease').keyCount;
+  attach('a', 'b');
+  equal(refusal(attach('c', 'd')), 'TOO_MANY_KEYS');
+  equal(keyCount(), 2);
+  attach('a', 'c');
+  equal(refusal(attach('d')), 'TOO_MANY_KEYS');
+  // Those that it has may be written again; one that leaves makes room.
+  equal(refusal(attach('a', 'b', 'c')), 'transaction');
+  replica.run(transaction({success: [put('b', '')]}));
+  replica.run(transaction({success: [del('c')]}));
+  equal(keyCount(), 1);
+  attach('d', 'e');
+  equal(keyCount(), 3);
+  deepEqual(replica.run(revoke(7)), {type: 'lease-revoke', revision: 8, deletedCount: 3});
+});
+
+test('what goes in one revision is bounded: leases behind too many keys are passed over', t => {
+  t.after(setLimits({leaseKeyCountMax: 4}));
+  const replica = new Replica();
+  for (const id of [1, 2, 3]) {
+    replica.run(grant(id));
+    const puts = ['a', 'b'].map(name => put(`${name}${id}`, '', {leaseId: id}));
+    replica.run(transaction({success: puts}));
+  }
+  const leases = [1, 2, 3].map(id => ({
+    id,
+    grant: must(replica.machine.leases.get(id), 'it').grant,
+  }));
+  const command = {type: 'lease-revoke', leases} as const;
+  deepEqual(replica.run(command), {type: 'lease-revoke', revision: 5, deletedCount: 4});
+  deepEqual(replica.leases(), new Map([[3, ['a3', 'b3']]]));
+  deepEqual(replica.run(command), {type: 'lease-revoke', revision: 6, deletedCount: 2});
 });
 
 test('a revocation that was decided for one grant leaves a later one alone', () => {
@@ -220,6 +282,9 @@ function runRandom(seed: number): void {
     );
     for (const name of [...keys.keys()].sort()) expected.get(keys.get(name) ?? 0)?.push(name);
     deepEqual(replica.leases(), expected, `seed ${seed}, command ${i}`);
+    for (const [id, names] of expected) {
+      equal(replica.machine.leases.get(id)?.keyCount, names.length);
+    }
     equal(replica.machine.leases.count, leases.size);
     equal(replica.machine.keyCount(), keys.size);
   }

@@ -8,6 +8,7 @@
  */
 import {assert, must} from '../base/assert.ts';
 import {ByteReader, ByteWriter} from '../base/bytes.ts';
+import {limits} from '../base/limits.ts';
 import type {RowStore} from './rows.ts';
 import {leaseIdOf, leaseKeyEnd, leaseKeyOf, leaseKeyRow, leaseMetaKey, leaseRow} from './tables.ts';
 import {tables} from './tables.ts';
@@ -19,6 +20,8 @@ export interface Lease {
   readonly ttlMs: number;
   /** Of one key, and gone with it. */
   readonly isPrivate: boolean;
+  /** At most limits.leaseKeyCountMax. Of a private one always 1. */
+  readonly keyCount: number;
 }
 
 /** Who measures time: told of every grant and of every lease that is gone, when it is applied. */
@@ -35,7 +38,7 @@ const privateFlag = 1;
 
 export class LeaseTable {
   readonly #rows: RowStore;
-  readonly #writer = new ByteWriter(32);
+  readonly #writer = new ByteWriter(40);
   #nextGrant = 1;
   #nextId = drawnIdMin;
   #count = 0;
@@ -90,28 +93,43 @@ export class LeaseTable {
   /** `id` must be free. */
   grant(id: number, ttlMs: number, isPrivate: boolean): Lease {
     assert(ttlMs > 0, 'a lease of % ms', ttlMs);
-    const lease: Lease = {id, grant: this.#nextGrant++, ttlMs, isPrivate};
-    const writer = this.#writer;
-    writer.reset();
-    writer.u64(lease.grant);
-    writer.u64(ttlMs);
-    writer.u8(isPrivate ? privateFlag : 0);
-    this.#rows.put(leaseRow(id), writer.contentView());
+    const keyCount = isPrivate ? 1 : 0;
+    const lease: Lease = {id, grant: this.#nextGrant++, ttlMs, isPrivate, keyCount};
+    this.#write(lease);
     this.#count++;
     this.#listener?.onGranted(lease);
     return lease;
   }
 
-  /** A key changes its lease; 0: none. The new one must exist. */
+  /** A key changes its lease; 0: none. The new one must exist, and have room for it. */
   move(key: Uint8Array, from: number, to: number): void {
     if (from !== 0) {
       this.#rows.delete(leaseKeyRow(from, key));
       const lease = must(this.get(from), 'lease % of a key exists', from);
       if (lease.isPrivate) this.remove(lease);
+      else this.#addKeys(lease, -1);
     }
     if (to === 0) return;
-    assert(this.get(to) !== null, 'lease % exists', to);
+    const lease = must(this.get(to), 'lease % exists', to);
     this.#rows.put(leaseKeyRow(to, key), emptyRow);
+    if (!lease.isPrivate) this.#addKeys(lease, 1);
+  }
+
+  #addKeys(lease: Lease, change: 1 | -1): void {
+    const keyCount = lease.keyCount + change;
+    assert(keyCount >= 0, 'the keys of lease % are counted', lease.id);
+    assert(keyCount <= limits.leaseKeyCountMax, 'lease % has % keys', lease.id, keyCount);
+    this.#write({...lease, keyCount});
+  }
+
+  #write(lease: Lease): void {
+    const writer = this.#writer;
+    writer.reset();
+    writer.u64(lease.grant);
+    writer.u64(lease.ttlMs);
+    writer.u8(lease.isPrivate ? privateFlag : 0);
+    writer.u64(lease.keyCount);
+    this.#rows.put(leaseRow(lease.id), writer.contentView());
   }
 
   /** Its keys are gone already. */
@@ -157,8 +175,9 @@ function decodeLease(id: number, bytes: Uint8Array): Lease {
   const grant = reader.u64();
   const ttlMs = reader.u64();
   const flags = reader.u8();
+  const keyCount = reader.u64();
   reader.end();
-  return {id, grant, ttlMs, isPrivate: (flags & privateFlag) !== 0};
+  return {id, grant, ttlMs, isPrivate: (flags & privateFlag) !== 0, keyCount};
 }
 
 function successor(rowKey: Uint8Array): Uint8Array {

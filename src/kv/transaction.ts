@@ -48,6 +48,8 @@ export class TransactionExecutor {
   /** Of the command being executed: what it may still look at and answer with. */
   #scanKeyCountLeft = 0;
   #resultSizeBytesLeft = 0;
+  /** By lease: the keys it would have with those that are attached. */
+  readonly #leaseKeyCounts = new Map<number, number>();
 
   constructor(parts: {
     readonly rows: RowStore;
@@ -64,6 +66,7 @@ export class TransactionExecutor {
   *execute(transaction: Transaction): Steps<CommandResult> {
     this.#scanKeyCountLeft = limits.commandScanKeyCountMax;
     this.#resultSizeBytesLeft = limits.resultSizeBytesMax;
+    this.#leaseKeyCounts.clear();
     let path: Path;
     try {
       path = yield* this.#preparedPath(transaction);
@@ -176,7 +179,7 @@ export class TransactionExecutor {
   }
 
   #checkPut(put: PutOperation): void {
-    if (put.leaseId !== 0) this.#checkLease(put.leaseId);
+    if (put.leaseId !== 0) this.#checkLease(put.leaseId, put.key);
     if (put.ttlMs !== 0 && this.#leases.count >= limits.leaseCountMax) {
       throw new RosettaError('OVERLOADED', `There are ${this.#leases.count} leases already.`);
     }
@@ -189,10 +192,20 @@ export class TransactionExecutor {
   }
 
   /** The lease of a key with a lifetime of its own is nobody else's. */
-  #checkLease(id: number): void {
+  #checkLease(id: number, key: Uint8Array): void {
     const lease = this.#leases.get(id);
-    if (lease !== null && !lease.isPrivate) return;
-    throw new RosettaError('LEASE_NOT_FOUND', `There is no lease ${id} to attach a key to.`);
+    if (lease === null || lease.isPrivate) {
+      throw new RosettaError('LEASE_NOT_FOUND', `There is no lease ${id} to attach a key to.`);
+    }
+    if (this.#events.latestHead(key)?.leaseId === id) return;
+    // What the command itself detaches or deletes is not subtracted.
+    const keyCount = (this.#leaseKeyCounts.get(id) ?? lease.keyCount) + 1;
+    const max = limits.leaseKeyCountMax;
+    if (keyCount > max) {
+      const detail = `A lease has at most ${max} keys; attach this one to another lease.`;
+      throw new RosettaError('TOO_MANY_KEYS', detail);
+    }
+    this.#leaseKeyCounts.set(id, keyCount);
   }
 
   *#checkRange(operation: RangeOperation): Steps<void> {

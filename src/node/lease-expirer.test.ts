@@ -4,6 +4,7 @@ import {test} from 'node:test';
 import {bytes, encode, put, transaction} from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {decodeCommand} from '../kv/command-codec.ts';
@@ -174,6 +175,36 @@ test('many go in batches, no more than two of them under way', () => {
   scene.applies = true;
   scene.advance(200);
   assert.equal(scene.machine.leases.count, 0);
+});
+
+test('leases with many keys go in smaller batches, and one passed over goes later', t => {
+  t.after(setLimits({leaseRevokeKeyCountTarget: 5, leaseKeyCountMax: 6}));
+  const scene = new Scene();
+  scene.advance(100);
+  const attach = (id: number, count: number, prefix: string): void => {
+    const names = Array.from({length: count}, (_, i) => `${prefix}${i}`);
+    scene.run(transaction({success: names.map(name => put(name, '', {leaseId: id}))}));
+  };
+  for (const [id, count] of [2, 3, 1, 6, 3].entries()) {
+    scene.run({type: 'lease-grant', id: id + 1, ttlMs: 1_000});
+    attach(id + 1, count, `${id}-`);
+  }
+  scene.applies = false;
+  scene.advance(3_000);
+  const batches = scene.proposed.map(({command}) => {
+    const {body} = decodeCommand(command);
+    return body.type === 'lease-revoke' ? body.leases.map(({id}) => id) : [];
+  });
+  assert.deepEqual(batches, [[1, 2], [3]]);
+  // Meanwhile one of a batch gets so many that the two are too many for one revision.
+  attach(2, 3, 'more');
+  scene.applies = true;
+  scene.advance(20);
+  assert.equal(scene.machine.leases.get(1), null);
+  assert.equal(scene.machine.leases.get(2)?.keyCount, 6);
+  scene.advance(200);
+  assert.equal(scene.machine.leases.count, 0);
+  assert.equal(scene.machine.keyCount(), 0);
 });
 
 test('a node that follows measures nothing; when it leads it takes up what there is', () => {

@@ -205,17 +205,23 @@ export class LeaseExpirer implements LeaseListener {
     const {clock, propose} = this.#parts;
     const nowMs = clock.monotonicMs();
     const batch: Timed[] = [];
-    for (const id of leadership.due.splice(0, limits.leaseRevokeCountMax)) {
+    let keyCount = 0;
+    let takenCount = 0;
+    for (const id of leadership.due) {
+      if (batch.length === limits.leaseRevokeCountMax) break;
       const timed = leadership.timed.get(id);
-      if (timed === undefined || timed.isRevoking) continue;
-      if (timed.deadlineMs > nowMs) {
+      if (timed !== undefined && !timed.isRevoking && timed.deadlineMs <= nowMs) {
+        keyCount += this.#parts.machine.leases.get(id)?.keyCount ?? 0;
+        if (batch.length > 0 && keyCount > limits.leaseRevokeKeyCountTarget) break;
+        timed.isRevoking = true;
+        batch.push(timed);
+      } else if (timed !== undefined && !timed.isRevoking) {
         // Kept alive since; or another lease of the same id.
         leadership.wheel.add(id, timed.deadlineMs);
-        continue;
       }
-      timed.isRevoking = true;
-      batch.push(timed);
+      takenCount++;
     }
+    leadership.due.splice(0, takenCount);
     if (batch.length === 0) return;
     const leases = batch.map(({lease: {id, grant}}) => ({id, grant}));
     const command = encodeCommand({idempotency: null, body: {type: 'lease-revoke', leases}});
@@ -223,17 +229,22 @@ export class LeaseExpirer implements LeaseListener {
     propose(command, proposeTimeoutMs, error => {
       leadership.batchCount--;
       if (error !== null) this.#onRefused(leadership, batch, error);
+      // Those that were passed over, for too many keys, are still there.
+      else this.#putBack(leadership, batch);
     });
   }
 
   /** What may still commit stays under way: its keepalives are refused until it is decided. */
   #onRefused(leadership: Leadership, batch: readonly Timed[], error: RosettaError): void {
     leadership.retryAtMs = this.#parts.clock.monotonicMs() + retryMs;
-    const mayCommit = error.outcome === 'unknown';
+    if (error.outcome !== 'unknown') this.#putBack(leadership, batch);
+  }
+
+  #putBack(leadership: Leadership, batch: readonly Timed[]): void {
     for (const timed of batch) {
       if (leadership.timed.get(timed.lease.id) !== timed) continue;
-      timed.isRevoking = mayCommit;
-      if (!mayCommit) leadership.due.push(timed.lease.id);
+      timed.isRevoking = false;
+      leadership.due.push(timed.lease.id);
     }
   }
 }
