@@ -247,6 +247,28 @@ test('when what is wanted is removed before it is told, the watch ends and says 
   store.open(one('a'), 6, new RecordingSink());
 });
 
+test('a revision that was gone before anybody read it is not taken for an empty one', () => {
+  const store = new Store();
+  const live = new RecordingSink();
+  const slow = new RecordingSink();
+  store.open(everything, 0, live);
+  const watch = store.open(everything, 0, slow);
+  store.turns(2);
+  slow.isFullNow = true;
+  store.put('a', '0');
+  store.turns(2);
+  for (const value of ['1', '2', '3']) store.put('a', value);
+  store.apply({type: 'compact', revision: 4});
+  while (store.machine.scrub(64));
+  store.turns(2);
+  assert.deepEqual(live.ended, {code: 'REVISION_COMPACTED', resumeFrom: 3});
+  slow.isFullNow = false;
+  watch.resume();
+  store.turns(2);
+  assert.deepEqual(slow.ended, {code: 'REVISION_COMPACTED', resumeFrom: 3});
+  assert.equal(slow.told.length, 1);
+});
+
 test('a compacted revision that is still there is told to those that watched before', () => {
   const store = new Store();
   const sink = new RecordingSink();

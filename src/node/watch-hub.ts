@@ -174,7 +174,7 @@ export class WatchHub implements WatchService {
     }
     const isGone = this.#source.eventFloor() > revision;
     assert(isGone || sub > 0, 'revision % has no events', revision);
-    if (told.length === sub) this.#recent.keep(revision, told);
+    if (!isGone && told.length === sub) this.#recent.keep(revision, told);
     for (const topic of topics) {
       const events = topic.pending;
       topic.pending = [];
@@ -207,7 +207,7 @@ export class WatchHub implements WatchService {
       const events = recent ?? (yield* this.#eventsOf(revision));
       if (!this.#isCatchingUp(watcher)) return;
       const isComplete = this.#source.eventFloor() <= revision;
-      if (!isComplete && (recent === null || watcher.wantsPrevious)) {
+      if (!isComplete) {
         this.#endCompactedOne(watcher);
         return;
       }
