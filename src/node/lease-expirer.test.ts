@@ -12,6 +12,7 @@ import type {CommandBody} from '../kv/command.ts';
 import type {CommandResult} from '../kv/result.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {term} from '../raft/ids.ts';
+import {DeadlineWheel} from './deadline-wheel.ts';
 import {LeaseExpirer} from './lease-expirer.ts';
 import type {ProposeCallback, ReadCallback} from './service.ts';
 
@@ -205,6 +206,20 @@ test('leases with many keys go in smaller batches, and one passed over goes late
   scene.advance(200);
   assert.equal(scene.machine.leases.count, 0);
   assert.equal(scene.machine.keyCount(), 0);
+});
+
+test('a key that is put with a lifetime again and again is timed once', t => {
+  const {mock: added} = t.mock.method(DeadlineWheel.prototype, 'add');
+  const {mock: removed} = t.mock.method(DeadlineWheel.prototype, 'remove');
+  const scene = new Scene();
+  scene.advance(100);
+  for (let i = 0; i < 100; i++) {
+    scene.run(transaction({success: [put('a', '', {ttlMs: 86_400_000})]}));
+  }
+  assert.equal(added.callCount() - removed.callCount(), 1);
+  scene.run({type: 'lease-grant', id: 7, ttlMs: 86_400_000});
+  scene.run({type: 'lease-revoke', leases: [{id: 7, grant: 0}]});
+  assert.equal(added.callCount() - removed.callCount(), 1);
 });
 
 test('a node that follows measures nothing; when it leads it takes up what there is', () => {

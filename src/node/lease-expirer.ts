@@ -17,6 +17,7 @@ import type {CommandResult} from '../kv/result.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Raft} from '../raft/raft.ts';
 import {DeadlineWheel} from './deadline-wheel.ts';
+import type {WheelItem} from './deadline-wheel.ts';
 import type {ProposeCallback, ReadCallback} from './service.ts';
 
 /** Batches of revocations under way at once. */
@@ -41,7 +42,8 @@ export interface LeaseExpirerParts {
   readonly propose: (command: Uint8Array, timeoutMs: number, callback: ProposeCallback) => void;
 }
 
-interface Timed {
+/** Lies in the wheel or among those that are due, or is being revoked. */
+interface Timed extends WheelItem {
   readonly lease: Lease;
   deadlineMs: number;
   isRevoking: boolean;
@@ -51,8 +53,9 @@ interface Timed {
 interface Leadership {
   readonly term: number;
   readonly timed: Map<number, Timed>;
-  readonly wheel: DeadlineWheel;
-  readonly due: number[];
+  readonly wheel: DeadlineWheel<Timed>;
+  /** Also some that are gone meanwhile. */
+  readonly due: Timed[];
   /**
    * Of taking up what earlier leaders granted: not begun, waiting for a quorum, or the id of the
    * last lease that was taken up.
@@ -82,7 +85,7 @@ export class LeaseExpirer implements LeaseListener {
     const leadership = this.#leadershipOf(raft.term);
     const nowMs = clock.monotonicMs();
     this.#load(leadership, nowMs);
-    leadership.wheel.collect(nowMs, id => this.#noteDue(leadership, id, nowMs));
+    leadership.wheel.collect(nowMs, timed => this.#noteDue(leadership, timed, nowMs));
     this.#maybeRevoke(leadership, nowMs);
   }
 
@@ -91,7 +94,15 @@ export class LeaseExpirer implements LeaseListener {
   }
 
   onGone({id}: Lease): void {
-    this.#leadership?.timed.delete(id);
+    if (this.#leadership !== null) this.#forget(this.#leadership, id);
+  }
+
+  /** Once the wheel has forgotten it too, however far its deadline is. */
+  #forget({timed, wheel}: Leadership, id: number): void {
+    const gone = timed.get(id);
+    if (gone === undefined) return;
+    timed.delete(id);
+    wheel.remove(gone);
   }
 
   /** A leader installs no snapshot; whoever leads later begins anew. */
@@ -135,7 +146,7 @@ export class LeaseExpirer implements LeaseListener {
     const leadership: Leadership = {
       term,
       timed: new Map(),
-      wheel: new DeadlineWheel(this.#parts.clock.monotonicMs()),
+      wheel: new DeadlineWheel<Timed>(this.#parts.clock.monotonicMs()),
       due: [],
       loading: 'wanted',
       batchCount: 0,
@@ -174,18 +185,17 @@ export class LeaseExpirer implements LeaseListener {
 
   #time(leadership: Leadership, lease: Lease): Timed {
     const deadlineMs = this.#parts.clock.monotonicMs() + lifetimeMs(lease.ttlMs);
-    const timed: Timed = {lease, deadlineMs, isRevoking: false};
+    const timed: Timed = {lease, deadlineMs, isRevoking: false, slot: -1};
+    this.#forget(leadership, lease.id);
     leadership.timed.set(lease.id, timed);
-    leadership.wheel.add(lease.id, deadlineMs);
+    leadership.wheel.add(timed, deadlineMs);
     return timed;
   }
 
   /** A keepalive moves the deadline only: its lease is put back when its old one comes. */
-  #noteDue(leadership: Leadership, id: number, nowMs: number): void {
-    const timed = leadership.timed.get(id);
-    if (timed === undefined || timed.isRevoking) return;
-    if (timed.deadlineMs <= nowMs) leadership.due.push(id);
-    else leadership.wheel.add(id, timed.deadlineMs);
+  #noteDue({due, wheel}: Leadership, timed: Timed, nowMs: number): void {
+    if (timed.deadlineMs <= nowMs) due.push(timed);
+    else wheel.add(timed, timed.deadlineMs);
   }
 
   #maybeRevoke(leadership: Leadership, nowMs: number): void {
@@ -207,17 +217,18 @@ export class LeaseExpirer implements LeaseListener {
     const batch: Timed[] = [];
     let keyCount = 0;
     let takenCount = 0;
-    for (const id of leadership.due) {
+    for (const timed of leadership.due) {
       if (batch.length === limits.leaseRevokeCountMax) break;
-      const timed = leadership.timed.get(id);
-      if (timed !== undefined && !timed.isRevoking && timed.deadlineMs <= nowMs) {
+      const {id} = timed.lease;
+      const isGone = leadership.timed.get(id) !== timed;
+      if (!isGone && timed.deadlineMs <= nowMs) {
         keyCount += this.#parts.machine.leases.get(id)?.keyCount ?? 0;
         if (batch.length > 0 && keyCount > limits.leaseRevokeKeyCountTarget) break;
         timed.isRevoking = true;
         batch.push(timed);
-      } else if (timed !== undefined && !timed.isRevoking) {
-        // Kept alive since; or another lease of the same id.
-        leadership.wheel.add(id, timed.deadlineMs);
+      } else if (!isGone) {
+        // Kept alive since.
+        leadership.wheel.add(timed, timed.deadlineMs);
       }
       takenCount++;
     }
@@ -244,7 +255,7 @@ export class LeaseExpirer implements LeaseListener {
     for (const timed of batch) {
       if (leadership.timed.get(timed.lease.id) !== timed) continue;
       timed.isRevoking = false;
-      leadership.due.push(timed.lease.id);
+      leadership.due.push(timed);
     }
   }
 }
