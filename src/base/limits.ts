@@ -133,6 +133,8 @@ export const limits = {
   // Watches on one node. A watcher that takes nothing for so long, or stays so long behind what
   // the node applies, is ended. A quiet one hears twice as often as promised how far it is.
   watchCountMax: 10_000,
+  /** Of one revision told at once, and waiting at most for one that reads slowly. */
+  watchRunSizeBytesMax: 64 * kib,
   watchStallMs: 5_000,
   watchLagMs: 10_000,
   watchProgressMs: 6_000,

@@ -6,7 +6,8 @@
 import type {WatchEvent} from './watch-event.ts';
 
 const revisionCount = 1024;
-const sizeBytesMax = 4 * 1024;
+/** Of all events of a revision. */
+export const recentSizeBytesMax = 4 * 1024;
 
 interface Kept {
   readonly revision: number;
@@ -25,7 +26,8 @@ export class RecentRevisions {
   keep(revision: number, events: readonly WatchEvent[]): void {
     let sizeBytes = 0;
     for (const event of events) sizeBytes += event.sizeBytes;
-    if (sizeBytes <= sizeBytesMax) this.#places[revision % revisionCount] = {revision, events};
+    if (sizeBytes <= recentSizeBytesMax)
+      this.#places[revision % revisionCount] = {revision, events};
   }
 
   /** Nobody watches any more. */

@@ -9,6 +9,8 @@ import type {EventPointer} from '../kv/tables.ts';
 
 export class WatchEvent {
   readonly revision: number;
+  /** Its place in the revision, from 0. */
+  readonly sub: number;
   readonly key: Uint8Array;
   /** The key as latin1 text, which sorts as its bytes do. */
   readonly keyText: string;
@@ -20,8 +22,10 @@ export class WatchEvent {
   readonly #encodings: (Uint8Array | undefined)[] = [];
 
   /** Copies what it needs of the stored event. */
-  constructor(revision: number, keyText: string, stored: StoredEvent) {
+  constructor(pointer: EventPointer, keyText: string, stored: StoredEvent) {
+    const {revision} = pointer;
     this.revision = revision;
+    this.sub = pointer.sub;
     this.keyText = keyText;
     this.key = new Uint8Array(stored.key);
     this.#before = {revision: stored.previousRevision, sub: stored.previousSub};
@@ -55,8 +59,8 @@ export class WatchEvent {
   }
 
   /** What `encode` makes of it, made once for each form. Forms are small numbers of the door's. */
-  encoded(form: number, encode: (event: WatchEvent) => Uint8Array): Uint8Array {
-    return (this.#encodings[form] ??= encode(this));
+  encoded(form: number, encode: () => Uint8Array): Uint8Array {
+    return (this.#encodings[form] ??= encode());
   }
 }
 

@@ -24,6 +24,7 @@ import {Prng} from '../base/prng.ts';
 import type {CommandBody, KeyRange} from '../kv/command.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import type {WatchEvent} from './watch-event.ts';
+import type {WatchRun} from './watch-run.ts';
 import {WatchHub} from './watch-hub.ts';
 import {isWithin, textRange} from './watch-index.ts';
 import type {Watch, WatchSink} from './watch-service.ts';
@@ -38,14 +39,23 @@ interface Told {
 /** Remembers what it was told, and checks what can be checked at once. */
 class RecordingSink implements WatchSink {
   readonly told: Told[] = [];
+  readonly runs: WatchRun[] = [];
+  fillsAfterRun = false;
   /** All up to here are known to have been told. */
   progress = 0;
   ended: {readonly code: string; readonly resumeFrom: number} | null = null;
   isFullNow = false;
   #partOf = 0;
 
-  onEvent({revision, keyText, record, previous}: WatchEvent, isLast: boolean): void {
+  onRun(run: WatchRun): void {
     assert.equal(this.ended, null);
+    this.runs.push(run);
+    const last = run.events.length - 1;
+    for (const [i, event] of run.events.entries()) this.#onEvent(event, run.isLast && i === last);
+    if (this.fillsAfterRun) this.isFullNow = true;
+  }
+
+  #onEvent({revision, keyText, record, previous}: WatchEvent, isLast: boolean): void {
     assert.ok(this.#partOf === 0 || this.#partOf === revision, 'revisions are told as a whole');
     assert.ok(revision > this.progress, `${revision} after ${this.progress}`);
     const value = record === null ? null : text(record.value);
@@ -106,6 +116,7 @@ class Store {
 }
 
 const everything = range('', null);
+const big = 'v'.repeat(5_000);
 
 function text(value: Uint8Array): string {
   return Buffer.from(value).toString('latin1');
@@ -121,10 +132,10 @@ test('a thousand watchers share one event and what a door made of it', () => {
   const encodings = new Set<Uint8Array>();
   let encodedCount = 0;
   const sink: WatchSink = {
-    onEvent: event => {
-      events.add(event);
+    onRun: run => {
+      for (const event of run.events) events.add(event);
       encodings.add(
-        event.encoded(0, () => {
+        run.encoded(0, () => {
           encodedCount++;
           return new Uint8Array(1);
         }),
@@ -146,6 +157,93 @@ test('a thousand watchers share one event and what a door made of it', () => {
   for (let i = 0; i < 500; i++) store.open(one('a'), 2, sink);
   store.turns(3);
   assert.equal(encodedCount, 1);
+});
+
+/** Runs of two small events each. */
+const smallRuns = {watchRunSizeBytesMax: 300};
+
+function putMany(store: Store, count: number): void {
+  const puts = Array.from({length: count}, (_, i) => put(`k${String(100 + i)}`, 'v'));
+  store.apply(transaction({success: puts}));
+}
+
+test('a large revision is told in runs, each encoded once for all, in several turns', () => {
+  const store = new Store();
+  const sinks = Array.from({length: 64}, () => new RecordingSink());
+  for (const sink of sinks) store.open(everything, 0, sink);
+  store.turns(2);
+  for (let i = 0; i < 20; i++) putMany(store, 100);
+  store.apply(transaction({success: Array.from({length: 100}, (_, i) => put(`x${i}`, big))}));
+  store.turns(1);
+  // Behind each 64 KiB the clock is looked at; here it stands still, so the steps are bounded.
+  store.turns(200);
+  const [first] = sinks;
+  assert.ok(first !== undefined);
+  const runs = first.runs.filter(run => run.revision === 22);
+  assert.ok(runs.length > 5, `${runs.length} runs`);
+  assert.deepEqual(runs.map(({isLast}) => isLast).indexOf(true), runs.length - 1);
+  for (const run of runs) assert.ok(run.sizeBytes <= limits.watchRunSizeBytesMax);
+  // The same objects: what a door makes of them is made once.
+  for (const sink of sinks) {
+    assert.equal(sink.progress, 22);
+    assert.ok(sink.runs.every((run, i) => run === first.runs[i]));
+  }
+});
+
+test('one that is full in the middle of a revision goes on there, and holds up nobody', t => {
+  t.after(setLimits(smallRuns));
+  const store = new Store();
+  const [quick, slow, reader] = [new RecordingSink(), new RecordingSink(), new RecordingSink()];
+  store.open(everything, 0, quick);
+  const watch = store.open(everything, 0, slow, true);
+  store.turns(2);
+  slow.fillsAfterRun = true;
+  putMany(store, 10);
+  putMany(store, 10);
+  store.turns(5);
+  assert.equal(quick.progress, 3);
+  assert.equal(slow.told.length, 2);
+  // One that reads the history stops in the middle of it, too.
+  reader.fillsAfterRun = true;
+  const reading = store.open(range('k103', null), 2, reader);
+  store.turns(5);
+  assert.equal(reader.told.length, 2);
+  for (let i = 0; i < 20; i++) {
+    for (const sink of [slow, reader]) sink.isFullNow = false;
+    watch.resume();
+    reading.resume();
+    store.turns(3);
+  }
+  assert.deepEqual(
+    slow.told.map(({revision, key}) => [revision, key]),
+    quick.told.map(({revision, key}) => [revision, key]),
+  );
+  assert.deepEqual(
+    reader.told.map(({revision, key}) => [revision, key]),
+    quick.told.filter(({key}) => key >= 'k103').map(({revision, key}) => [revision, key]),
+  );
+  assert.equal(slow.told.filter(({previous}) => previous === 'v').length, 10);
+});
+
+test('a revision that goes away in the middle ends the watch in front of it', t => {
+  t.after(setLimits(smallRuns));
+  const store = new Store();
+  const sink = new RecordingSink();
+  const watch = store.open(everything, 0, sink);
+  store.turns(2);
+  store.put('a', '1');
+  store.turns(2);
+  sink.fillsAfterRun = true;
+  putMany(store, 10);
+  store.turns(2);
+  assert.equal(sink.told.length, 3);
+  putMany(store, 10);
+  store.apply({type: 'compact', revision: 4});
+  while (store.machine.scrub(64));
+  sink.isFullNow = false;
+  watch.resume();
+  store.turns(2);
+  assert.deepEqual(sink.ended, {code: 'REVISION_COMPACTED', resumeFrom: 3});
 });
 
 test('nobody watches: nothing is scheduled', () => {
@@ -318,7 +416,13 @@ interface Follower {
   readonly told: Told[];
 }
 
-test('random watchers are told everything once, in order, whatever happens in between', () => {
+test('random watchers are told everything once, in order, whatever happens in between', t => {
+  for (let seed = 31; seed <= 60; seed++) {
+    const putBack = setLimits(smallRuns);
+    t.after(putBack);
+    runRandom(seed);
+    putBack();
+  }
   for (let seed = 1; seed <= 30; seed++) runRandom(seed);
 });
 
@@ -404,7 +508,8 @@ function runRandom(seed: number): void {
   for (const {watch} of followers) watch.resume();
   store.turns(20);
   for (const {keys, from, wantsPrevious, sink, told} of followers) {
-    const seen = [...told, ...sink.told];
+    const whole = sink.told.filter(({revision}) => revision <= sink.progress);
+    const seen = [...told, ...(sink.ended === null ? sink.told : whole)];
     const to = sink.ended === null ? Infinity : sink.ended.resumeFrom;
     assert.ok(sink.ended === null || sink.ended.code === 'REVISION_COMPACTED');
     const expected = all

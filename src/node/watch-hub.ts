@@ -5,24 +5,28 @@
  *
  * Live watchers share one position, `#next`. Everyone else catches up from a position of its own,
  * in short steps, and joins the live ones where the two meet: between two revisions, so nothing is
- * left out and nothing told twice. A watcher whose sink is full leaves the live ones and catches up
- * when there is room; one that stays behind for too long is ended with the revision to resume from.
+ * left out and nothing told twice. A watcher whose sink is full leaves the live ones, also in the
+ * middle of a revision, and catches up from there when there is room; one that stays behind for too
+ * long is ended with the revision to resume from.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {EventSource} from '../kv/event-reader.ts';
-import {RecentRevisions} from './recent-revisions.ts';
+import {RevisionReader} from './revision-reader.ts';
 import {keyTextOf, WatchEvent} from './watch-event.ts';
 import type {Topic} from './watch-index.ts';
 import {isWithin, textRange, WatchIndex} from './watch-index.ts';
+import {RunBuilder} from './watch-run.ts';
+import type {WatchRun} from './watch-run.ts';
 import type {Watch, WatchRequest, WatchService, WatchSink} from './watch-service.ts';
 import {Watcher} from './watcher.ts';
 
-/** Telling goes on for so long at a stretch; the clock is looked at every few steps. */
+/** Telling goes on for so long at a stretch; the clock is looked at every few steps or bytes. */
 const sliceMs = 2;
 const stepsPerLook = 16;
+const sizeBytesPerLook = 64 * 1024;
 /** However slow or still the clock is. */
 const stepCountMax = 4096;
 const tickMs = 100;
@@ -50,7 +54,7 @@ export class WatchHub implements WatchService {
   readonly #clock: Clock;
   readonly #refusal: () => RosettaError | null;
   readonly #index = new WatchIndex<Watcher>();
-  readonly #recent = new RecentRevisions();
+  readonly #reader: RevisionReader;
   readonly #watchers: Watcher[] = [];
   readonly #catchingUp: Watcher[] = [];
   #liveCount = 0;
@@ -66,6 +70,7 @@ export class WatchHub implements WatchService {
 
   constructor(parts: WatchHubParts) {
     this.#source = parts.source;
+    this.#reader = new RevisionReader(parts.source);
     this.#clock = parts.clock;
     this.#refusal = parts.refusal;
   }
@@ -125,7 +130,8 @@ export class WatchHub implements WatchService {
     this.#isScheduled = false;
     const startedAtMs = this.#clock.monotonicMs();
     for (let stepCount = 1; this.#step(); stepCount++) {
-      if (stepCount % stepsPerLook !== 0) continue;
+      if (stepCount % stepsPerLook !== 0 && this.#reader.sizeBytes < sizeBytesPerLook) continue;
+      this.#reader.sizeBytes = 0;
       const isOver = this.#clock.monotonicMs() - startedAtMs > sliceMs;
       if (!isOver && stepCount < stepCountMax) continue;
       this.#schedule();
@@ -155,7 +161,7 @@ export class WatchHub implements WatchService {
     return true;
   }
 
-  /** Tells the live ones one revision: reads its events, then goes from watcher to watcher. */
+  /** Tells the live ones one revision: reads its events, then goes from topic to topic. */
   *#liveSteps(revision: number): Steps {
     const topics: Topic<Watcher>[] = [];
     const told: WatchEvent[] = [];
@@ -165,55 +171,71 @@ export class WatchHub implements WatchService {
       if (stored === null) break;
       const keyText = keyTextOf(stored.key);
       const eventCount = told.length;
+      this.#reader.sizeBytes += stored.value.length;
       this.#index.forEachTopic(keyText, topic => {
-        const event = (told[eventCount] ??= new WatchEvent(revision, keyText, stored));
+        const event = (told[eventCount] ??= new WatchEvent({revision, sub}, keyText, stored));
         if (topic.pending.length === 0) topics.push(topic);
         topic.pending.push(event);
       });
       yield;
     }
-    const isGone = this.#source.eventFloor() > revision;
+    const isGone = this.#reader.isGone(revision);
     assert(isGone || sub > 0, 'revision % has no events', revision);
-    if (!isGone && told.length === sub) this.#recent.keep(revision, told);
+    if (!isGone && told.length === sub) this.#reader.recent.keep(revision, told);
     for (const topic of topics) {
       const events = topic.pending;
       topic.pending = [];
-      for (const watcher of [...topic.watchers]) {
-        if (isGone) break;
-        if (watcher.stage !== 'live' || watcher.next > revision) continue;
-        if (watcher.wantsPrevious) this.#loadPrevious(events);
-        this.#tell(watcher, revision, events);
-        yield;
+      if (isGone) continue;
+      const watchers = [...topic.watchers];
+      for (const wantsPrevious of [false, true]) {
+        const alike = watchers.filter(watcher => watcher.wantsPrevious === wantsPrevious);
+        if (alike.length > 0) yield* this.#tellAlike(alike, events, wantsPrevious);
       }
     }
     if (isGone) this.#endCompacted(revision);
   }
 
+  /** Run by run: each is encoded once, told to all, and let go. */
+  *#tellAlike(
+    watchers: readonly Watcher[],
+    events: readonly WatchEvent[],
+    wantsPrevious: boolean,
+  ): Steps {
+    const builder = new RunBuilder();
+    for (const event of events) {
+      if (wantsPrevious && !this.#reader.loadPrevious(event)) {
+        for (const each of watchers) if (each.awaits(event.revision)) this.#endCompactedOne(each);
+        return;
+      }
+      const run = builder.add(event, wantsPrevious);
+      if (run !== null) yield* this.#tellRun(watchers, run);
+    }
+    const last = builder.finish();
+    if (last !== null) yield* this.#tellRun(watchers, last);
+  }
+
+  *#tellRun(watchers: readonly Watcher[], run: WatchRun): Steps {
+    for (const watcher of watchers) {
+      if (!watcher.awaits(run.revision)) continue;
+      this.#tell(watcher, run);
+      yield;
+    }
+  }
+
   /** Their events were removed before they could be told. */
   #endCompacted(revision: number): void {
     for (const watcher of [...this.#watchers]) {
-      if (watcher.stage === 'live' && watcher.next <= revision) this.#endCompactedOne(watcher);
+      if (watcher.awaits(revision)) this.#endCompactedOne(watcher);
     }
   }
 
   *#catchingUpSteps(watcher: Watcher): Steps {
-    while (watcher.stage === 'catching-up') {
+    while (this.#isCatchingUp(watcher)) {
       if (this.#canJoin(watcher)) {
         this.#join(watcher);
         return;
       }
-      const revision = watcher.next;
-      const recent = this.#recent.get(revision);
-      const events = recent ?? (yield* this.#eventsOf(revision));
-      if (!this.#isCatchingUp(watcher)) return;
-      const isComplete = this.#source.eventFloor() <= revision;
-      if (!isComplete) {
-        this.#endCompactedOne(watcher);
-        return;
-      }
-      const asked = events.filter(event => isWithin(event.keyText, watcher.range));
-      if (watcher.wantsPrevious) this.#loadPrevious(asked);
-      this.#tell(watcher, revision, asked);
+      yield* this.#tellPast(watcher, watcher.next);
       yield;
     }
   }
@@ -223,28 +245,34 @@ export class WatchHub implements WatchService {
     return watcher.stage === 'catching-up';
   }
 
-  *#eventsOf(revision: number): Generator<undefined, readonly WatchEvent[], undefined> {
-    const events: WatchEvent[] = [];
-    for (;;) {
-      const stored = this.#source.event(revision, events.length);
-      if (stored === null) break;
-      events.push(new WatchEvent(revision, keyTextOf(stored.key), stored));
+  /** The rest of a revision, of which it holds no more than a run, and a small one as a whole. */
+  *#tellPast(watcher: Watcher, revision: number): Steps {
+    const reader = this.#reader;
+    const builder = new RunBuilder();
+    let isMissing = reader.isGone(revision);
+    for (const event of isMissing ? [] : reader.events(revision, watcher.nextSub)) {
+      const isAsked = isWithin(event.keyText, watcher.range);
+      isMissing = isAsked && watcher.wantsPrevious && !reader.loadPrevious(event);
+      if (isMissing) break;
+      const run = isAsked ? builder.add(event, watcher.wantsPrevious) : null;
+      if (run !== null) this.#tell(watcher, run);
       // A small revision in one step, so that those who need it next find it read.
-      if (events.length % eventsPerStep === 0) yield;
+      if (run !== null || event.sub % eventsPerStep === eventsPerStep - 1) yield;
+      if (!this.#isCatchingUp(watcher)) return;
     }
-    const isComplete = this.#source.eventFloor() <= revision;
-    assert(!isComplete || events.length > 0, 'revision % has no events', revision);
-    if (isComplete) this.#recent.keep(revision, events);
-    return events;
+    if (isMissing || reader.isGone(revision)) {
+      this.#endCompactedOne(watcher);
+      return;
+    }
+    const last = builder.finish();
+    if (last === null) watcher.skip();
+    else this.#tell(watcher, last);
   }
 
-  #loadPrevious(events: readonly WatchEvent[]): void {
-    for (const event of events) event.loadPrevious(this.#source);
-  }
-
-  #tell(watcher: Watcher, revision: number, events: readonly WatchEvent[]): void {
+  #tell(watcher: Watcher, run: WatchRun): void {
     const nowMs = this.#clock.monotonicMs();
-    if (watcher.tell(revision, events, nowMs) || watcher.stage === 'ended') return;
+    this.#reader.sizeBytes += run.sizeBytes;
+    if (watcher.tell(run, nowMs) || watcher.stage === 'ended') return;
     this.#leave(watcher);
     watcher.stage = 'full';
     watcher.fullSinceMs = nowMs;
@@ -252,6 +280,7 @@ export class WatchHub implements WatchService {
 
   /** Between two revisions only: whoever joins in the middle of one would miss its beginning. */
   #canJoin(watcher: Watcher): boolean {
+    if (watcher.nextSub > 0) return false;
     if (this.#telling !== null) return watcher.next > this.#next;
     if (this.#liveCount === 0) this.#next = this.#source.revision() + 1;
     return watcher.next >= this.#next;
@@ -301,7 +330,7 @@ export class WatchHub implements WatchService {
     if (this.count > 0) return;
     this.#timer?.cancel();
     this.#timer = null;
-    this.#recent.clear();
+    this.#reader.recent.clear();
   }
 
   #endOne(watcher: Watcher, error: RosettaError): void {
@@ -336,7 +365,10 @@ export class WatchHub implements WatchService {
       if (this.#isTooSlow(watcher, nowMs)) {
         const detail = 'the events were read too slowly; resume from this revision';
         this.#endOne(watcher, new RosettaError('WATCH_TOO_SLOW', detail));
-      } else if (nowMs - watcher.toldAtMs >= limits.watchProgressMs && watcher.stage !== 'full') {
+      } else if (
+        nowMs - watcher.toldAtMs >= limits.watchProgressMs &&
+        isBetweenRevisions(watcher)
+      ) {
         watcher.progress(this.#position(watcher) - 1, nowMs);
         if (++progressCount === progressCountMax) return;
       }
@@ -351,6 +383,10 @@ export class WatchHub implements WatchService {
   #position(watcher: Watcher): number {
     return watcher.stage === 'live' ? Math.max(watcher.next, this.#next) : watcher.next;
   }
+}
+
+function isBetweenRevisions({stage, nextSub}: Watcher): boolean {
+  return stage !== 'full' && nextSub === 0;
 }
 
 /** The last one takes its place. */

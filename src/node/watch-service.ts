@@ -4,7 +4,7 @@
  */
 import type {RosettaError} from '../base/errors.ts';
 import type {KeyRange} from '../kv/command.ts';
-import type {WatchEvent} from './watch-event.ts';
+import type {WatchRun} from './watch-run.ts';
 
 export interface WatchRequest {
   readonly range: KeyRange;
@@ -15,13 +15,16 @@ export interface WatchRequest {
 
 /** Who is told. Never called inside `open`. */
 export interface WatchSink {
-  /** `isLast`: of its revision. Nothing else is told between two events of a revision. */
-  onEvent(event: WatchEvent, isLast: boolean): void;
+  /** Nothing else is told between two runs of a revision, but it may end between them. */
+  onRun(run: WatchRun): void;
   /** Everything up to and including `revision` has been told. */
   onProgress(revision: number): void;
-  /** The last call. A new watch from `resumeFrom` goes on without a gap. */
+  /**
+   * The last call. A new watch from `resumeFrom` goes on without a gap: a revision that was told
+   * in part is told again as a whole.
+   */
   onEnd(error: RosettaError, resumeFrom: number): void;
-  /** Asked behind each revision. True: nothing is told until `resume`. */
+  /** Asked behind each run. True: nothing is told until `resume`. */
   isFull(): boolean;
 }
 

@@ -1,7 +1,8 @@
 /** One open watch: what it asks for, and how far it has been told. */
+import {assert} from '../base/assert.ts';
 import type {RosettaError} from '../base/errors.ts';
-import type {WatchEvent} from './watch-event.ts';
 import type {TextRange} from './watch-index.ts';
+import type {WatchRun} from './watch-run.ts';
 import type {WatchSink} from './watch-service.ts';
 
 /**
@@ -15,8 +16,10 @@ export class Watcher {
   readonly range: TextRange;
   readonly wantsPrevious: boolean;
   stage: WatchStage = 'catching-up';
-  /** The first revision not told yet; of a live one a lower bound. */
+  /** The first revision not told as a whole; of a live one a lower bound. */
   next: number;
+  /** Of that revision, events in front of this one were told. Above 0: in the middle of it. */
+  nextSub = 0;
   /** What is left of catching up. */
   steps: Iterator<undefined, void, undefined> | null = null;
   /** Of the hub's lists: where it stands in them. */
@@ -43,14 +46,25 @@ export class Watcher {
     this.toldAtMs = parts.nowMs;
   }
 
-  /** All of a revision. Returns whether there is room for more. */
-  tell(revision: number, events: readonly WatchEvent[], nowMs: number): boolean {
-    this.next = revision + 1;
-    if (events.length === 0) return true;
-    const last = events.length - 1;
-    for (const [i, event] of events.entries()) this.#sink.onEvent(event, i === last);
+  /** It is told this revision with all others, and has not been by itself already. */
+  awaits(revision: number): boolean {
+    return this.stage === 'live' && this.next <= revision;
+  }
+
+  /** Returns whether there is room for more. */
+  tell(run: WatchRun, nowMs: number): boolean {
+    assert(run.revision >= this.next, 'revision % is told again', run.revision);
+    this.next = run.isLast ? run.revision + 1 : run.revision;
+    this.nextSub = run.isLast ? 0 : run.endSub;
     this.toldAtMs = nowMs;
+    this.#sink.onRun(run);
     return !this.#sink.isFull();
+  }
+
+  /** No event of its next revision is asked for. */
+  skip(): void {
+    assert(this.nextSub === 0, 'more of revision % was promised', this.next);
+    this.next++;
   }
 
   progress(revision: number, nowMs: number): void {

@@ -162,8 +162,11 @@ class Follower {
   #sink(machine: Machine, connection: number): WatchSink {
     const isCurrent = (): boolean => connection === this.#connection;
     return {
-      onEvent: (event, isLast) => {
-        if (isCurrent()) this.#onEvent(machine, event, isLast);
+      onRun: run => {
+        const last = run.events.length - 1;
+        for (const [i, event] of run.events.entries()) {
+          if (isCurrent()) this.#onEvent(machine, event, run.isLast && i === last);
+        }
       },
       onProgress: revision => {
         if (!isCurrent()) return;

@@ -5,6 +5,7 @@
 import {Buffer} from 'node:buffer';
 import type {RosettaError} from '../../base/errors.ts';
 import type {WatchEvent} from '../../node/watch-event.ts';
+import type {WatchRun} from '../../node/watch-run.ts';
 import {keyFields, recordJson} from './record-json.ts';
 
 export interface WatchFormat {
@@ -47,13 +48,15 @@ export const jsonLines: WatchFormat = {
 };
 
 /** All watchers of one format share the bytes. */
-export function encodedEvent(
-  format: WatchFormat,
-  event: WatchEvent,
-  form: {readonly hasPrevious: boolean; readonly isLast: boolean},
-): Uint8Array {
-  const number = format.firstForm + (form.hasPrevious ? 2 : 0) + (form.isLast ? 1 : 0);
-  return event.encoded(number, made => Buffer.from(format.event(made, form)));
+export function encodedRun(format: WatchFormat, run: WatchRun, hasPrevious: boolean): Uint8Array {
+  const number = format.firstForm + (hasPrevious ? 2 : 0) + (run.isLast ? 1 : 0);
+  return run.encoded(number, ({events, isLast}) => {
+    const last = events.length - 1;
+    const lines = events.map((event, i) =>
+      format.event(event, {hasPrevious, isLast: isLast && i === last}),
+    );
+    return Buffer.from(lines.join(''));
+  });
 }
 
 function fields(event: WatchEvent, hasPrevious: boolean): string {

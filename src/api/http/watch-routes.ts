@@ -6,7 +6,7 @@ import {must} from '../../base/assert.ts';
 import {emptyBytes, keySuccessor} from '../../base/bytes.ts';
 import type {RosettaError} from '../../base/errors.ts';
 import type {KeyRange} from '../../kv/command.ts';
-import type {WatchEvent} from '../../node/watch-event.ts';
+import type {WatchRun} from '../../node/watch-run.ts';
 import type {Watch, WatchSink} from '../../node/watch-service.ts';
 import {prefersType} from './accept.ts';
 import type {Exchange} from './exchange.ts';
@@ -26,7 +26,7 @@ import {
   type QueryParameters,
 } from './query-parameters.ts';
 import {keyRange, keyRangeParameters} from './range-request.ts';
-import {encodedEvent, jsonLines, serverSentEvents, type WatchFormat} from './watch-encoding.ts';
+import {encodedRun, jsonLines, serverSentEvents, type WatchFormat} from './watch-encoding.ts';
 import type {AnswerStream} from './wire.ts';
 
 const revisionMax = Number.MAX_SAFE_INTEGER - 1;
@@ -137,8 +137,8 @@ class WatchStream implements WatchSink {
     this.#write(format.beginning(watch.from - 1));
   }
 
-  onEvent(event: WatchEvent, isLast: boolean): void {
-    this.#write(encodedEvent(this.#format, event, {hasPrevious: this.#hasPrevious, isLast}));
+  onRun(run: WatchRun): void {
+    this.#write(encodedRun(this.#format, run, this.#hasPrevious));
   }
 
   onProgress(revision: number): void {

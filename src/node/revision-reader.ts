@@ -1,0 +1,58 @@
+/** Reads the events of revisions for watchers, from the history or from what was read last. */
+import {assert} from '../base/assert.ts';
+import type {EventSource} from '../kv/event-reader.ts';
+import {recentSizeBytesMax, RecentRevisions} from './recent-revisions.ts';
+import {keyTextOf, WatchEvent} from './watch-event.ts';
+
+export class RevisionReader {
+  /** Read, and by the hub told, since the clock was looked at last. */
+  sizeBytes = 0;
+  readonly recent = new RecentRevisions();
+  readonly #source: EventSource;
+
+  constructor(source: EventSource) {
+    this.#source = source;
+  }
+
+  /** Some of its events were removed, or all of them. */
+  isGone(revision: number): boolean {
+    return this.#source.eventFloor() > revision;
+  }
+
+  /**
+   * Those from `from` on, one by one, with any time in between. When it ends and the revision is
+   * gone, some may be missing.
+   */
+  *events(revision: number, from: number): Generator<WatchEvent, void, undefined> {
+    const recent = this.recent.get(revision);
+    if (recent !== null) {
+      yield* recent.slice(from);
+      return;
+    }
+    let all: WatchEvent[] | null = from === 0 ? [] : null;
+    let sizeBytes = 0;
+    for (let sub = from; ; sub++) {
+      const stored = this.#source.event(revision, sub);
+      if (stored === null) {
+        if (this.isGone(revision)) return;
+        assert(sub > 0, 'revision % has no events', revision);
+        if (all !== null) this.recent.keep(revision, all);
+        return;
+      }
+      const event = new WatchEvent({revision, sub}, keyTextOf(stored.key), stored);
+      this.sizeBytes += event.sizeBytes;
+      sizeBytes += event.sizeBytes;
+      if (sizeBytes > recentSizeBytesMax) all = null;
+      all?.push(event);
+      yield event;
+    }
+  }
+
+  /** False: what was before may be gone. */
+  loadPrevious(event: WatchEvent): boolean {
+    if (this.isGone(event.revision)) return false;
+    event.loadPrevious(this.#source);
+    this.sizeBytes += event.previous?.value.length ?? 0;
+    return true;
+  }
+}
