@@ -77,7 +77,7 @@ export class LeaseExecutor {
     // Behind the last one: a scan from the beginning would walk over all that are deleted.
     let after: Uint8Array | null = null;
     for (;;) {
-      const keys = this.#leases.keys(lease.id, after, stepChangeCountMax);
+      const keys = this.#leases.keysInCommand(lease.id, after, stepChangeCountMax);
       if (keys === null) {
         this.#rows.prepareScans();
         yield;

@@ -131,6 +131,23 @@ test('a revocation looks at each key of its lease once', () => {
   deepEqual(starts, ['', 'k163\0', 'm127\0', 'm191\0']);
 });
 
+test('nobody sees a lease with some of the keys that a command takes away', () => {
+  const replica = new Replica();
+  replica.run(grant(7));
+  const puts = Array.from({length: 100}, (_, i) => put(`k${100 + i}`, '', {leaseId: 7}));
+  replica.run(transaction({success: puts}));
+  const {machine} = replica;
+  let result = machine.begin({index: 10, proposedAtMs: 10, data: encode(revoke(7))});
+  equal(result, null);
+  while (result === null) {
+    deepEqual(machine.leases.keys(7, null, 1_000), null);
+    deepEqual(machine.leases.list(0, 1_000), null);
+    result = machine.resume();
+  }
+  deepEqual(machine.leases.keys(7, null, 1_000), []);
+  deepEqual(machine.leases.list(0, 1_000), []);
+});
+
 test('a lease has so many keys and no more, however they are attached', t => {
   t.after(setLimits({leaseKeyCountMax: 3}));
   const replica = new Replica();

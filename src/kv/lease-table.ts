@@ -43,9 +43,12 @@ export class LeaseTable {
   #nextId = drawnIdMin;
   #count = 0;
   #listener: LeaseListener | null = null;
+  readonly #isInCommand: () => boolean;
 
-  constructor(rows: RowStore) {
+  /** `isInCommand`: what the rows say is not yet, or no longer, a state that anybody may see. */
+  constructor(rows: RowStore, isInCommand: () => boolean = () => false) {
     this.#rows = rows;
+    this.#isInCommand = isInCommand;
   }
 
   get count(): number {
@@ -140,8 +143,20 @@ export class LeaseTable {
     this.#listener?.onGone(lease);
   }
 
-  /** Copies of the next keys behind `after`; null: the rows are not in order yet. */
+  /** As `keysInCommand`; null also while a command is being executed. */
   keys(id: number, after: Uint8Array | null, countMax: number): readonly Uint8Array[] | null {
+    return this.#isInCommand() ? null : this.keysInCommand(id, after, countMax);
+  }
+
+  /**
+   * Copies of the next keys behind `after`, as the command that is being executed has left them;
+   * null: the rows are not in order yet.
+   */
+  keysInCommand(
+    id: number,
+    after: Uint8Array | null,
+    countMax: number,
+  ): readonly Uint8Array[] | null {
     if (!this.#rows.isReadyToScan(tables.leaseKeys)) return null;
     const keys: Uint8Array[] = [];
     const first = after === null ? leaseKeyRow(id, new Uint8Array(0)) : leaseKeyRow(id, after);
@@ -153,9 +168,12 @@ export class LeaseTable {
     return keys;
   }
 
-  /** The next leases behind `after`, by id; null: the rows are not in order yet. */
+  /**
+   * The next leases behind `after`, by id; null: the rows are not in order yet, or a command is
+   * being executed.
+   */
   list(after: number, countMax: number): readonly Lease[] | null {
-    if (!this.#rows.isReadyToScan(tables.leases)) return null;
+    if (this.#isInCommand() || !this.#rows.isReadyToScan(tables.leases)) return null;
     const leases: Lease[] = [];
     const range = {start: leaseRow(after + 1), end: leaseTableEnd, isReverse: false};
     this.#rows.scan(range, (rowKeyView, valueView) => {

@@ -68,7 +68,7 @@ export class KvStateMachine implements StateReader, EventSource {
   constructor(rows: RowStore) {
     this.#rows = rows;
     const meta = this.#meta;
-    this.leases = new LeaseTable(rows);
+    this.leases = new LeaseTable(rows, () => this.#suspended !== null);
     const parts = {
       rows,
       meta,

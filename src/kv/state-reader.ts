@@ -38,7 +38,10 @@ export interface RangeSlice {
 }
 
 export interface StateReader {
-  /** Of this node now; may be ahead of `revision` by a command that is being executed. */
+  /**
+   * Of this node now. `keys` and `list` are those of `revision`; `get` may be ahead of it by a
+   * command that is being executed.
+   */
   readonly leases: LeaseReader;
   /** 1 for an empty store. */
   revision(): number;

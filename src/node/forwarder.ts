@@ -5,6 +5,7 @@
  */
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
+import {decodeCommand, isLeaseQuery} from '../kv/command-codec.ts';
 import {decodeResult} from '../kv/result-codec.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {ForwardResponseMessage, Transport} from '../transport/transport.ts';
@@ -80,6 +81,9 @@ export class Forwarder {
 
   #fail(requestId: number, pending: PendingForward, detail: string): void {
     this.#pending.delete(requestId);
-    pending.proposal.callback(new RosettaError('OUTCOME_UNKNOWN', detail), null);
+    const {command, callback} = pending.proposal;
+    const body = isLeaseQuery(command) ? decodeCommand(command).body : null;
+    const isRead = body?.type === 'lease-query' && !body.isKeepalive;
+    callback(new RosettaError(isRead ? 'READ_TIMEOUT' : 'OUTCOME_UNKNOWN', detail), null);
   }
 }

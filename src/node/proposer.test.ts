@@ -164,6 +164,19 @@ test('a lost connection leaves the outcome unknown, and nothing is sent again', 
   assert.equal(answers.length, 1);
 });
 
+test('a question that was lost changed nothing; a keepalive may have counted', () => {
+  for (const [isKeepalive, code] of [
+    [false, 'READ_TIMEOUT'],
+    [true, 'OUTCOME_UNKNOWN'],
+  ] as const) {
+    const body = {type: 'lease-query', id: 7, isKeepalive} as const;
+    const scene = follower();
+    const answers = scene.propose(50, encodeCommand({idempotency: null, body}));
+    scene.proposer.onPeerDown(leaderId);
+    assert.equal(answers[0]?.error?.code, code);
+  }
+});
+
 test('a leader that does not answer in time leaves the outcome unknown', () => {
   const scene = follower();
   const answers = scene.propose(50);

@@ -225,9 +225,15 @@ function readKeys(
   keys: Uint8Array[],
 ): void {
   if (exchange.isGone) return;
+  const isFirst = keys.length === 0;
   const room = limits.leaseKeysShownMax + 1 - keys.length;
   const slice = reader.keys(answer.id, keys.at(-1) ?? null, Math.min(keysPerSlice, room));
   if (slice !== null) keys.push(...slice);
+  if (isFirst && slice?.length === 0 && reader.get(answer.id) === null) {
+    const detail = `There is no lease ${answer.id} any more.`;
+    exchange.fail(new RosettaError('LEASE_NOT_FOUND', detail));
+    return;
+  }
   if (slice === null || (slice.length === keysPerSlice && slice.length < room)) {
     exchange.context.clock.afterPoll(() => {
       const options = {consistency: 'local', timeoutMs: limits.requestTimeoutMsDefault} as const;
