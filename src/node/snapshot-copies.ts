@@ -28,6 +28,8 @@ export class SnapshotCopies {
   readonly #former = new Set<SharedCopy>();
   /** For a copy that is being made. */
   readonly #waiting: CopyCallback[] = [];
+  /** The copy that is being made stands for this index or a later one; null: none is made. */
+  #pendingIndex: LogIndex | null = null;
   #copyCount = 0;
   #isStopped = false;
 
@@ -35,9 +37,12 @@ export class SnapshotCopies {
     this.#parts = parts;
   }
 
-  /** The oldest position that somebody is sent, or may be again; null: there is no copy. */
+  /**
+   * The oldest position that somebody is sent, or may be, or may be again, also from a copy that is
+   * only being made; null: there is no copy.
+   */
   oldestIndex(): LogIndex | null {
-    let oldest: LogIndex | null = null;
+    let oldest = this.#pendingIndex;
     for (const copy of [...this.#former, ...(this.#current === null ? [] : [this.#current])]) {
       const {index} = copy.meta;
       if (oldest === null || index < oldest) oldest = index;
@@ -57,14 +62,14 @@ export class SnapshotCopies {
     if (this.#waiting.length === 1) this.#make();
   }
 
-  /** `isRefused`: somebody has no use for it, so the next one gets a newer one. */
-  giveBack(source: SnapshotSource, isRefused: boolean): void {
+  /** `isOfNoUse`: somebody has no use for it, so the next one gets a newer one. */
+  giveBack(source: SnapshotSource, isOfNoUse: boolean): void {
     if (this.#isStopped) return;
     const copies = [...this.#former, ...(this.#current === null ? [] : [this.#current])];
     const copy = copies.find(each => each === source);
     assert(copy !== undefined, 'a copy that was taken: %', source.id);
     copy.userCount -= 1;
-    if (isRefused && copy === this.#current) this.#retire();
+    if (isOfNoUse && copy === this.#current) this.#retire();
     if (copy.userCount > 0) return;
     if (copy !== this.#current) this.#remove(copy);
     else copy.waitForUse(this.#parts.clock, () => this.#retire());
@@ -78,24 +83,37 @@ export class SnapshotCopies {
   }
 
   #make(): void {
-    const {checkpoint, life} = this.#parts;
+    const {checkpoint, life, isOfUse} = this.#parts;
+    // Before the former copy lets go of the log.
+    this.#pendingIndex = checkpoint.meta().index;
     this.#retire();
     checkpoint.exportSnapshot((error, made) => {
+      this.#pendingIndex = null;
       if (this.#isStopped) {
         made?.close();
         return;
       }
-      const waiting = this.#waiting.splice(0);
       if (made === null) {
-        for (const callback of waiting) callback(error, null);
+        this.#fail(error);
         return;
       }
+      if (!isOfUse(made.meta)) {
+        // More was written meanwhile than is kept of the log. Whoever asks again gets another.
+        made.close();
+        this.#fail(new Error('the log has left the copy behind while it was made'));
+        return;
+      }
+      const waiting = this.#waiting.splice(0);
       const copy = new SharedCopy(`${life}-${++this.#copyCount}`, made);
       this.#current = copy;
       // All at once: the first that gives it back must not be taken for the last.
       copy.use(waiting.length);
       for (const callback of waiting) callback(null, copy);
     });
+  }
+
+  #fail(error: Error | null): void {
+    for (const callback of this.#waiting.splice(0)) callback(error, null);
   }
 
   /** The current copy is given to nobody any more. */

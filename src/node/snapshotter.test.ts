@@ -192,9 +192,60 @@ test('a copy that was refused, or that the log has left behind, is replaced', ()
   assert.equal(scene.transport.streams[1]?.snapshot.id, '1-a-2');
   scene.transport.streams[1].callback(null);
   scene.firstLogIndex = 100;
+  scene.disk.durable = {...scene.disk.durable, meta: metaAt(100)};
   scene.snapshotter.send(node2);
   scene.turns(2);
   assert.equal(scene.transport.streams[2]?.snapshot.id, '1-a-3');
+});
+
+test('a copy that is being made keeps the log behind it', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  assert.equal(scene.snapshotter.oldestCopyIndex(), 0, 'of the checkpoint that is copied');
+  scene.turns(2);
+  assert.equal(scene.transport.streams.length, 1);
+});
+
+test('a copy that the log has left behind while it was made is not sent', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  scene.firstLogIndex = 100;
+  scene.turns(2);
+  assert.equal(scene.transport.streams.length, 0);
+  assert.equal(scene.snapshotter.oldestCopyIndex(), null, 'it is dropped');
+  scene.disk.durable = {...scene.disk.durable, meta: metaAt(100)};
+  scene.turns(1_000);
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  assert.equal(scene.transport.streams[0]?.snapshot.meta.index, 100, 'another one is');
+});
+
+test('who cannot take a snapshot now is offered the same copy again, less and less often', () => {
+  const scene = leader();
+  const refusal = new SnapshotRefusedError({code: 'SNAPSHOT_FAILED', detail: 'disk full'});
+  const delaysMs = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000];
+  for (const [attempt, delayMs] of delaysMs.entries()) {
+    scene.snapshotter.send(node2);
+    scene.turns(2);
+    const stream = must(scene.transport.streams[attempt], 'a stream');
+    assert.equal(stream.snapshot.id, '1-a-1');
+    stream.callback(refusal);
+    scene.turns(delayMs - 100);
+    scene.snapshotter.send(node2);
+    scene.turns(2);
+    assert.equal(scene.transport.streams.length, attempt + 1, 'not yet');
+    scene.turns(100);
+  }
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  scene.transport.streams.at(-1)?.callback(null);
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  scene.transport.streams.at(-1)?.callback(refusal);
+  scene.turns(1_100);
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  assert.equal(scene.transport.streams.length, delaysMs.length + 3, 'it starts again');
 });
 
 test('a copy that nobody needs goes away after a while', () => {

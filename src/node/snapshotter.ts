@@ -17,8 +17,12 @@ import type {Checkpointer} from './checkpointer.ts';
 import {SnapshotCopies} from './snapshot-copies.ts';
 import {SnapshotIntake} from './snapshot-intake.ts';
 
-/** Between an attempt that was refused, or had no copy, and the next one, in milliseconds. */
+/**
+ * Between an attempt that was refused, or had no copy, and the next one, in milliseconds. Doubles
+ * for a member that goes on refusing, and starts again when one is delivered or of no use.
+ */
 const retryDelayMs = 1_000;
+const retryDelayMsMax = 32_000;
 /** Between a stream that broke off and the one that goes on with it. */
 const resumeDelayMs = 100;
 
@@ -45,6 +49,8 @@ interface ReceivedSnapshot {
 export class Snapshotter {
   readonly #parts: SnapshotterParts;
   readonly #sending = new Set<NodeId>();
+  /** Of those whose last attempt was refused, or had no copy: how long they wait the next time. */
+  readonly #retryDelaysMs = new Map<NodeId, number>();
   readonly #copies: SnapshotCopies;
   readonly #intake: SnapshotIntake;
   #received: ReceivedSnapshot | null = null;
@@ -82,19 +88,29 @@ export class Snapshotter {
     const failAfter = (delayMs: number): void => {
       clock.setTimer(delayMs, () => report(null));
     };
+    const retryLater = (): void => failAfter(this.#takeRetryDelayMs(to));
     this.#copies.take((error, copy) => {
       if (copy === null) {
         logger.warn({to, error: error?.message}, 'cannot copy the checkpoint');
-        failAfter(retryDelayMs);
+        retryLater();
         return;
       }
       this.#stream(to, copy, failure => {
-        const isRefused = failure instanceof SnapshotRefusedError;
-        this.#copies.giveBack(copy, isRefused);
+        const refusal = failure instanceof SnapshotRefusedError ? failure.code : null;
+        const isOfNoUse = refusal === 'SNAPSHOT_NOT_WANTED';
+        this.#copies.giveBack(copy, isOfNoUse);
+        if (failure === null || isOfNoUse) this.#retryDelaysMs.delete(to);
         if (failure === null) report(copy.meta);
-        else failAfter(isRefused ? retryDelayMs : resumeDelayMs);
+        else if (refusal === null) failAfter(resumeDelayMs);
+        else retryLater();
       });
     });
+  }
+
+  #takeRetryDelayMs(to: NodeId): number {
+    const delayMs = this.#retryDelaysMs.get(to) ?? retryDelayMs;
+    this.#retryDelaysMs.set(to, Math.min(delayMs * 2, retryDelayMsMax));
+    return delayMs;
   }
 
   #stream(to: NodeId, copy: SnapshotSource, done: (error: Error | null) => void): void {

@@ -84,9 +84,12 @@ export interface SnapshotSource extends SnapshotOffer {
 /** The receiver took the trouble to say no, unlike a connection that broke. */
 export class SnapshotRefusedError extends Error {
   override readonly name = 'SnapshotRefusedError';
+  /** SNAPSHOT_NOT_WANTED: it has no use for this snapshot; any other: it cannot take one now. */
+  readonly code: string;
 
   constructor(refusal: {readonly code: string; readonly detail: string}) {
     super(`${refusal.code}: ${refusal.detail}`);
+    this.code = refusal.code;
   }
 }
 
