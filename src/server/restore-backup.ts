@@ -9,7 +9,7 @@ import type {BackupHead} from '../storage/backup-format.ts';
 import {readBackup} from '../storage/backup-reader.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
-import {PreparedMember, putInPlace} from '../storage/prepared-member.ts';
+import {isUnfinishedRestore, PreparedMember, putInPlace} from '../storage/prepared-member.ts';
 import {StorageError} from '../storage/storage-error.ts';
 import {toIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
@@ -82,11 +82,22 @@ function restoreInto(directory: DataDirectory, options: RestoreOptions): Restore
 function refuseUsed(root: string): void {
   const found = fs.statSync(root, {throwIfNoEntry: false});
   if (found === undefined) return;
-  if (found.isDirectory() && fs.readdirSync(root).every(name => ignoredNames.has(name))) return;
+  if (found.isDirectory()) {
+    const used = fs.readdirSync(root).filter(name => !ignoredNames.has(name));
+    if (used.length === 0) return;
+    // A restore that was killed left this, and perhaps a start that was refused then.
+    if (isUnfinishedRestore(root) && used.every(name => isLeftByRestore(root, name))) return;
+  }
   throw new StorageError(`${root} is not an empty directory`, {
     path: root,
     advice: 'restore makes a new cluster and needs a directory of its own; name another with -data',
   });
+}
+
+function isLeftByRestore(root: string, name: string): boolean {
+  if (['prepared', 'tmp', 'LOCK'].includes(name)) return true;
+  if (name !== 'wal' && name !== 'checkpoint') return false;
+  return fs.readdirSync(path.join(root, name)).length === 0;
 }
 
 /** It was empty before. */

@@ -21,7 +21,7 @@ import type {Disk} from '../storage/disk.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
-import {refusePrepared} from '../storage/prepared-member.ts';
+import {discardUnfinished, refusePrepared} from '../storage/prepared-member.ts';
 import {raiseStartCount} from '../storage/start-count.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
@@ -50,6 +50,7 @@ export async function startServer(
   let server: Server;
   try {
     refusePrepared(directory.path);
+    discardUnfinished(nodeDisk, directory.path);
     if (options.rejoin) setFormerAside(options, directory);
     server = new Server(options, directory, ends);
   } catch (error) {

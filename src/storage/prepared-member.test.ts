@@ -12,7 +12,13 @@ import type {Disk} from './disk.ts';
 import {readIdentity} from './identity.ts';
 import {openLmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {nodeDisk} from './node-disk.ts';
-import {isPrepared, PreparedMember, putInPlace, refusePrepared} from './prepared-member.ts';
+import {
+  discardUnfinished,
+  isPrepared,
+  PreparedMember,
+  putInPlace,
+  refusePrepared,
+} from './prepared-member.ts';
 import {restingLog} from './resting-directory.ts';
 
 const identity = {
@@ -110,6 +116,25 @@ test('given up, or interrupted while it is prepared, it leaves the old member', 
   refusePrepared(root);
   prepare(root);
   assert.equal(isPrepared(root), true);
+});
+
+test('interrupted where there is no old member, it is not taken for an empty directory', t => {
+  const root = directory(t);
+  fs.mkdirSync(path.join(root, 'prepared', 'checkpoint'), {recursive: true});
+  assert.throws(() => refusePrepared(root), /type the restore again, or remove .*prepared/);
+  fs.rmSync(path.join(root, 'prepared'), {recursive: true});
+  refusePrepared(root);
+});
+
+test('what was interrupted beside a member goes away when the member starts', t => {
+  const root = directory(t);
+  addOld(root);
+  const names = fs.readdirSync(root);
+  fs.mkdirSync(path.join(root, 'prepared', 'checkpoint'), {recursive: true});
+  refusePrepared(root);
+  discardUnfinished(nodeDisk, root);
+  assert.deepEqual(fs.readdirSync(root), names);
+  discardUnfinished(nodeDisk, root);
 });
 
 /** Fails from the n-th change on. */

@@ -122,13 +122,35 @@ export function isPrepared(root: string): boolean {
   return fs.existsSync(path.join(root, preparedName, readyName));
 }
 
-/** Throws StorageError: the directory is neither the old member any more nor the new one yet. */
+/**
+ * Throws StorageError: the directory is neither the old member any more nor the new one yet, or was
+ * to become the new one and has no old one that could run instead.
+ */
 export function refusePrepared(root: string): void {
-  if (!isPrepared(root)) return;
-  throw new StorageError(`${root} holds a new member that was not put in place`, {
+  if (isPrepared(root)) {
+    throw new StorageError(`${root} holds a new member that was not put in place`, {
+      path: root,
+      advice: `finish it with: ./rosetta recover -data=${root} -force`,
+    });
+  }
+  if (!isUnfinishedRestore(root)) return;
+  throw new StorageError(`${root} holds a restore that was interrupted`, {
     path: root,
-    advice: `finish it with: ./rosetta recover -data=${root} -force`,
+    advice: `type the restore again, or remove ${path.join(root, preparedName)} to start without it`,
   });
+}
+
+/** Whether a new member was begun here, and nothing else is. */
+export function isUnfinishedRestore(root: string): boolean {
+  const hasBegun = fs.existsSync(path.join(root, preparedName)) && !isPrepared(root);
+  return hasBegun && !fs.existsSync(path.join(root, 'identity.json'));
+}
+
+/** What an interrupted attempt left of a new member beside the one that is in force. */
+export function discardUnfinished(disk: Disk, root: string): void {
+  assert(!isPrepared(root), 'what is prepared is put in place');
+  const prepared = path.join(root, preparedName);
+  if (disk.existsSync(prepared)) disk.removeSync(prepared);
 }
 
 /**
