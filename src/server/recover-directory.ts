@@ -5,45 +5,48 @@
  */
 import path from 'node:path';
 import {must} from '../base/assert.ts';
-import {keySuccessor} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
+import type {HardState} from '../raft/hard-state.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import type {IdentityRecord} from '../node/identity-record.ts';
 import type {EntryId} from '../raft/entry.ts';
-import {indexAfter, noIndex, term} from '../raft/ids.ts';
+import {indexAfter, maxIndex, noIndex, term} from '../raft/ids.ts';
 import type {Membership} from '../raft/membership.ts';
 import {emptyMembership, findMember} from '../raft/membership.ts';
+import type {CheckpointMeta} from '../storage/checkpoint-store.ts';
+import {copyRows} from '../storage/copy-rows.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {isPrepared, PreparedMember, putInPlace} from '../storage/prepared-member.ts';
-import type {LogSummary} from '../storage/resting-directory.ts';
 import {
   restingCheckpoint,
   restingCheckpointFile,
   restingIdentity,
   restingLog,
   restingStartCount,
+  withRestingLog,
 } from '../storage/resting-directory.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {StorageError} from '../storage/storage-error.ts';
-import type {OpenedLog, WalLogStore} from '../storage/wal-log-store.ts';
-import {openLog} from '../storage/wal-log-store.ts';
+import {readEntries} from '../storage/wal-reader.ts';
+import type {RecoveredLog} from '../storage/wal-recovery.ts';
 import {toIdentity, toRecord} from './identity-file.ts';
 import {lockedDataDirectory, lockedExisting} from './locked-directory.ts';
 import {drawNewCluster} from './new-cluster.ts';
-import {systemClock} from './system-clock.ts';
 
 export interface DirectorySummary {
   readonly data: string;
   readonly clusterId: string | null;
   readonly nodeId: string;
   readonly incarnation: string;
+  /** Why its state is not that of the cluster's other members; null: as far as is known it is. */
+  readonly divergence: string | null;
   /** How often the member was started. */
   readonly startCount: number;
   readonly term: number;
   readonly vote: string | null;
-  /** The entry before the first of the log, and its last one. */
+  /** The entry before the first of the log, and its last one, as the next start will see them. */
   readonly logStart: EntryId;
   readonly last: EntryId;
   /** As far as this member knew. */
@@ -68,6 +71,12 @@ export interface ForcedRecovery {
   readonly saved: string | null;
 }
 
+export interface ForceOptions {
+  readonly revisionBump: number;
+  /** Also when its state is known to differ from what its cluster had agreed on. */
+  readonly acceptDiverged: boolean;
+}
+
 /** Reads only. Rejects with StorageError. */
 export async function inspectDirectory(data: string): Promise<DirectorySummary> {
   const root = path.resolve(data);
@@ -80,17 +89,14 @@ export async function inspectDirectory(data: string): Promise<DirectorySummary> 
 }
 
 /** Rejects with StorageError, and then nothing has changed. */
-export async function forceRecovery(
-  data: string,
-  options: {readonly revisionBump: number},
-): Promise<ForcedRecovery> {
+export async function forceRecovery(data: string, options: ForceOptions): Promise<ForcedRecovery> {
   const root = path.resolve(data);
   (await lockedExisting(root)).release();
   const directory = await lockedDataDirectory(root);
   try {
     if (isPrepared(root)) return complete(root);
     const before = summarize(root);
-    return await new Recovery(root, before, options.revisionBump).run();
+    return await new Recovery(root, before, options).run();
   } finally {
     directory.release();
   }
@@ -98,41 +104,71 @@ export async function forceRecovery(
 
 function summarize(root: string): DirectorySummary {
   const identity = restingIdentity(root);
+  const record = toRecord(path.join(root, 'identity.json'), identity);
   const file = restingCheckpointFile(root);
   const checkpoint = file === null ? null : restingCheckpoint(file);
   const meta = checkpoint?.meta ?? emptyMeta;
-  const log = restingLog(root, identity, {checkpointIndex: meta.index}) ?? emptyLog;
+  const log = restingLog(root, identity, {checkpointIndex: meta.index});
   const {nodeId, incarnation, clusterId} = identity;
-  const {start, last, hardState, memberships, warnings} = log;
-  const newest = memberships.at(-1);
-  const isInLog = newest !== undefined && newest.index >= meta.index;
+  const {start, last, hardState, membership} = standing(log, meta);
   return {
     data: root,
     clusterId,
     nodeId,
     incarnation,
+    divergence: record.divergence ?? null,
     startCount: restingStartCount(root),
     term: hardState.term,
     vote: hardState.vote,
     logStart: start,
-    last: last.index >= meta.index ? last : {index: meta.index, term: meta.term},
-    commit: Math.max(hardState.commit, meta.index),
+    last,
+    commit: hardState.commit,
     checkpoint: {index: meta.index, term: meta.term},
     revision: checkpoint?.state.revision ?? 1,
     keyCount: checkpoint?.state.keyCount ?? 0,
-    membership: isInLog ? newest.membership : meta.membership,
-    warnings,
+    membership,
+    warnings: log?.warnings ?? [],
   };
 }
 
+interface Standing {
+  readonly start: EntryId;
+  readonly last: EntryId;
+  readonly hardState: HardState;
+  readonly membership: Membership;
+}
+
+type ReadLog = Pick<RecoveredLog, 'start' | 'last' | 'hardState' | 'memberships' | 'terms'>;
+
+/**
+ * Log and checkpoint together. A log that does not hold the checkpoint's entry is what a snapshot
+ * was installed over before the log could be reset: it counts for its term and vote only, as at
+ * the next start.
+ */
+function standing(log: ReadLog | null, meta: CheckpointMeta): Standing {
+  const hardState = log?.hardState ?? {term: term(0), vote: null, commit: noIndex};
+  const commit = maxIndex(hardState.commit, meta.index);
+  if (log === null || !goesOnBehind(log, meta)) {
+    const {index} = meta;
+    const isNewTerm = meta.term > hardState.term;
+    const known = isNewTerm ? {term: meta.term, vote: null} : hardState;
+    const end = {index, term: meta.term};
+    const {membership} = meta;
+    return {start: end, last: end, hardState: {...known, commit: index}, membership};
+  }
+  const {start, last, memberships} = log;
+  const newest = memberships.at(-1);
+  const isInLog = newest !== undefined && newest.index >= meta.index;
+  const membership = isInLog ? newest.membership : meta.membership;
+  return {start, last, hardState: {...hardState, commit}, membership};
+}
+
+/** Also a log that begins behind it, whose start waits for a snapshot. */
+function goesOnBehind(log: ReadLog, meta: CheckpointMeta): boolean {
+  return log.start.index > meta.index || log.terms.at(meta.index) === meta.term;
+}
+
 const emptyMeta = {index: noIndex, term: term(0), membership: emptyMembership};
-const emptyLog: Pick<LogSummary, 'start' | 'last' | 'hardState' | 'memberships' | 'warnings'> = {
-  start: {index: noIndex, term: term(0)},
-  last: {index: noIndex, term: term(0)},
-  hardState: {term: term(0), vote: null, commit: noIndex},
-  memberships: [],
-  warnings: [],
-};
 
 /** The identity is the last part that is put in place: what it says now is the new member's. */
 function complete(root: string): ForcedRecovery {
@@ -150,26 +186,30 @@ function complete(root: string): ForcedRecovery {
   };
 }
 
-/** Entries read at once, and rows written in one transaction. */
+/** Entries read at once. */
 const readSizeBytes = limits.committedSizeBytesMax;
-const transactionRowCount = 4_096;
-const firstRowKey = Uint8Array.of(1);
-const rowKeysEnd = Uint8Array.of(0xff);
 
 class Recovery {
   readonly #root: string;
   readonly #before: DirectorySummary;
-  readonly #revisionBump: number;
+  readonly #options: ForceOptions;
 
-  constructor(root: string, before: DirectorySummary, revisionBump: number) {
+  constructor(root: string, before: DirectorySummary, options: ForceOptions) {
     this.#root = root;
     this.#before = before;
-    this.#revisionBump = revisionBump;
+    this.#options = options;
   }
 
   async run(): Promise<ForcedRecovery> {
     const old = this.#oldRecord();
-    const {nodeId, membership} = this.#before;
+    const {nodeId, membership, divergence} = this.#before;
+    if (divergence !== null && !this.#options.acceptDiverged) {
+      throw this.#refusal(
+        `its state has gone another way than its cluster's: ${divergence}`,
+        'use the directory of another member, or restore a backup; if there is neither, add ' +
+          '-accept-diverged',
+      );
+    }
     const self = findMember(membership, old.nodeId);
     if (self === undefined) {
       throw this.#refusal(`${nodeId} was not a member of its cluster any more`);
@@ -177,13 +217,13 @@ class Recovery {
     const {id, listen, http} = self;
     const {record, membership: alone} = drawNewCluster({id, listen, http});
     const checkpoint = openLmdbCheckpointStore({directory: this.#root});
-    let log: OpenedLog | null = null;
     let result: {readonly revision: number; readonly keyCount: number};
     try {
-      log = this.#openLog(old, checkpoint);
-      result = this.#prepare(checkpoint, log, {record, membership: alone});
+      const checkpointIndex = checkpoint.meta().index;
+      result = withRestingLog(this.#root, old, {checkpointIndex}, log => {
+        return this.#prepare(checkpoint, log, {record, membership: alone});
+      });
     } finally {
-      await closeLog(log?.store ?? null);
       await new Promise<void>(resolve => checkpoint.close(resolve));
     }
     const saved = putInPlace(nodeDisk, this.#root);
@@ -203,82 +243,51 @@ class Recovery {
     throw this.#refusal(`${record.nodeId} has not become a member of a cluster`);
   }
 
-  #openLog(old: IdentityRecord, checkpoint: LmdbCheckpointStore): OpenedLog {
-    const {nodeId, incarnation, clusterId} = old;
-    const log = openLog({
-      disk: nodeDisk,
-      directory: path.join(this.#root, 'wal'),
-      clock: systemClock,
-      identity: {clusterId, nodeId, incarnation},
-      checkpoint: checkpoint.meta(),
-      mustExist: true,
-    });
-    if (!log.needsSnapshot) return log;
-    log.store.close(() => undefined);
-    throw this.#refusal('the entries between its checkpoint and its log are missing');
-  }
-
-  /** Everything that the log holds counts as committed from here on. */
+  /**
+   * Everything that the log holds counts as committed from here on. It is only read: whatever goes
+   * wrong, the old member is as it was.
+   */
   #prepare(
     checkpoint: LmdbCheckpointStore,
-    log: OpenedLog,
+    log: RecoveredLog | null,
     fresh: ReturnType<typeof drawNewCluster>,
   ): {readonly revision: number; readonly keyCount: number} {
+    const old = checkpoint.meta();
+    if (log === null) throw this.#refusal('its log is missing');
+    if (log.start.index > old.index) {
+      throw this.#refusal('the entries between its checkpoint and its log are missing');
+    }
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
-    const {store, hardState} = log;
-    for (let next = indexAfter(checkpoint.meta().index); next <= store.lastIndex();) {
-      const range = {from: next, to: store.lastIndex(), sizeBytesMax: readSizeBytes};
-      for (const entry of store.entries(range)) {
+    const {last, hardState} = standing(log, old);
+    for (let next = indexAfter(old.index); next <= last.index;) {
+      const range = {from: next, to: last.index, sizeBytesMax: readSizeBytes};
+      for (const entry of readEntries(log, range)) {
         if (entry.type === 'command') machine.apply(entry);
         next = indexAfter(entry.index);
       }
     }
     machine.saveMeta();
-    const member = new PreparedMember(nodeDisk, this.#root, {revisionBump: this.#revisionBump});
+    const member = new PreparedMember(nodeDisk, this.#root, this.#options);
     try {
       copyRows(state, member);
     } catch (error) {
       member.discard();
       throw error;
     }
-    const index = store.lastIndex();
-    const lastTerm = must(store.term(index), 'the term of the last entry');
-    const meta = {index, term: lastTerm, membership: fresh.membership};
-    member.finish(toIdentity(fresh.record), meta, term(Math.max(hardState.term, lastTerm)));
-    const revision = machine.revision() + this.#revisionBump;
+    const meta = {...last, membership: fresh.membership};
+    member.finish(toIdentity(fresh.record), meta, term(Math.max(hardState.term, last.term)));
+    const revision = machine.revision() + this.#options.revisionBump;
     return {revision, keyCount: machine.keyCount()};
   }
 
-  #refusal(problem: string): StorageError {
+  #refusal(
+    problem: string,
+    advice = 'use the directory of another member, or restore a backup',
+  ): StorageError {
     return new StorageError(`${this.#root} cannot become a cluster of its own (${problem})`, {
       path: this.#root,
-      advice: 'use the directory of another member, or restore a backup',
+      advice,
     });
   }
-}
-
-function copyRows(state: StateStore, member: PreparedMember): void {
-  let start: Uint8Array = firstRowKey;
-  let count = transactionRowCount;
-  while (count === transactionRowCount) {
-    count = 0;
-    let last = start;
-    member.transaction(() => {
-      state.scan({start, end: rowKeysEnd, isReverse: false}, (rowKey, value) => {
-        member.addRow(rowKey, value);
-        last = Uint8Array.from(rowKey);
-        count += 1;
-        return count < transactionRowCount;
-      });
-    });
-    start = keySuccessor(last);
-  }
-}
-
-function closeLog(store: WalLogStore | null): Promise<void> {
-  return new Promise(resolve => {
-    if (store === null) resolve();
-    else store.close(resolve);
-  });
 }

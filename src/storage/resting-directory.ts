@@ -19,6 +19,7 @@ import {StorageError} from './storage-error.ts';
 import {walOptions} from './wal-options.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
 import {recoverLog} from './wal-recovery.ts';
+import type {WalIdentity} from './wal-segment.ts';
 
 export type LogSummary = Pick<
   RecoveredLog,
@@ -49,8 +50,26 @@ export function restingLog(
   identity: Identity,
   indices: {readonly checkpointIndex: LogIndex; readonly trustedIndex?: LogIndex},
 ): LogSummary | null {
+  return withRestingLog(root, identity, indices, log => {
+    if (log === null) return null;
+    const {start, last, hardState, memberships, terms, warnings, segments} = log;
+    return {
+      ...{start, last, hardState, memberships, terms, warnings},
+      segmentCount: segments.length,
+      sizeBytes: segments.reduce((sum, segment) => sum + segment.end, 0),
+    };
+  });
+}
+
+/** As `restingLog`, for whoever reads entries of it, too: while `use` runs. */
+export function withRestingLog<Result>(
+  root: string,
+  identity: WalIdentity,
+  indices: {readonly checkpointIndex: LogIndex; readonly trustedIndex?: LogIndex},
+  use: (log: RecoveredLog | null) => Result,
+): Result {
   const directory = path.join(root, 'wal');
-  if (!fs.existsSync(directory)) return null;
+  if (!fs.existsSync(directory)) return use(null);
   const {clusterId, nodeId, incarnation} = identity;
   const input = {
     disk: readOnlyDisk,
@@ -60,15 +79,11 @@ export function restingLog(
   };
   const {checkpointIndex, trustedIndex} = indices;
   const log = recoverLog(input, checkpointIndex, trustedIndex);
-  if (log === null) return null;
-  const {start, last, hardState, memberships, terms, warnings, segments} = log;
-  const summary = {
-    ...{start, last, hardState, memberships, terms, warnings},
-    segmentCount: segments.length,
-    sizeBytes: segments.reduce((sum, segment) => sum + segment.end, 0),
-  };
-  for (const segment of [...segments, ...log.prepared]) segment.close();
-  return summary;
+  try {
+    return use(log);
+  } finally {
+    for (const segment of [...(log?.segments ?? []), ...(log?.prepared ?? [])]) segment.close();
+  }
 }
 
 /** The data file of the checkpoint in force; null: there is none. Throws CheckpointDamagedError. */

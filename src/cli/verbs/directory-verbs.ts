@@ -39,6 +39,11 @@ export const recoverVerb: Verb = {
   flags: {
     data: text('DIR', 'data directory of the stopped node'),
     force: {kind: 'switch', value: '', help: 'make a new cluster of this node alone'},
+    'accept-diverged': {
+      kind: 'switch',
+      value: '',
+      help: 'with -force: even if its state is known to be wrong',
+    },
     ...revisionBumpFlag,
     ...jsonFlag,
   },
@@ -92,7 +97,10 @@ async function recover(input: VerbInput): Promise<number> {
     input.output.print(shown);
     return 0;
   }
-  const forced = await forceRecovery(data, {revisionBump: revisionBump(input)});
+  const forced = await forceRecovery(data, {
+    revisionBump: revisionBump(input),
+    acceptDiverged: isOn(input, 'accept-diverged'),
+  });
   const {before, clusterId, revision, keyCount: keys, saved} = forced;
   if (isOn(input, 'json')) {
     const fields = before === null ? null : summaryFields(before);
@@ -132,6 +140,7 @@ function summaryPairs(summary: DirectorySummary): readonly Pair[] {
     ['cluster id', summary.clusterId ?? 'none yet'],
     ['node id', summary.nodeId],
     ['incarnation', summary.incarnation],
+    ...(summary.divergence === null ? [] : [['DIVERGED', summary.divergence] as const]),
     ['starts', summary.startCount],
     ['term', summary.term],
     ['vote', summary.vote ?? 'none'],
