@@ -197,7 +197,18 @@ test('damage in an older segment refuses to start, whatever it is', async () => 
   assert.throws(() => open(copyOf(image, new Map([[second, cut]]))), WalCorruptionError);
   const without = copyOf(image);
   without.removeSync(second);
-  assert.throws(() => open(without), WalCorruptionError);
+  const checkpoint = {index: logIndex(5), term: term(1), membership: emptyMembership};
+  assert.throws(() => open(without, {checkpoint}), WalCorruptionError);
+  // A lost checkpoint is made up for by a snapshot, the gap with it; until then nothing goes.
+  const left = without.listSync('/wal');
+  const lost = open(without);
+  assert.equal(lost.needsSnapshot, true);
+  assert.ok(lost.store.firstIndex() > 5);
+  assert.deepEqual(
+    left.filter(name => !without.existsSync(`/wal/${name}`)),
+    [],
+  );
+  await closed(lost.store);
 });
 
 test('a damaged header before a batch above a megabyte is corruption, no spare file', async () => {

@@ -110,22 +110,26 @@ class Recovery {
       oldest++;
       hasGap = true;
     }
-    if (hasGap && this.#start.index > this.#checkpointIndex) {
+    const isIncomplete = hasGap && this.#start.index > this.#checkpointIndex;
+    if (isIncomplete && this.#checkpointIndex > 0) {
       // Before anything is removed: the next start must find the gap too.
       const {path} = must(this.#segments[0], 'a segment');
       throw new WalCorruptionError('the segment before it is missing', {path, offset: 0});
     }
-    for (const {segment} of this.#candidates.slice(0, oldest)) this.#remove(segment);
+    for (const {segment} of this.#candidates.slice(0, oldest)) {
+      // Until a snapshot has made up for the lost checkpoint and the gap, nothing goes away.
+      if (isIncomplete) segment.close();
+      else this.#remove(segment);
+    }
     const prepared = this.#keepPrepared(newest);
     for (const segment of this.#segments) segment.syncSync();
     this.#input.disk.syncDirectorySync(this.#input.directory);
-    const commit = minIndex(this.#hardState.commit, this.#last.index);
     return {
       segments: this.#segments,
       prepared,
       start: this.#start,
       last: this.#last,
-      hardState: {...this.#hardState, commit},
+      hardState: {...this.#hardState, commit: minIndex(this.#hardState.commit, this.#last.index)},
       memberships: this.#memberships,
       terms: this.#terms,
       index: this.#index,

@@ -35,6 +35,19 @@ function open(disk: FakeDisk, released = 0, termValue = 1): OpenedLog {
   return openLog({disk, directory: '/wal', clock: realClock, identity, checkpoint, options});
 }
 
+/** Another disk with the same files, all durable. */
+function copyOf(disk: FakeDisk): FakeDisk {
+  const copy = new FakeDisk();
+  copy.makeDirectorySync('/wal');
+  for (const name of disk.listSync('/wal')) {
+    const file = `/wal/${name}`;
+    copy.openSync(file, 'create').closeSync();
+    copy.replace(file, disk.content(file));
+  }
+  copy.syncDirectorySync('/wal');
+  return copy;
+}
+
 /** The operations of a disk wait until they are run, each as a step of its own. */
 class SteppedDisk extends FakeDisk {
   readonly #waiting: (() => void)[];
@@ -323,6 +336,15 @@ test('segments given up of which a crash left the newest do not pass for a damag
   const left = disk.listSync('/wal');
   for (let i = 0; i < 2; i++) assert.throws(() => open(disk, 20, 1), /is missing/);
   assert.deepEqual(disk.listSync('/wal'), left);
+  // Where the checkpoint was lost, a snapshot has to make up for both.
+  const copy = copyOf(disk);
+  const lost = open(copy);
+  assert.equal(lost.needsSnapshot, true);
+  assert.deepEqual(allEntries(lost.store), expected.slice(lost.store.firstIndex() - 1));
+  await closed(lost.store);
+  const again = open(copy);
+  assert.equal(again.needsSnapshot, true, 'and at the next start again');
+  await closed(again.store);
   const {store: after} = open(disk, 200, 2);
   assert.equal(after.lastIndex(), 200);
   assert.ok(after.firstIndex() > 31, String(after.firstIndex()));
