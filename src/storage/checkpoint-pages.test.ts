@@ -89,6 +89,28 @@ test('a changed byte of any row is found', t => {
   }
 });
 
+test('a changed key in a branch is found: the rows it leads to would be lost to reads', t => {
+  const {file} = filled(t);
+  const bytes = fs.readFileSync(file);
+  const inUse = Buffer.from(bytes);
+  let branchCount = 0;
+  for (let at = 0; at + 4_096 <= bytes.length; at += 4_096) {
+    const isBranch = bytes.readUInt16LE(at + 18) === 1 && bytes.readUInt16LE(at + 20) > 2;
+    if (!isBranch) continue;
+    // The key of the second node: what the first leads to is below it. Its last digits.
+    const node = at + 24 + bytes.readUInt16LE(at + 26);
+    const last = node + 8 + bytes.readUInt16LE(node + 6) - 1;
+    for (const change of [0xff, 0x00]) {
+      const damaged = Buffer.from(inUse);
+      damaged.fill(change, node + 8 + 3, last + 1);
+      fs.writeFileSync(file, damaged);
+      if (walk(file).damages.length > 0) branchCount += 1;
+    }
+  }
+  // Branches that are not in use any more do not count.
+  assert.ok(branchCount >= 2, `${branchCount} changes found`);
+});
+
 test('whatever the pages hold, the walk ends', t => {
   const {file} = filled(t);
   const bytes = fs.readFileSync(file);

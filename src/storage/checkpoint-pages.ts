@@ -6,6 +6,7 @@
  */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
+import {compareBytes} from '../base/bytes.ts';
 
 export interface PageWalkResult {
   readonly rowCount: number;
@@ -37,6 +38,16 @@ const metaMagic = 0xbeefc0de;
 const metaSizeBytes = 168;
 const noPage = 2 ** 64;
 const depthMax = 32;
+
+/** Where a page stands in the tree, and what it may hold. Views into pages above it. */
+interface Place {
+  readonly level: number;
+  /** Where in the file the page is named. */
+  readonly from: number;
+  /** Of the keys at and below the page: inclusive and exclusive; null: none. */
+  readonly lower: Buffer | null;
+  readonly upper: Buffer | null;
+}
 
 interface Meta {
   readonly pageSize: number;
@@ -84,7 +95,7 @@ class PageWalk {
 
   run(): PageWalkResult {
     const {root, depth, rowCount, pageSize} = this.#meta;
-    if (root !== noPage) this.#walk(root, {level: 1, from: pageSize});
+    if (root !== noPage) this.#walk(root, {level: 1, from: pageSize, lower: null, upper: null});
     const isCounted = this.#rowCount === rowCount && (root === noPage || depth > 0);
     if (!isCounted && this.#damageCount === 0) {
       this.#damage(0, `${this.#rowCount} rows found, ${rowCount} counted`);
@@ -92,8 +103,7 @@ class PageWalk {
     return {rowCount: this.#rowCount, pageCount: this.#pageCount};
   }
 
-  /** `from`: where in the file the page is named. */
-  #walk(number: number, place: {readonly level: number; readonly from: number}): void {
+  #walk(number: number, place: Place): void {
     const {level, from} = place;
     if (level > depthMax || level > this.#meta.depth) {
       this.#damage(from, 'the tree is deeper than its meta page says');
@@ -115,13 +125,37 @@ class PageWalk {
       this.#damage(at, `the list of rows of page ${number} is not valid`);
       return;
     }
-    for (const offset of nodes) {
-      if (isLeaf) this.#visitLeaf(page, at, offset);
-      else this.#walk(branchPage(page, offset), {level: level + 1, from: at + offset});
+    if (isBranch) {
+      this.#walkBranch(page, nodes, {...place, from: at});
+      return;
+    }
+    for (const offset of nodes) this.#visitLeaf(page, offset, {...place, from: at});
+  }
+
+  /**
+   * LMDB finds a row by the keys of the branches above it, so one that lies outside of them is lost
+   * to reads, though it is there. The first key of a branch is never looked at.
+   */
+  #walkBranch(page: Buffer, nodes: readonly number[], {level, from, lower, upper}: Place): void {
+    const keys = nodes.map((offset, i) => (i === 0 ? null : branchKey(page, offset)));
+    for (const [i, offset] of nodes.entries()) {
+      const key = keys[i] ?? null;
+      const before = keys[i - 1] ?? lower;
+      const isFirst = i === 0;
+      if (!isFirst && (key === null || !isBetween(key, before, upper))) {
+        this.#damage(from + offset, 'the key of a branch is not valid or out of order');
+        return;
+      }
+      this.#walk(branchPage(page, offset), {
+        level: level + 1,
+        from: from + offset,
+        lower: isFirst ? lower : key,
+        upper: keys[i + 1] ?? upper,
+      });
     }
   }
 
-  #visitLeaf(page: Buffer, at: number, offset: number): void {
+  #visitLeaf(page: Buffer, offset: number, {from: at, lower, upper}: Place): void {
     const size = page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x1_0000;
     const flags = page.readUInt16LE(offset + 4);
     const keyEnd = offset + nodeHeaderSizeBytes + page.readUInt16LE(offset + 6);
@@ -132,6 +166,10 @@ class PageWalk {
       return;
     }
     const key = page.subarray(offset + nodeHeaderSizeBytes, keyEnd);
+    if ((lower !== null && compareBytes(key, lower) < 0) || !isBetween(key, null, upper)) {
+      this.#damage(at + offset, 'a row is outside of the keys that lead to it');
+      return;
+    }
     const value = isBig
       ? this.#readOverflow(readPageNumber(page, keyEnd), size, at + offset)
       : page.subarray(keyEnd, dataEnd);
@@ -208,6 +246,19 @@ function nodesOf(page: Buffer): readonly number[] | null {
     nodes.push(offset);
   }
   return nodes;
+}
+
+/** Null: it is not within the page. */
+function branchKey(page: Buffer, offset: number): Buffer | null {
+  const start = offset + nodeHeaderSizeBytes;
+  const end = start + page.readUInt16LE(offset + 6);
+  return end <= page.length ? page.subarray(start, end) : null;
+}
+
+/** Both exclusive; null: no bound. */
+function isBetween(key: Buffer, lower: Buffer | null, upper: Buffer | null): boolean {
+  if (lower !== null && compareBytes(key, lower) <= 0) return false;
+  return upper === null || compareBytes(key, upper) < 0;
 }
 
 function branchPage(page: Buffer, offset: number): number {
