@@ -5,11 +5,13 @@ import path from 'node:path';
 import {describe, test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {MalformedBytesError} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import {StateMeta} from '../kv/state-meta.ts';
 import {logIndex, term} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import {BackupChecker} from './backup-checker.ts';
+import {encodeBackupEnd} from './backup-format.ts';
 import {BackupDamagedError, readBackup} from './backup-reader.ts';
 import type {BackupWriter} from './backup-writer.ts';
 import {openBackupWriter} from './backup-writer.ts';
@@ -183,6 +185,20 @@ describe('a backup file', () => {
     const checker = new BackupChecker();
     const rest = Buffer.concat([...pieces.slice(0, 2), ...pieces.slice(3)]);
     assert.throws(() => checker.push(rest), /checksum of the whole/);
+  });
+
+  test('whose head is that of other rows is refused', async t => {
+    const pieces = await piecesOf(small);
+    const other: readonly Row[] = [
+      ['\x02a', 'one'],
+      ['\x02b', 'two'],
+    ];
+    const [head] = await piecesOf(other);
+    const rest = pieces.slice(1, -1);
+    const covered = Buffer.concat([head ?? assert.fail('no head'), ...rest]);
+    const end = encodeBackupEnd({sizeBytes: covered.length, checksum: checksum(covered)});
+    const file = fileOf(t, Buffer.concat([covered, end]));
+    assert.throws(() => readBackup(file), /head says revision 1, its rows 9/);
   });
 
   test('closes the copy behind it, also when that cannot be read', async () => {

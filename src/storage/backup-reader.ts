@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import {must} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {BackupChecker} from './backup-checker.ts';
+import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
 import {SnapshotDecoder} from './snapshot-stream.ts';
 import {StorageError} from './storage-error.ts';
@@ -43,7 +44,11 @@ export function readBackup(
     readonly onRow?: (rowKeyView: Uint8Array, valueView: Uint8Array) => void;
   } = {},
 ): BackupSummary {
-  const onRow = visit.onRow ?? ((): void => undefined);
+  const content = new BackupContentReader();
+  const onRow = (rowKey: Uint8Array, value: Uint8Array): void => {
+    content.takeRow(rowKey, value);
+    visit.onRow?.(rowKey, value);
+  };
   const inBlock = visit.inBlock ?? ((takeRows: () => void): void => takeRows());
   const decoders: SnapshotDecoder[] = [];
   const checker: BackupChecker = new BackupChecker(block => {
@@ -60,6 +65,8 @@ export function readBackup(
     const end = checker.finish();
     if (decoders[0]?.isComplete !== true) throw new MalformedBytesError('its blocks end early');
     const head = must(checker.head, 'a whole file has a head');
+    const difference = content.differenceFrom(head);
+    if (difference !== null) throw new MalformedBytesError(difference);
     return {head, sizeBytes: checker.sizeBytes, checksum: end.checksum};
   } catch (error) {
     if (!(error instanceof MalformedBytesError)) throw error;

@@ -2,11 +2,8 @@
  * A snapshot of the checkpoint as the bytes of a backup file, piece by piece as they are asked for.
  */
 import {must} from '../base/assert.ts';
-import {equalBytes} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
-import {StateMeta} from '../kv/state-meta.ts';
-import {formatStateHash} from '../kv/state-hash.ts';
-import {metaKey} from '../kv/tables.ts';
+import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
 import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
 import type {SnapshotExport, SnapshotReader} from './checkpoint-store.ts';
@@ -115,19 +112,15 @@ function headOf(
   origin: BackupOrigin,
   blocks: readonly Uint8Array[],
 ): BackupHead {
-  const state = new StateMeta();
+  const reader = new BackupContentReader();
   const decoder = new SnapshotDecoder(snapshot.meta, (rowKey, value) => {
-    if (equalBytes(rowKey, metaKey)) state.load({get: () => value});
+    reader.takeRow(rowKey, value);
   });
   for (const block of blocks) decoder.takeBlock(block);
-  const {revision, compactedRevision, keyCount, hashLow: low, hashHigh: high} = state;
   const {index, term, membership} = snapshot.meta;
   return {
     ...origin,
-    revision,
-    compactedRevision,
-    keyCount,
-    stateHash: formatStateHash({low, high}, compactedRevision),
+    ...reader.content(),
     index,
     term,
     estimatedSizeBytes: snapshot.sizeBytes,
