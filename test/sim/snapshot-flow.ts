@@ -57,7 +57,7 @@ export class SnapshotFlow {
       if (this.#isBroken) return;
       this.#import = receiver.onSnapshotOffer(from, this.#offer);
       if (this.#import === null) {
-        this.#endSender(refused('SNAPSHOT_NOT_WANTED'));
+        this.#endSender(refused('SNAPSHOT_NOT_WANTED', 'of no use here'));
         return;
       }
       this.#open(this.#import);
@@ -128,7 +128,7 @@ export class SnapshotFlow {
     snapshot.finish(error => {
       if (error === null) receiver.onSnapshotReceived(from, this.#offer.meta, snapshot);
       else snapshot.abort();
-      this.#endSender(error === null ? null : refused(error.message));
+      this.#endSender(error === null ? null : refused('SNAPSHOT_FAILED', error.message));
     });
   }
 
@@ -136,7 +136,7 @@ export class SnapshotFlow {
     if (error.message === supersededMessage) this.#parts.coverage.count('snapshot superseded');
     this.#import?.abort();
     this.#import = null;
-    this.#endSender(refused(error.message));
+    this.#endSender(refused('SNAPSHOT_FAILED', error.message));
   }
 
   #breakAtReceiver(): void {
@@ -155,6 +155,6 @@ export class SnapshotFlow {
   }
 }
 
-function refused(detail: string): Error {
-  return new SnapshotRefusedError({code: 'REFUSED', detail});
+function refused(code: string, detail: string): Error {
+  return new SnapshotRefusedError({code, detail});
 }
