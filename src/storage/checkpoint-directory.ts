@@ -123,9 +123,8 @@ export class CheckpointDirectory {
    * died in there.
    */
   beginOpening(): void {
-    const damaged = path.join(this.root, damagedFileName);
-    if (fs.existsSync(damaged)) {
-      const problem = fs.readFileSync(damaged, 'utf8').trim();
+    const problem = readDamagedMark(this.root);
+    if (problem !== null) {
       throw new CheckpointDamagedError(this.root, `the last run found: ${problem}`);
     }
     const file = path.join(this.root, openingFileName);
@@ -157,6 +156,12 @@ export class CheckpointDirectory {
   endShrinking(name: string): void {
     fs.rmSync(path.join(this.root, name, shrinkingFileName), {force: true});
   }
+}
+
+/** What a read met, when opening `checkpoint/` is refused for it; null: nothing. */
+export function readDamagedMark(checkpointDirectory: string): string | null {
+  const damaged = path.join(checkpointDirectory, damagedFileName);
+  return fs.existsSync(damaged) ? fs.readFileSync(damaged, 'utf8').trim() : null;
 }
 
 /**

@@ -12,7 +12,11 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 import {checkFileLength, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {cannotWriteError, StorageError, systemErrorCode} from './storage-error.ts';
 
-const emptyMeta: CheckpointMeta = {index: noIndex, term: noTerm, membership: emptyMembership};
+export const emptyMeta: CheckpointMeta = {
+  index: noIndex,
+  term: noTerm,
+  membership: emptyMembership,
+};
 
 export function createFirst(directory: CheckpointDirectory): string {
   try {
@@ -46,7 +50,7 @@ function createEmpty(directory: CheckpointDirectory): string {
 }
 
 /** A file whose first bytes were lost with the power before anything was relied upon. */
-function isBlank(file: string): boolean {
+export function isBlank(file: string): boolean {
   return (
     fs.statSync(file).size <= blankSizeBytesMax && fs.readFileSync(file).every(byte => byte === 0)
   );

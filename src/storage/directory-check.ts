@@ -9,6 +9,8 @@ import {compareBytes, MalformedBytesError} from '../base/bytes.ts';
 import type {RowStore} from '../kv/rows.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {noIndex, noTerm} from '../raft/ids.ts';
+import {readDamagedMark} from './checkpoint-directory.ts';
+import {emptyMeta} from './checkpoint-opening.ts';
 import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, decodeMeta, formatRowKey, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
@@ -40,6 +42,14 @@ export interface PartReport {
   readonly damages: readonly Damage[];
   /** Of all damages, also of those that are too many to tell. */
   readonly damageCount: number;
+}
+
+/** What the identity says beside who it is. */
+export interface MemberStanding {
+  /** It has taken part: a log exists and must not vanish. */
+  readonly isMember: boolean;
+  /** How its state was found to differ from the cluster's; null: it was not. */
+  readonly divergence: string | null;
 }
 
 /** Told one by one; the rest is counted. */
@@ -89,18 +99,35 @@ class Part {
   }
 }
 
-/** Throws StorageError when there is no node's directory at all, and the system's errors. */
-export function checkDirectory(root: string): readonly PartReport[] {
+/**
+ * `standingOf` may throw StorageError. Throws StorageError when there is no node's directory at
+ * all, and the system's errors.
+ */
+export function checkDirectory(
+  root: string,
+  standingOf: (identity: Identity) => MemberStanding,
+): readonly PartReport[] {
   const identityPart = new Part('identity');
   const identity = checkIdentity(root, identityPart);
+  const standing = identity === null ? null : identityPart.try(() => standingOf(identity));
+  const divergence = standing?.divergence ?? null;
+  if (divergence !== null) {
+    const problem = `the state is not that of the other members: ${divergence}`;
+    identityPart.damage(path.join(root, 'identity.json'), null, problem);
+  }
   const checkpointPart = new Part('checkpoint');
   const file = checkpointPart.try(() => restingCheckpointFile(root));
   const meta = file === null ? null : checkCheckpoint(file, checkpointPart);
+  checkMark(root, checkpointPart);
   const parts = [identityPart];
   let log: LogSummary | null = null;
   if (identity !== null) {
     const logPart = new Part('log');
     log = checkLog(root, identity, meta, logPart);
+    const index = meta?.index ?? noIndex;
+    if (log === null && logPart.isSound) {
+      checkMissingLog(root, {mustExist: standing?.isMember === true || index > 0}, logPart);
+    }
     parts.push(logPart);
   }
   if (file === null && checkpointPart.isSound) checkpointPart.findings.push('none yet');
@@ -110,9 +137,11 @@ export function checkDirectory(root: string): readonly PartReport[] {
     withCheckpoint(file, environment => checkStateHash(environment, hashPart));
     parts.push(hashPart);
   }
-  if (log !== null && meta !== null) {
+  const isEmpty = file === null && checkpointPart.isSound;
+  const fitting = meta ?? (isEmpty ? emptyMeta : null);
+  if (log !== null && fitting !== null) {
     const fitPart = new Part('log and checkpoint');
-    checkFit(root, log, meta, fitPart);
+    checkFit(root, log, fitting, fitPart);
     parts.push(fitPart);
   }
   return parts.map(part => part.report());
@@ -136,10 +165,7 @@ function checkLog(
 ): LogSummary | null {
   const checkpointIndex = meta?.index ?? noIndex;
   const log = part.try(() => restingLog(root, identity, {checkpointIndex, trustedIndex: noIndex}));
-  if (log === null) {
-    if (part.isSound) part.findings.push('none yet');
-    return null;
-  }
+  if (log === null) return null;
   const {start, last, segmentCount, sizeBytes, hardState, warnings} = log;
   const entries =
     start.index === last.index ? 'no entries' : `entries ${start.index + 1} to ${last.index}`;
@@ -147,6 +173,23 @@ function checkLog(
   part.findings.push(`term ${hardState.term}, known to be committed up to ${hardState.commit}`);
   for (const warning of warnings) part.findings.push(`the next start will say: ${warning}`);
   return log;
+}
+
+/** A member's vote and entries are gone with its log, whatever else is there. */
+function checkMissingLog(
+  root: string,
+  {mustExist}: {readonly mustExist: boolean},
+  part: Part,
+): void {
+  if (!mustExist) part.findings.push('none yet');
+  else part.damage(path.join(root, 'wal'), null, 'there is no log, but it has taken part before');
+}
+
+/** What the last run left for the next start, which will move the checkpoint aside. */
+function checkMark(root: string, part: Part): void {
+  const directory = path.join(root, 'checkpoint');
+  const problem = readDamagedMark(directory);
+  if (problem !== null) part.damage(directory, null, `the last run found: ${problem}`);
 }
 
 /** Null when its format row cannot be read. */

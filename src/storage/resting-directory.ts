@@ -4,11 +4,14 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import {equalBytes} from '../base/bytes.ts';
 import {StateMeta} from '../kv/state-meta.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import {noIndex} from '../raft/ids.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
-import {CheckpointDamagedError} from './checkpoint-row.ts';
+import {isBlank} from './checkpoint-opening.ts';
+import {walkPages} from './checkpoint-pages.ts';
+import {CheckpointDamagedError, formatRowKey} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Identity} from './identity.ts';
 import {readIdentity} from './identity.ts';
@@ -97,8 +100,28 @@ export function restingCheckpointFile(root: string): string | null {
     if (fs.existsSync(file)) return file;
     throw new CheckpointDamagedError(file, 'missing');
   }
-  if (checkpoint.generations().length === 0) return null;
+  const files = checkpoint.generations().map(name => checkpoint.dataFile(name));
+  if (files.every(isUnused)) return null;
   throw new CheckpointDamagedError(directory, 'CURRENT is missing');
+}
+
+/** A first checkpoint, of a start that was interrupted before anything relied on it. */
+function isUnused(file: string): boolean {
+  if (!fs.existsSync(file) || isBlank(file)) return true;
+  const found = {isSound: true, hasRows: false};
+  walkPages(file, {
+    onDamage: () => {
+      found.isSound = false;
+    },
+    onRow: rowKey => {
+      if (!equalBytes(rowKey, formatRowKey)) found.hasRows = true;
+    },
+  });
+  if (!found.isSound || found.hasRows) return false;
+  return withCheckpoint(
+    file,
+    environment => (environment.readMeta()?.index ?? noIndex) === noIndex,
+  );
 }
 
 export interface CheckpointSummary {
