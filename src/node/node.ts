@@ -258,6 +258,7 @@ export class Node implements Service {
     }
     const replica = new Replica({
       id: self.id,
+      incarnation: self.incarnation,
       log: this.#log,
       state,
       machine,

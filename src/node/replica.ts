@@ -43,6 +43,7 @@ const sweepTicks = 5;
 
 export interface ReplicaParts {
   readonly id: NodeId;
+  readonly incarnation: string;
   readonly log: OpenedLog;
   readonly state: StateStore;
   readonly machine: KvStateMachine;
@@ -89,7 +90,7 @@ export class Replica {
     this.#parts = parts;
     const {id, log, state, machine, transport, clock} = parts;
     const applied = state.checkpointMeta();
-    const firstId = firstIdOf(parts.startCount);
+    const firstId = firstIdOf(parts.incarnation, parts.startCount);
     this.raft = new Raft(raftOptions(parts, applied.index));
     this.#softState = {role: 'follower', leaderId: null, term: this.raft.term};
     this.#membership = this.raft.membership;

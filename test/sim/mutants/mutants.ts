@@ -106,7 +106,7 @@ export const mutants: readonly Mutant[] = [
     replace: 'void write;',
   }),
   mutant('numbers of requests begin again in every life', 'node/first-id.ts', {
-    find: 'return (startCount % 2 ** 20) * 2 ** 32 + 1;',
+    find: 'return ((origin + life * idsOfLife) % idCount) + 1;',
     replace: 'return 1;',
   }),
   mutant('a failed fdatasync counts as done', 'storage/wal-segment-writer.ts', {
