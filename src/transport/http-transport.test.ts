@@ -204,6 +204,21 @@ scenario('a second connection of a channel replaces the first', async harness =>
   second.destroy();
 });
 
+scenario('another directory of an id ends every connection of the former one', async harness => {
+  const node = await startVictim(harness);
+  const first = net.connect(portOf(node), '127.0.0.1');
+  first.on('error', () => undefined);
+  first.write(upgradeRequest());
+  await once(first, 'data');
+  const closed = once(first, 'close');
+  const second = net.connect(portOf(node), '127.0.0.1');
+  const incarnation = '00000000000000bb';
+  second.write(upgradeRequest({'rosetta-channel': 'control', 'rosetta-incarnation': incarnation}));
+  await once(second, 'data');
+  await closed;
+  second.destroy();
+});
+
 scenario('pings are answered but are no contact', async harness => {
   const node = await startVictim(harness);
   const socket = net.connect(portOf(node), '127.0.0.1');

@@ -159,7 +159,13 @@ export class PeerServer {
   }
 
   #adopt(introduction: Introduction, socket: Duplex, head: Buffer): void {
-    const key = `${introduction.channel} ${introduction.handshake.from}`;
+    const {from: sender, incarnation} = introduction.handshake;
+    const key = `${introduction.channel} ${sender}`;
+    // Messages name their sender by its id alone: never two directories of one id at once.
+    for (const other of [...this.#channels.values()]) {
+      const {handshake} = other.introduction;
+      if (handshake.from === sender && handshake.incarnation !== incarnation) other.close();
+    }
     // Closed first, so that nothing of the older connection is delivered after this one's.
     this.#channels.get(key)?.close();
     const {handler} = this.#options;
