@@ -3,7 +3,6 @@
  * by `-peers`, promotes learners, tells those that left. Composes; each concern has its file.
  */
 import type {Clock} from '../base/clock.ts';
-import {RosettaError} from '../base/errors.ts';
 import type {Logger} from '../base/logger.ts';
 import type {Member} from '../raft/membership.ts';
 import type {Transport} from '../transport/transport.ts';
@@ -34,7 +33,6 @@ export interface MembershipKeeperParts {
   ) => {readonly listen: string; readonly http: string} | undefined;
   /** Connections that were kept may go. */
   readonly onFarewellOver: () => void;
-  readonly fail: (error: Error) => void;
 }
 
 export class MembershipKeeper {
@@ -95,17 +93,17 @@ export class MembershipKeeper {
     this.#grower.stop();
   }
 
-  /** Flags that name another cluster than the data directory are a mistake worth stopping for. */
+  /** A flag left from the first start: its address may have become another cluster's. */
   #checkContact(address: string): void {
-    const {transport, clusterId, self, fail} = this.#parts;
+    const {transport, clusterId, self, logger} = this.#parts;
     transport.requestFormation(address, this.#hello, (error, answer) => {
       const said = error === null && answer !== null ? readHelloAnswer(answer) : null;
       const other = said?.clusterId ?? clusterId;
       if (said === null || other === clusterId || this.#isStopped) return;
       const detail =
-        `the data directory of ${self.id} belongs to cluster ${clusterId}, ${said.id} at ` +
-        `${address} to ${other}; give it an empty -data to join that one`;
-      fail(new RosettaError('WRONG_CLUSTER', detail));
+        `the data directory of ${self.id} belongs to cluster ${clusterId} and stays there; ` +
+        `${said.id} at ${address} belongs to ${other}: give it an empty -data to join that one`;
+      logger.warn({contact: address}, detail);
     });
   }
 

@@ -333,7 +333,6 @@ export class Node implements Service {
       electionTimeoutMs: options.electionTimeoutMs,
       advertised: member => this.#gate.advertised(member),
       onFarewellOver: () => this.#setPeers(),
-      fail: error => this.#fail(error),
     });
   }
 

@@ -196,6 +196,22 @@ test('a voter that lost its directory comes back with -rejoin', () => {
   }
 });
 
+test('a member whose -join address has become another cluster goes on in its own', () => {
+  const cluster = formed(1, 3);
+  const second = join(cluster, 'node2', 'node1');
+  untilVoters(cluster, 2);
+  second.crash();
+  const other = cluster.member('node3');
+  other.peers = [];
+  other.start();
+  cluster.until(() => isServing(other), 'a cluster of its own');
+  second.join = {contacts: [addressOf('node3')], replaces: false};
+  second.start();
+  cluster.until(() => isServing(second), 'it serves again');
+  cluster.advance(1_000);
+  assert.equal(second.fatal, null);
+});
+
 test('a directory is not replaced while its member runs', () => {
   const cluster = formed(3, 4);
   const [first, second] = cluster.members;
