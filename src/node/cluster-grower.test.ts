@@ -167,3 +167,12 @@ test('the addresses in the membership follow what the members say', () => {
   scene.look();
   assert.equal(driven.raft.lastIndex, last + 1, 'once');
 });
+
+test('a cluster that somebody shrank to one voter does not grow back by -peers', () => {
+  const removed = [{id: nodeId('node2'), incarnation: memberOf('node2').incarnation}];
+  const shrunk = {...membershipOf(['node1']), removed};
+  const scene = new Scene(new DrivenRaft(shrunk).lead(), ['node2', 'node3']);
+  scene.look();
+  assert.deepEqual(scene.asked(), []);
+  assert.equal(scene.grower.isGrowingTo(nodeId('node2')), false);
+});

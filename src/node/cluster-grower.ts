@@ -171,8 +171,12 @@ export function hasCaughtUp(raft: Raft, id: NodeId): boolean {
   );
 }
 
-/** Only a cluster of this one voter may be grown by `-peers`; others change by their operators. */
+/**
+ * Only a cluster of this one voter may be grown by `-peers`; others change by their operators. Nor
+ * one that somebody shrank: a `-peers` that was left behind would bring back who was removed.
+ */
 function isGrowable(membership: Membership, self: NodeId): boolean {
+  if (membership.removed !== undefined) return false;
   return !isJoint(membership) && membership.voters.length === 1 && membership.voters[0] === self;
 }
 
