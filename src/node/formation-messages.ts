@@ -1,7 +1,8 @@
 /**
  * What members say to each other outside of Raft: JSON requests over the Raft address. `hello`: who
  * are you? `found`: the cluster is formed by these members, write it down. `adopt`: you are a
- * learner of this cluster, write it down. `join`: let me in. `change`: somebody asked me to change
+ * learner of this cluster, write it down. `join`: let me in. `replace`: may I give up my directory
+ * and join with an empty one? `change`: somebody asked me to change
  * the cluster, and you lead it. `removed`: you are no member any more.
  * `send-snapshot`: my checkpoint is lost, stream me yours. Everything is checked on arrival.
  */
@@ -9,7 +10,7 @@ import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import type {FormationAnswer} from '../transport/transport.ts';
-import type {JoinRequest} from './membership-rules.ts';
+import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 
 /** One of `-peers`. */
 export interface FormationPeer {
@@ -70,7 +71,14 @@ export interface RemovedNotice {
 }
 
 export type FormationRequest =
-  Hello | Found | Adopt | SendSnapshot | JoinRequest | ChangeRequest | RemovedNotice;
+  | Hello
+  | Found
+  | Adopt
+  | SendSnapshot
+  | JoinRequest
+  | ReplaceRequest
+  | ChangeRequest
+  | RemovedNotice;
 
 export interface HelloAnswer {
   readonly id: string;
@@ -94,6 +102,7 @@ export function readFormationRequest(value: unknown): FormationRequest | null {
   if (value['type'] === 'send-snapshot') return readDirectory('send-snapshot', value);
   if (value['type'] === 'removed') return readDirectory('removed', value);
   if (value['type'] === 'join') return readJoin(value);
+  if (value['type'] === 'replace') return readReplace(value);
   if (value['type'] === 'change') return readChange(value);
   const members = readMembers(value['members']);
   const clusterId = value['clusterId'];
@@ -169,10 +178,21 @@ function readDirectory<T extends 'send-snapshot' | 'removed'>(
 }
 
 function readJoin(value: Record<string, unknown>): JoinRequest | null {
-  const {member, replaces} = value;
+  const {member, replaces, clusterId} = value;
   const row = readMember(member);
   if (row === null || row.incarnation === '' || typeof replaces !== 'boolean') return null;
-  return {type: 'join', member: row, replaces};
+  if (clusterId === undefined) return {type: 'join', member: row, replaces};
+  return isClusterId(clusterId) ? {type: 'join', member: row, replaces, clusterId} : null;
+}
+
+function readReplace(value: Record<string, unknown>): ReplaceRequest | null {
+  const {id, listen, clusterId, incarnation, startCount, isUnfit} = value;
+  if (typeof id !== 'string' || !isNodeId(id) || !isAddress(listen)) return null;
+  if (clusterId !== null && !isClusterId(clusterId)) return null;
+  if (incarnation !== null && !isIncarnation(incarnation)) return null;
+  if (typeof startCount !== 'number' || !Number.isSafeInteger(startCount)) return null;
+  if (typeof isUnfit !== 'boolean') return null;
+  return {type: 'replace', id, listen, clusterId, incarnation, startCount, isUnfit};
 }
 
 function readChange(value: Record<string, unknown>): ChangeRequest | null {

@@ -97,6 +97,7 @@ export class Formation {
         return this.#onAdopt(request);
       case 'send-snapshot':
       case 'join':
+      case 'replace':
       case 'change':
       case 'removed':
         return {status: 503, body: {code: 'STARTING', detail: 'the cluster is not formed yet'}};

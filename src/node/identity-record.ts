@@ -17,8 +17,8 @@ export interface IdentityRecord {
   readonly stage: 'fresh' | 'founded' | 'adopted' | 'member';
   /** Those it was founded or adopted with; whom to greet before the log says more. */
   readonly members: readonly Member[];
-  /** It came with `-rejoin`, which the next start with the same flags must not repeat. */
-  readonly hasRejoined?: boolean;
+  /** While fresh, after `-rejoin`: the cluster of the directory whose place it takes. */
+  readonly formerClusterId?: string;
   /**
    * How the state here was found to differ from the majority's: it must not be served, after a
    * restart neither. Absent: it was not.

@@ -78,7 +78,9 @@ export class Joining {
     if (this.#isDone) return;
     const {self, contacts, replaces, transport} = this.#parts;
     const address = this.#leader ?? contacts[this.#turn++ % contacts.length] ?? '';
-    const request: JoinRequest = {type: 'join', member: self, replaces};
+    const {formerClusterId: clusterId} = this.#record;
+    const meant = clusterId === undefined ? {} : {clusterId};
+    const request: JoinRequest = {type: 'join', member: self, replaces, ...meant};
     transport.requestFormation(address, request, (error, answer) => {
       if (this.#isDone) return;
       if (error !== null || answer === null) {
@@ -117,15 +119,10 @@ export class Joining {
   }
 
   #onMember(clusterId: string, members: readonly Member[]): void {
-    const {replaces, save, onJoined, logger} = this.#parts;
+    const {save, onJoined, logger} = this.#parts;
     this.stop();
-    const record: IdentityRecord = {
-      ...this.#record,
-      clusterId,
-      stage: 'adopted',
-      members,
-      ...(replaces ? {hasRejoined: true} : {}),
-    };
+    const {nodeId, incarnation} = this.#record;
+    const record: IdentityRecord = {nodeId, incarnation, clusterId, stage: 'adopted', members};
     save(record);
     logger.info({clusterId}, 'joined the cluster as a learner');
     onJoined(record);

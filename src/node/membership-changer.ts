@@ -14,8 +14,8 @@ import type {Raft} from '../raft/raft.ts';
 import type {FormationAnswer, Transport} from '../transport/transport.ts';
 import type {ChangeRequest} from './formation-messages.ts';
 import {detailOf, readHelloAnswer} from './formation-messages.ts';
-import type {IsActive, JoinRequest} from './membership-rules.ts';
-import {planJoin, withLearner, withoutMember} from './membership-rules.ts';
+import type {IsActive, JoinRequest, MemberView, ReplaceRequest} from './membership-rules.ts';
+import {planJoin, planReplacement, withLearner, withoutMember} from './membership-rules.ts';
 import type {ClusterChange, ClusterChangeCallback} from './service.ts';
 
 /** Between two looks at a change that waits. */
@@ -130,7 +130,7 @@ export class MembershipChanger {
       return {status: 200, body: {clusterId, members: committed.members}};
     }
     if (raft.role !== 'leader') return this.#notLeading();
-    const plan = planJoin(raft.membership, request, this.isActive);
+    const plan = planJoin(raft.membership, request, this.#view());
     switch (plan.type) {
       case 'member':
         return {status: 202, body: {code: 'PENDING', detail: 'the change is being committed'}};
@@ -147,12 +147,36 @@ export class MembershipChanger {
     }
   }
 
+  /** Nothing changes; every member says whether it has seen a later start of the directory. */
+  handleReplace(request: ReplaceRequest, isStale: boolean): FormationAnswer {
+    const {raft, clusterId} = this.#parts;
+    if (raft.role !== 'leader') {
+      const {status, body} = this.#notLeading();
+      return {status, body: {...(body as object), isStale}};
+    }
+    const isUnfit = request.isUnfit || isStale;
+    const plan = planReplacement(raft.membership, {...request, isUnfit}, this.#view());
+    if (plan.type === 'keep' || plan.type === 'replace') {
+      return {status: 200, body: {clusterId, verdict: plan.type, isStale}};
+    }
+    const {code, detail} = plan;
+    return {status: plan.type === 'wait' ? 503 : 409, body: {code, detail, isStale}};
+  }
+
   /** Heard of within an election timeout, and connected. */
   readonly isActive: IsActive = id => {
     const {raft, transport} = this.#parts;
     if (id === raft.id) return true;
     return raft.progress(id)?.isActive === true && transport.peer(id).isConnected;
   };
+
+  #view(): MemberView {
+    const {raft, transport} = this.#parts;
+    const mayRun: IsActive = id => {
+      return raft.progress(id)?.isActive === true || transport.peer(id).isConnected;
+    };
+    return {isActive: this.isActive, mayRun, committed: raft.committedMembership};
+  }
 
   /**
    * A former leader has clients that wait for entries of its own. It must hear that they are

@@ -6,7 +6,13 @@ import {nodeId} from '../raft/ids.ts';
 import type {Member, Membership} from '../raft/membership.ts';
 import {decodeMembership, encodeMembership} from '../raft/membership.ts';
 import type {JoinPlan} from './membership-rules.ts';
-import {planJoin, withLearner, withoutMember, withPromoted} from './membership-rules.ts';
+import {
+  planJoin,
+  planReplacement,
+  withLearner,
+  withoutMember,
+  withPromoted,
+} from './membership-rules.ts';
 
 const three = membershipOf(['node1', 'node2', 'node3']);
 const everybody = (): boolean => true;
@@ -22,10 +28,16 @@ function other(id: string): Member {
 function join(
   membership: Membership,
   member: Member,
-  options: {readonly replaces?: boolean; readonly isActive?: (id: string) => boolean} = {},
+  options: {
+    readonly replaces?: boolean;
+    readonly isActive?: (id: string) => boolean;
+    readonly mayRun?: (id: string) => boolean;
+    readonly committed?: Membership;
+  } = {},
 ): JoinPlan {
-  const {replaces = false, isActive = everybody} = options;
-  return planJoin(membership, {type: 'join', member, replaces}, isActive);
+  const {replaces = false, isActive = everybody, mayRun = isActive} = options;
+  const {committed = membership} = options;
+  return planJoin(membership, {type: 'join', member, replaces}, {isActive, mayRun, committed});
 }
 
 function next(result: Membership | RosettaError): Membership {
@@ -95,6 +107,9 @@ test('learners are promoted only to voters of which a majority is there', () => 
   assert.deepEqual(withPromoted(grown, ids, everybody)?.voters, ['node1', 'node2', 'node3']);
   assert.deepEqual(withPromoted(grown, ids, everybody)?.learners, ['node4']);
   assert.equal(withPromoted(grown, ids, except('node1', 'node3')), null);
+  // With it one less may fail: three of four instead of two of three that are there.
+  const four = membershipOf(['node1', 'node2', 'node3'], ['node4']);
+  assert.equal(withPromoted(four, [nodeId('node4')], except('node4')), null);
 });
 
 test('a newcomer is added, and is a member once its incarnation is', () => {
@@ -147,4 +162,48 @@ test('what cannot be now waits, what can never be is refused', () => {
   const only = membershipOf(['node2']);
   const alone = join(only, other('node2'), {replaces: true, isActive: () => false});
   assert.ok(alone.type === 'refuse' && alone.code === 'LAST_VOTER');
+});
+
+test('a voter is not removed for a disk that could not come then', () => {
+  const elsewhere = {...other('node2'), listen: memberOf('node1').listen};
+  const plan = join(three, elsewhere, {replaces: true, isActive: except('node2')});
+  assert.ok(plan.type === 'refuse' && plan.code === 'ADDRESS_IN_USE');
+});
+
+test('a removal that may be taken back is told to nobody', () => {
+  const membership = next(withoutMember(three, nodeId('node2'), everybody));
+  const waiting = join(membership, memberOf('node2'), {committed: three});
+  assert.ok(waiting.type === 'wait' && waiting.code === 'CHANGE_PENDING');
+  const refused = join(membership, memberOf('node2'));
+  assert.ok(refused.type === 'refuse' && refused.code === 'REMOVED');
+});
+
+test('a member that is only connected, or was only heard of, may run', () => {
+  const isActive = except('node2');
+  const plan = join(three, other('node2'), {replaces: true, isActive, mayRun: everybody});
+  assert.ok(plan.type === 'wait' && plan.code === 'STILL_RUNNING');
+});
+
+test('a directory is given up when it is unfit or nobody knows it, and only if that can be', () => {
+  const isActive = except('node2');
+  const {id, listen, incarnation} = memberOf('node2');
+  const plan = (
+    changes: {readonly incarnation?: string | null; readonly isUnfit?: boolean} = {},
+    membership = three,
+    active: (id: string) => boolean = isActive,
+  ): string => {
+    const asked = {id, listen, clusterId: null, incarnation, startCount: 1, isUnfit: false};
+    const view = {isActive: active, mayRun: active, committed: membership};
+    return planReplacement(membership, {type: 'replace', ...asked, ...changes}, view).type;
+  };
+  assert.equal(plan(), 'keep');
+  assert.equal(plan({isUnfit: true}), 'replace');
+  assert.equal(plan({incarnation: null, isUnfit: true}), 'replace');
+  assert.equal(plan({incarnation: 'f'.repeat(16)}), 'replace');
+  assert.equal(plan({isUnfit: true}, three, everybody), 'wait');
+  assert.equal(plan({isUnfit: true}, three, except('node2', 'node3')), 'wait');
+  const without = next(withoutMember(three, id, everybody));
+  assert.equal(plan({isUnfit: true}, without), 'keep', 'an operator removed it');
+  assert.equal(plan({incarnation: null, isUnfit: true}, without), 'replace');
+  assert.equal(plan({isUnfit: true}, membershipOf(['node2'])), 'refuse');
 });

@@ -71,7 +71,10 @@ export function withoutMember(
   };
 }
 
-/** Learners become voters, unless the voters would then be no quorum that is there. */
+/**
+ * Learners become voters, unless the voters would then be no quorum that is there, or fewer of
+ * those that are there could fail than now.
+ */
 export function withPromoted(
   membership: Membership,
   ids: readonly NodeId[],
@@ -79,7 +82,8 @@ export function withPromoted(
 ): Membership | null {
   const voters = sorted([...membership.voters, ...ids]);
   if (voters.length > limits.memberCountMax) return null;
-  if (voters.filter(isActive).length < majorityOf(voters.length)) return null;
+  const spareCount = spareVoters(voters, isActive);
+  if (spareCount < 0 || spareCount < spareVoters(membership.voters, isActive)) return null;
   const learners = membership.learners.filter(id => !ids.includes(id));
   return {...membership, voters, learners};
 }
@@ -90,6 +94,17 @@ export interface JoinRequest {
   readonly member: Member;
   /** `-rejoin`: takes the place of another incarnation under the same id. */
   readonly replaces: boolean;
+  /** The only cluster it means; absent: whichever answers. */
+  readonly clusterId?: string;
+}
+
+/** What the leader knows of members beside the membership in force. */
+export interface MemberView {
+  readonly isActive: IsActive;
+  /** Whether its process may still run: it was heard of, or is connected. */
+  readonly mayRun: IsActive;
+  /** What cannot be taken back. */
+  readonly committed: Membership;
 }
 
 export type JoinPlan =
@@ -103,24 +118,67 @@ export type JoinPlan =
 export function planJoin(
   membership: Membership,
   {member, replaces}: JoinRequest,
-  isActive: IsActive,
+  {isActive, mayRun, committed}: MemberView,
 ): JoinPlan {
   const {id, incarnation} = member;
   if (isJoint(membership)) return pending();
-  if (isRemoved(membership, incarnation)) return {type: 'refuse', ...removedRefusal(id)};
+  if (isRemoved(membership, incarnation)) {
+    // Whoever is told so leaves for good: not for what another leader may take back.
+    if (!isRemoved(committed, incarnation)) return pending();
+    return {type: 'refuse', ...removedRefusal(id)};
+  }
   const row = findMember(membership, id);
   if (row?.incarnation === incarnation) return {type: 'member'};
   if (row === undefined) return proposal(withLearner(membership, member));
   const isAnnounced = row.incarnation === '';
   if (!replaces && !isAnnounced) return {type: 'refuse', ...knownIdRefusal(id)};
-  if (!isAnnounced && isActive(id)) {
+  if (!isAnnounced && mayRun(id)) {
     const detail = `${id} still runs with its former data directory; stop that process first`;
     return {type: 'wait', code: 'STILL_RUNNING', detail};
   }
   const without = withoutMember(membership, id, isActive);
-  // A voter leaves first; only then the other disk comes, as a learner.
-  if (without instanceof RosettaError || !isLearner(membership, id)) return proposal(without);
-  return proposal(withLearner(without, member));
+  if (without instanceof RosettaError) return proposal(without);
+  const replaced = withLearner(without, member);
+  // A voter leaves first; only then the other disk comes, as a learner. If it can.
+  const isInTwoSteps = !isLearner(membership, id) && !(replaced instanceof RosettaError);
+  return proposal(isInTwoSteps ? without : replaced);
+}
+
+/** `-rejoin` of a node that has a directory: may that be given up? Changes nothing. */
+export interface ReplaceRequest {
+  readonly type: 'replace';
+  readonly id: NodeId;
+  /** Raft address it will have. */
+  readonly listen: string;
+  /** Null: its identity file is damaged. */
+  readonly clusterId: string | null;
+  readonly incarnation: string | null;
+  /** Of the next start of that directory. */
+  readonly startCount: number;
+  /** It cannot start, or must not serve, whatever the cluster knows of it. */
+  readonly isUnfit: boolean;
+}
+
+export type ReplacementPlan =
+  /** It is a member's, or was removed for good: it starts as it is. */
+  | {readonly type: 'keep'}
+  | {readonly type: 'replace'}
+  | Extract<JoinPlan, {readonly type: 'wait' | 'refuse'}>;
+
+export function planReplacement(
+  membership: Membership,
+  {id, listen, incarnation, isUnfit}: ReplaceRequest,
+  view: MemberView,
+): ReplacementPlan {
+  const row = findMember(membership, id);
+  if (incarnation !== null) {
+    if (row?.incarnation === incarnation && !isUnfit) return {type: 'keep'};
+    // Somebody removed this very node; it does not let itself in again.
+    if (row === undefined && isRemoved(membership, incarnation)) return {type: 'keep'};
+  }
+  const member: Member = {id, listen, incarnation: '', http: ''};
+  const plan = planJoin(membership, {type: 'join', member, replaces: true}, view);
+  return plan.type === 'wait' || plan.type === 'refuse' ? plan : {type: 'replace'};
 }
 
 export function knownIdRefusal(id: string): {readonly code: string; readonly detail: string} {
@@ -146,6 +204,11 @@ function proposal(next: Membership | RosettaError): JoinPlan {
 function pending(): JoinPlan {
   const detail = 'another change of the membership is under way';
   return {type: 'wait', code: 'CHANGE_PENDING', detail};
+}
+
+/** How many of those that are there may fail before they are no quorum; negative: they are none. */
+function spareVoters(voters: readonly NodeId[], isActive: IsActive): number {
+  return voters.filter(isActive).length - majorityOf(voters.length);
 }
 
 function sorted(ids: readonly NodeId[]): NodeId[] {

@@ -30,7 +30,7 @@ import type {
 import {readFormationRequest} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {MembershipKeeper} from './membership-keeper.ts';
-import type {JoinRequest} from './membership-rules.ts';
+import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 import {knownIdRefusal, removedRefusal} from './membership-rules.ts';
 import type {Newcomer} from './newcomer.ts';
 import type {Replica} from './replica.ts';
@@ -214,6 +214,8 @@ export class PeerGate implements TransportHandler {
         return this.#answerHello(parsed);
       case 'join':
         return this.#answerJoin(parsed, keeper);
+      case 'replace':
+        return this.#answerReplace(parsed, keeper);
       case 'send-snapshot':
         return this.#answerSendSnapshot(parsed);
       case 'change':
@@ -262,8 +264,19 @@ export class PeerGate implements TransportHandler {
 
   #answerJoin(request: JoinRequest, keeper: MembershipKeeper): FormationAnswer {
     const {id} = this.#parts.self;
+    const {clusterId} = this.#parts.record();
+    if ((request.clusterId ?? clusterId) !== clusterId) return this.#wrongCluster();
     if (request.member.id === id) return {status: 409, body: knownIdRefusal(id)};
     return keeper.changer.handleJoin(request);
+  }
+
+  #answerReplace(request: ReplaceRequest, keeper: MembershipKeeper): FormationAnswer {
+    const {record, startCounts} = this.#parts;
+    const {clusterId} = record();
+    if ((request.clusterId ?? clusterId) !== clusterId) return this.#wrongCluster();
+    const {incarnation, startCount} = request;
+    const isStale = incarnation !== null && startCount < startCounts.get(incarnation);
+    return keeper.changer.handleReplace(request, isStale);
   }
 
   #answerChange(request: ChangeRequest, keeper: MembershipKeeper): FormationAnswer {
@@ -311,7 +324,8 @@ export class PeerGate implements TransportHandler {
 
   /** The one voter is about to take `id` in; a learner, which came first, knows it as well. */
   #isGrowingTo(id: string): boolean {
-    const voters = this.#parts.replica()?.raft.membership.voters ?? [];
+    const {voters, removed} = this.#parts.replica()?.raft.membership ?? {voters: []};
+    if (removed !== undefined) return false;
     return voters.length <= 1 && this.#parts.peers.some(peer => peer.id === id);
   }
 

@@ -28,12 +28,15 @@ export function openIdentity(
     saveIdentity(disk, file, record);
     return record;
   }
-  const {nodeId} = identity;
-  if (nodeId !== fresh.id) {
-    const detail = `${file} belongs to ${nodeId}, not to ${fresh.id}; use -id=${nodeId} or another -data`;
-    throw new RosettaError('INVALID_REQUEST', detail);
-  }
+  refuseOtherNode(file, identity, fresh.id);
   return toRecord(file, identity);
+}
+
+/** Throws RosettaError when the directory is another node's. */
+export function refuseOtherNode(file: string, {nodeId}: Identity, id: NodeId): void {
+  if (nodeId === id) return;
+  const detail = `${file} belongs to ${nodeId}, not to ${id}; use -id=${nodeId} or another -data`;
+  throw new RosettaError('INVALID_REQUEST', detail);
 }
 
 /** Throws StorageError when what the identity keeps is not what `saveIdentity` wrote. */
@@ -44,28 +47,12 @@ export function toRecord(file: string, identity: Identity): IdentityRecord {
   const list = kept['members'];
   const members = Array.isArray(list) && list.length === 0 ? [] : readMembers(list);
   if (stage === undefined || members === null) throw damagedFileError(file, 'its members');
-  const {divergence} = kept;
+  const {divergence, formerClusterId} = kept;
   return {
     ...{nodeId, incarnation, clusterId, stage, members},
-    ...(kept['hasRejoined'] === true ? {hasRejoined: true} : {}),
+    ...(typeof formerClusterId === 'string' ? {formerClusterId} : {}),
     ...(typeof divergence === 'string' ? {divergence} : {}),
   };
-}
-
-/** Whether `-rejoin` has something to replace: a member that has not come with it already. */
-export function isToBeReplaced(disk: Disk, file: string): boolean {
-  let identity: ReturnType<typeof readIdentity>;
-  try {
-    identity = readIdentity(disk, file);
-  } catch {
-    // Whatever it was: this directory does not start again.
-    return true;
-  }
-  if (identity === null) return false;
-  const {clusterId, members} = identity;
-  const kept = isJsonObject(members) ? members : {};
-  if (typeof kept['divergence'] === 'string') return true;
-  return clusterId !== null && kept['hasRejoined'] !== true;
 }
 
 /** Durable when it returns. */
@@ -74,14 +61,14 @@ export function saveIdentity(disk: Disk, file: string, record: IdentityRecord): 
 }
 
 export function toIdentity(record: IdentityRecord): Identity {
-  const {nodeId, incarnation, clusterId, stage, hasRejoined, divergence} = record;
+  const {nodeId, incarnation, clusterId, stage, formerClusterId, divergence} = record;
   const members = record.members.map(({id, incarnation: own, listen, http}) => {
     return {id, incarnation: own, listen, http};
   });
   const kept = {
     stage,
     members,
-    ...(hasRejoined === true ? {hasRejoined} : {}),
+    ...(formerClusterId === undefined ? {} : {formerClusterId}),
     ...(divergence === undefined ? {} : {divergence}),
   };
   return {nodeId, incarnation, clusterId, members: kept};

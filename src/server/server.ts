@@ -16,7 +16,6 @@ import type {Member} from '../raft/membership.ts';
 import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
 import {moveDamagedCheckpointAside} from '../storage/checkpoint-directory.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
-import {setDirectoryAside} from '../storage/data-directory.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
@@ -26,7 +25,8 @@ import {raiseStartCount} from '../storage/start-count.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
-import {isToBeReplaced, openIdentity, saveIdentity} from './identity-file.ts';
+import {replaceFormer} from './former-directory.ts';
+import {openIdentity, saveIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
 import {observedDisk} from './observed-disk.ts';
 import type {RunningServer, ServerEnds, ServerOptions} from './server-options.ts';
@@ -51,7 +51,9 @@ export async function startServer(
   try {
     refusePrepared(directory.path);
     discardUnfinished(nodeDisk, directory.path);
-    if (options.rejoin) setFormerAside(options, directory);
+    if (options.rejoin) {
+      await replaceFormer(options, directory, joinPlace(options)?.contacts ?? []);
+    }
     server = new Server(options, directory, ends);
   } catch (error) {
     directory.release();
@@ -263,13 +265,6 @@ function openCheckpoint(options: ServerOptions, directory: DataDirectory): LmdbC
 function joinPlace({join, rejoin, peers}: ServerOptions): JoinPlace | null {
   if (join !== null) return {contacts: [join], replaces: rejoin};
   return rejoin ? {contacts: peers.map(peer => peer.address), replaces: true} : null;
-}
-
-/** `-rejoin` gives the directory up, once: what came with an earlier `-rejoin` stays. */
-function setFormerAside({logger}: ServerOptions, directory: DataDirectory): void {
-  if (!isToBeReplaced(nodeDisk, directory.identityFile)) return;
-  const aside = setDirectoryAside(directory);
-  logger.warn({}, `-rejoin: the former data are in ${aside}; delete them when the node is back`);
 }
 
 function readAddress(text: string): Address {

@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import {test} from 'node:test';
 import type {DataDirectory} from './data-directory.ts';
-import {openDataDirectory} from './data-directory.ts';
+import {openDataDirectory, setDirectoryAside} from './data-directory.ts';
 import {StorageError} from './storage-error.ts';
 
 function opened(directory: string): Promise<DataDirectory> {
@@ -106,5 +106,48 @@ test(
     const locked = isRoot ? '/proc/rosetta-locked' : path.join(root, 'locked');
     if (!isRoot) fs.mkdirSync(locked, {mode: 0o500});
     await assert.rejects(opened(locked), new RegExp(`${locked} cannot be used`));
+  }),
+);
+
+test(
+  'what is set aside survives a crash at any moment, and a start in between',
+  withTemporary(async root => {
+    const data = await opened(root);
+    const {identityFile, walDirectory, checkpointDirectory} = data;
+    const aside = path.join(root, 'replaced');
+    const log = path.join(walDirectory, '1');
+    const fill = (name: string): void => {
+      fs.writeFileSync(identityFile, name);
+      fs.writeFileSync(log, `${name} log`);
+      fs.writeFileSync(path.join(checkpointDirectory, 'data'), `${name} checkpoint`);
+    };
+    const isKept = (name: string): void => {
+      assert.equal(fs.readFileSync(path.join(aside, 'identity.json'), 'utf8'), name);
+      assert.equal(fs.readFileSync(path.join(aside, 'wal', '1'), 'utf8'), `${name} log`);
+      const checkpoint = path.join(aside, 'checkpoint', 'data');
+      assert.equal(fs.readFileSync(checkpoint, 'utf8'), `${name} checkpoint`);
+    };
+    fill('first');
+    // It ends before the new identity is there; the directories are made anew by the next start.
+    const crash = (): never => {
+      throw new Error('crash');
+    };
+    assert.throws(() => setDirectoryAside(data, crash), /crash/);
+    assert.equal(fs.readFileSync(identityFile, 'utf8'), 'first');
+    isKept('first');
+    fs.writeFileSync(path.join(checkpointDirectory, 'data'), 'an empty one');
+    assert.throws(() => setDirectoryAside(data, crash), /crash/);
+    // Before the identity was copied.
+    fs.rmSync(path.join(aside, 'identity.json'));
+    const written = setDirectoryAside(data, () => fs.writeFileSync(identityFile, 'second'));
+    assert.equal(written, aside);
+    isKept('first');
+    assert.deepEqual(fs.readdirSync(walDirectory), []);
+    // Only the last one stays.
+    fill('second');
+    setDirectoryAside(data, () => fs.writeFileSync(identityFile, 'third'));
+    isKept('second');
+    assert.deepEqual(fs.readdirSync(aside).sort(), ['checkpoint', 'identity.json', 'wal']);
+    data.release();
   }),
 );

@@ -54,27 +54,42 @@ export function openDataDirectory(directory: string, callback: OpenCallback): vo
 
 /**
  * Moves what a member kept into `replaced/`, where only the last such member's stays, and leaves an
- * empty directory. The identity goes last: until then the next start finds a member whose log is
- * missing, which does not run, or with `-rejoin` is set aside again. Returns where it is.
+ * empty directory. The identity goes last, when all else is durably there: until then the next
+ * start finds a member whose log is missing, which does not run, and with `-rejoin` this goes on.
+ * `writeIdentity` puts the new identity in place of the former one. Returns where the former is.
  */
-export function setDirectoryAside(directory: DataDirectory): string {
+export function setDirectoryAside(directory: DataDirectory, writeIdentity: () => void): string {
   const aside = path.join(directory.path, 'replaced');
   const {identityFile, startCountFile, walDirectory, checkpointDirectory} = directory;
-  if (fs.existsSync(path.join(aside, path.basename(identityFile)))) {
+  const kept = path.join(aside, path.basename(identityFile));
+  // One that is the same was put there by an attempt that a crash ended.
+  if (fs.existsSync(kept) && !fs.readFileSync(kept).equals(fs.readFileSync(identityFile))) {
     fs.rmSync(aside, {recursive: true, force: true});
   }
   makeDirectories(aside);
   const peersFile = path.join(directory.path, 'peers.json');
-  for (const item of [startCountFile, peersFile, walDirectory, checkpointDirectory, identityFile]) {
-    if (!fs.existsSync(item)) continue;
-    const target = path.join(aside, path.basename(item));
-    fs.rmSync(target, {recursive: true, force: true});
-    fs.renameSync(item, target);
+  for (const item of [startCountFile, peersFile, walDirectory, checkpointDirectory]) {
+    moveInto(aside, item);
   }
   for (const child of [walDirectory, checkpointDirectory]) makeDirectories(child);
   syncDirectory(aside);
   syncDirectory(directory.path);
+  fs.copyFileSync(identityFile, kept);
+  for (const synced of [kept, aside]) syncPath(synced);
+  writeIdentity();
   return aside;
+}
+
+/** What is there stays: a start after a crash may have made the item anew. */
+function moveInto(aside: string, item: string): void {
+  if (!fs.existsSync(item)) return;
+  const name = path.basename(item);
+  let target = path.join(aside, name);
+  if (fs.existsSync(target)) {
+    if (fs.statSync(item).isDirectory() && fs.readdirSync(item).length === 0) return;
+    for (let i = 2; fs.existsSync(target); i++) target = path.join(aside, `${name}-${i}`);
+  }
+  fs.renameSync(item, target);
 }
 
 function prepareRoot(root: string, warnings: string[]): void {
@@ -114,13 +129,17 @@ function occupy(root: string, warnings: readonly string[], lock: DirectoryLock):
 }
 
 function syncDirectory(directory: string): void {
-  let descriptor: number;
   try {
-    descriptor = fs.openSync(directory, 'r');
+    fs.accessSync(directory, fs.constants.R_OK);
   } catch {
     // A parent this user may not read; its entry was there before us or is the operator's affair.
     return;
   }
+  syncPath(directory);
+}
+
+function syncPath(file: string): void {
+  const descriptor = fs.openSync(file, 'r');
   try {
     fs.fsyncSync(descriptor);
   } finally {

@@ -1,0 +1,127 @@
+/**
+ * `-rejoin` with a directory that a node has used: whether it is given up is for its cluster to say
+ * (node/replacement.ts); here is what is wrong with it, and how it is given up.
+ */
+import {randomBytes} from 'node:crypto';
+import {Prng} from '../base/prng.ts';
+import type {FormerDirectory, ReplacementDecision} from '../node/replacement.ts';
+import {Replacement} from '../node/replacement.ts';
+import type {NodeId} from '../raft/ids.ts';
+import {logIndex, nodeId} from '../raft/ids.ts';
+import type {DataDirectory} from '../storage/data-directory.ts';
+import {setDirectoryAside} from '../storage/data-directory.ts';
+import type {Disk} from '../storage/disk.ts';
+import type {Identity} from '../storage/identity.ts';
+import {readIdentity} from '../storage/identity.ts';
+import {nodeDisk} from '../storage/node-disk.ts';
+import {restingLog} from '../storage/resting-directory.ts';
+import {readStartCount} from '../storage/start-count.ts';
+import {StorageError, systemErrorCode} from '../storage/storage-error.ts';
+import {HttpTransport} from '../transport/http-transport.ts';
+import {refuseOtherNode, saveIdentity, toRecord} from './identity-file.ts';
+import type {ServerOptions} from './server-options.ts';
+import {systemClock} from './system-clock.ts';
+
+/** Resolves when the directory is one to start with: as it was, or empty. */
+export async function replaceFormer(
+  options: ServerOptions,
+  directory: DataDirectory,
+  contacts: readonly string[],
+): Promise<void> {
+  const id = nodeId(options.id);
+  const former = readFormer(nodeDisk, directory, id);
+  if (former === null) return;
+  const decision = await askCluster(options, former, contacts);
+  if (decision.type === 'keep') return;
+  const {clusterId} = decision;
+  const aside = setDirectoryAside(directory, () => {
+    saveIdentity(nodeDisk, directory.identityFile, {
+      nodeId: id,
+      incarnation: randomBytes(8).toString('hex'),
+      clusterId: null,
+      stage: 'fresh',
+      members: [],
+      formerClusterId: clusterId,
+    });
+  });
+  const text = `-rejoin: the former data are in ${aside}; delete them when the node is back`;
+  options.logger.warn({}, text);
+}
+
+/**
+ * Null: no node has belonged to a cluster with it. Throws RosettaError when it is another node's,
+ * and what the system says when it cannot be read, which is no damage.
+ */
+export function readFormer(
+  disk: Disk,
+  directory: DataDirectory,
+  id: NodeId,
+): FormerDirectory | null {
+  const file = directory.identityFile;
+  const read = damageOf(() => {
+    const found = readIdentity(disk, file);
+    if (found !== null) refuseOtherNode(file, found, id);
+    return found === null ? null : {found, record: toRecord(file, found)};
+  });
+  if (read.damage !== null) {
+    return {clusterId: null, incarnation: null, startCount: 0, damage: read.damage};
+  }
+  if (read.result === null || read.result.record.clusterId === null) return null;
+  const {found, record} = read.result;
+  const {clusterId, incarnation, divergence = null} = record;
+  const count = damageOf(() => readStartCount(disk, directory.startCountFile) + 1);
+  const log = damageOf(() => checkLog(directory, found, record.stage === 'member'));
+  const damage = divergence ?? count.damage ?? log.damage;
+  return {clusterId, incarnation, startCount: count.result ?? 0, damage};
+}
+
+/** Of all entries the data too. A gap that a checkpoint may explain is for the start to see. */
+function checkLog(directory: DataDirectory, identity: Identity, mustExist: boolean): void {
+  const indices = {checkpointIndex: logIndex(Number.MAX_SAFE_INTEGER), trustedIndex: logIndex(0)};
+  const log = restingLog(directory.path, identity, indices);
+  if (log !== null || !mustExist) return;
+  const advice = 'start this node with -rejoin';
+  throw new StorageError(`${directory.walDirectory} holds no log`, {
+    path: directory.walDirectory,
+    advice,
+  });
+}
+
+type Read<Result> =
+  | {readonly result: Result; readonly damage: null}
+  | {readonly result: null; readonly damage: string};
+
+function damageOf<Result>(read: () => Result): Read<Result> {
+  try {
+    return {result: read(), damage: null};
+  } catch (error) {
+    const isDamage = error instanceof StorageError && systemErrorCode(error) === null;
+    if (!isDamage) throw error;
+    return {result: null, damage: error.message};
+  }
+}
+
+async function askCluster(
+  options: ServerOptions,
+  former: FormerDirectory,
+  contacts: readonly string[],
+): Promise<ReplacementDecision> {
+  const {listen, logger} = options;
+  const clock = systemClock;
+  const prng = new Prng(randomBytes(4).readUInt32LE());
+  // It asks and does not listen.
+  const transport = new HttpTransport({listen, clock, logger, prng});
+  try {
+    return await new Promise<ReplacementDecision>((resolve, reject) => {
+      new Replacement({
+        id: nodeId(options.id),
+        listen: options.advertiseListen,
+        ...{former, contacts, transport, clock, logger},
+        onDecided: resolve,
+        onFatal: reject,
+      }).start();
+    });
+  } finally {
+    await new Promise<void>(resolve => transport.stop(resolve));
+  }
+}
