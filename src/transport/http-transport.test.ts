@@ -210,12 +210,20 @@ scenario('another directory of an id ends every connection of the former one', a
   first.on('error', () => undefined);
   first.write(upgradeRequest());
   await once(first, 'data');
-  const closed = once(first, 'close');
+  let isClosed = false;
+  first.once('close', () => {
+    isClosed = true;
+    harness.onEvent();
+  });
   const second = net.connect(portOf(node), '127.0.0.1');
   const incarnation = '00000000000000bb';
   second.write(upgradeRequest({'rosetta-channel': 'control', 'rosetta-incarnation': incarnation}));
   await once(second, 'data');
-  await closed;
+  const writer = new FrameWriter();
+  writer.message(hash);
+  for (const chunk of writer.take()) first.write(chunk);
+  await harness.until(() => isClosed || node.handler.messages.length > 0);
+  assert.deepEqual(node.handler.messages, []);
   second.destroy();
 });
 
