@@ -151,7 +151,7 @@ export class SessionTable {
       return refuse('SESSION_EXPIRED', detail);
     }
     session.usedMs = Math.max(session.usedMs, nowMs);
-    // Also of numbers that never came: the client has given them up, and they must not run any more.
+    // Also of numbers that never came: the client has given them up, and they must never run.
     const reach = session.highest + limits.sessionWindow;
     const acknowledged = Math.min(idempotency.acknowledged, number - 1, reach);
     session.acknowledged = Math.max(session.acknowledged, acknowledged);
