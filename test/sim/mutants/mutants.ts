@@ -173,12 +173,11 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'node/membership-rules.ts',
-        find: 'if (without instanceof RosettaError || !isLearner(membership, id))',
+        find: 'const isInTwoSteps = !isLearner(membership, id) && !(replaced instanceof RosettaError);',
         replace:
           'const rows = membership.members.map(other => (other.id === id ? member : other));' +
-          'const next = {...membership, members: rows};' +
-          "if (!isLearner(membership, id)) return {type: 'propose', next};" +
-          'if (without instanceof RosettaError)',
+          'if (!isLearner(membership, id)) return proposal({...membership, members: rows});' +
+          'const isInTwoSteps = false;',
       },
       {
         file: 'raft/membership-change.ts',
