@@ -35,6 +35,8 @@ export const limits = {
 
   // Raft.
   memberCountMax: 7,
+  /** Let in by a node that may be behind, and no members as far as it knows. */
+  strangerCountMax: 32,
   /** Incarnations of members that left, so that a returning one is told. */
   removedMemberCountMax: 32,
   uncommittedSizeBytesMax: 128 * mib,

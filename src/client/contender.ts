@@ -115,14 +115,15 @@ export class Contender {
   }
 }
 
-/** In the order of their places. */
+/** In the order of their places. Names may be paths: those of `a/b` are none of `a`. */
 export async function contenders(
   caller: Caller,
   prefix: string,
   signal: AbortSignal | undefined,
 ): Promise<{readonly records: readonly KvRecord[]; readonly revision: number}> {
   const {records, revision} = await new RangeListing(caller, {prefix}, {signal}).all();
-  return {records: records.toSorted((a, b) => a.createRevision - b.createRevision), revision};
+  const own = records.filter(({key}) => !key.includes('/', prefix.length));
+  return {records: own.sort((a, b) => a.createRevision - b.createRevision), revision};
 }
 
 export function prefixOf(name: string): string {

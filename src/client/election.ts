@@ -3,8 +3,8 @@ import type {Caller} from './call.ts';
 import {isClientError} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
 import {Contender, contenders, prefixOf, type ContendOptions} from './contender.ts';
+import {Holding} from './holding.ts';
 import type {KvRecord} from './record.ts';
-import type {Compare} from './transaction.ts';
 import {Watch} from './watch.ts';
 
 export class Election {
@@ -55,45 +55,14 @@ export class Election {
   }
 }
 
-export class Leadership {
-  readonly #place: Contender;
-
-  constructor(place: Contender) {
-    this.#place = place;
-  }
-
-  /** The key that stands for this leader. */
-  get key(): string {
-    return this.#place.key;
-  }
-
-  /** Fencing token: larger than that of every leader before. */
-  get token(): number {
-    return this.#place.token;
-  }
-
-  /** Fires with a LEASE_LOST before anybody else can be elected. Stop leading then. */
-  get signal(): AbortSignal {
-    return this.#place.lease.signal;
-  }
-
-  /** Whether it certainly still leads. */
-  get isHeld(): boolean {
-    return this.#place.lease.isHeld;
-  }
-
-  /** A compare that holds while this leadership lasts. */
-  guard(): Compare {
-    return this.#place.guard();
-  }
-
+export class Leadership extends Holding {
   /** Tells the others another value. */
   proclaim(value: string, options: CallOptions = {}): Promise<void> {
-    return this.#place.setValue(value, options);
+    return this.place.setValue(value, options);
   }
 
   /** Lets the next one lead. Idempotent. */
   resign(options: CallOptions = {}): Promise<void> {
-    return this.#place.leave(options);
+    return this.place.leave(options);
   }
 }

@@ -142,6 +142,15 @@ test('a lock has one holder at a time, in the order of asking, with growing toke
   assert.equal(fake.leases.size, 0);
 });
 
+test('names may be paths: a lock waits for nobody whose name goes on behind its own', async t => {
+  const {client} = await withFake(t);
+  const inner = await client.lock('jobs/7');
+  const outer = await client.lock('jobs');
+  assert.equal((await client.election('jobs').leader())?.key, outer.key);
+  await outer.release();
+  await inner.release();
+});
+
 test('who waits for a holder that dies gets the lock when its lease ends', async t => {
   const {client, fake} = await withFake(t);
   const first = await client.lock('lock', {ttl: 30});

@@ -1,6 +1,6 @@
 /** The server's problem documents, and what each code means for sending a request again. */
 import {errorTable, isErrorCode, type ErrorCode, type Outcome} from '../base/errors.ts';
-import {ClientError} from './client-error.ts';
+import {ClientError, type ClientErrorCode} from './client-error.ts';
 import type {HttpAnswer} from './http-sender.ts';
 import {asObject, type Json} from './record.ts';
 
@@ -48,6 +48,12 @@ const remedies: Partial<Record<ErrorCode, Remedy>> = {
 
 export function remedyFor(code: ErrorCode): Remedy {
   return remedies[code] ?? 'never';
+}
+
+/** Whether what ended with this code for lack of time may go well later. */
+export function mayPass(code: ClientErrorCode): boolean {
+  if (code === 'NO_ENDPOINT' || code === 'UNEXPECTED_ANSWER') return true;
+  return isErrorCode(code) && remedyFor(code) !== 'never';
 }
 
 /**

@@ -56,6 +56,21 @@ test('writes that begin together share one session', async t => {
   assert.equal(server.openedCount, 1);
 });
 
+test('a write has its own time for the session to be opened', async t => {
+  const server = await ScriptedServer.start(t);
+  server.hasSessions = false;
+  server.more(...Array.from({length: 100}, () => problem('NO_LEADER')));
+  const client = connect({endpoints: server.endpoint, timeoutMs: 200});
+  t.after(() => client.close());
+  const put = client.put('a', '1', {timeoutMs: 20_000});
+  await assert.rejects(client.put('a', '2'), {outcome: 'definite'});
+  await server.whenSeen(server.seen.length + 1);
+  server.hasSessions = true;
+  server.becomeReady(written);
+  await put;
+  assert.ok(server.openedCount > 0);
+});
+
 test('an answer is acknowledged only together with all before it', async t => {
   const held = new Held();
   const {server, client} = await scripted(t, held.step, written, written, written);
@@ -127,9 +142,11 @@ function sessionKeys(): SessionKeys {
   return new SessionKeys(new Caller({endpoints, surroundings, ...times}));
 }
 
+const patient = {signal: undefined, timeoutMs: 60_000};
+
 async function takeMany(keys: SessionKeys, count: number): Promise<WriteKey[]> {
   const taken: WriteKey[] = [];
-  for (let i = 0; i < count; i++) taken.push(await keys.take({}));
+  for (let i = 0; i < count; i++) taken.push(await keys.take(patient));
   return taken;
 }
 
@@ -138,11 +155,13 @@ test('no more than 1024 writes run ahead of the first that is not answered', asy
   const [first, second, ...others] = await takeMany(keys, 1024);
   assert.equal(others.at(-1)?.headers()['Idempotency-Key'], 's1/1024');
   const held: WriteKey[] = [];
-  const waiting = [keys.take({}), keys.take({})].map(taking => taking.then(key => held.push(key)));
+  const waiting = [keys.take(patient), keys.take(patient)].map(taking =>
+    taking.then(key => held.push(key)),
+  );
   // The second answer does not move the window, the first moves it by two.
   second?.settle({isAnswered: true});
-  await assert.rejects(keys.take({signal: AbortSignal.timeout(20)}), {code: 'ABORTED'});
-  await assert.rejects(keys.take({timeoutMs: 20}), {outcome: 'definite'});
+  await assert.rejects(keys.take({...patient, signal: AbortSignal.timeout(20)}), {code: 'ABORTED'});
+  await assert.rejects(keys.take({...patient, timeoutMs: 20}), {outcome: 'definite'});
   assert.equal(held.length, 0);
   first?.settle({isAnswered: true});
   await Promise.all(waiting);
@@ -157,7 +176,7 @@ test('no more than 1024 writes run ahead of the first that is not answered', asy
 test('a session of which no number arrived is left for another', async () => {
   const keys = sessionKeys();
   for (const key of await takeMany(keys, 1024)) key.settle({isAnswered: false});
-  assert.equal((await keys.take({})).headers()['Idempotency-Key'], 's2/1');
+  assert.equal((await keys.take(patient)).headers()['Idempotency-Key'], 's2/1');
 });
 
 test('a client that is closed ends its session', async t => {

@@ -5,9 +5,10 @@
  * its session has ended, is refused and never run.
  */
 import type {Caller} from './call.ts';
-import type {CallOptions} from './client-options.ts';
+import {isClientError} from './client-error.ts';
+import {mayPass} from './problem.ts';
 import {parseObject, textField} from './record.ts';
-import type {WriteKey, WriteKeys} from './write-keys.ts';
+import type {KeyOptions, WriteKey, WriteKeys} from './write-keys.ts';
 
 /** Numbers beyond the acknowledged one that a node takes. */
 const windowSize = 1_024;
@@ -21,10 +22,13 @@ export class SessionKeys implements WriteKeys {
     this.#caller = caller;
   }
 
-  async take(options: CallOptions): Promise<WriteKey> {
+  async take({signal, timeoutMs}: KeyOptions): Promise<WriteKey> {
+    const deadlineMs = this.#caller.nowMs() + timeoutMs;
     for (;;) {
       const session = this.#session;
-      if (session === null) await this.#caller.within(this.#open(), options);
+      const leftMs = Math.max(1, deadlineMs - this.#caller.nowMs());
+      const options = {signal, timeoutMs: leftMs};
+      if (session === null) await this.#openWithin(options);
       else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
       else if (session.isSpent) this.#session = null;
       else return session.take(() => this.#forget(session));
@@ -38,6 +42,17 @@ export class SessionKeys implements WriteKeys {
 
   #forget(session: Session): void {
     if (this.#session === session) this.#session = null;
+  }
+
+  /** A session that could not be opened in the client's time may still be in this write's. */
+  async #openWithin(options: KeyOptions): Promise<void> {
+    const startedAtMs = this.#caller.nowMs();
+    try {
+      await this.#caller.within(this.#open(), options);
+    } catch (error) {
+      const isLate = this.#caller.nowMs() - startedAtMs >= options.timeoutMs;
+      if (isLate || !isClientError(error) || !mayPass(error.code)) throw error;
+    }
   }
 
   /** For everybody who waits for it. */
@@ -75,8 +90,8 @@ class Session {
   }
 
   /**
-   * A node acknowledges only numbers that it has seen. After so many that never reached one, it
-   * would refuse the next for being too far ahead.
+   * Nodes take numbers, and acknowledgements, only so far beyond those that reached them. After so
+   * many that did not, the next could be too far ahead.
    */
   get isSpent(): boolean {
     return this.#next > this.#answered + windowSize;

@@ -147,14 +147,16 @@ test('start fixes the beginning, before anything is told', async t => {
 });
 
 test('a slow watch that is closed goes on by itself', async t => {
-  const end = {type: 'end', code: 'OVERLOADED', detail: 'too slow', revision: 6};
+  const end = {type: 'end', code: 'WATCH_TOO_SLOW', detail: 'too slow', revision: 6};
   const server = await ScriptedServer.start(
     t,
     stream([progress(4), put('a', 5), end], 'ended'),
     stream([progress(5), put('a', 6)]),
   );
-  const events = await take(client(t, server).watch({key: 'a'}), 2);
+  const other = await ScriptedServer.start(t);
+  const events = await take(client(t, server, other).watch({key: 'a'}), 2);
   assert.deepEqual(told(events), ['put a 5', 'put a 6']);
+  assert.equal(other.seen.length, 0, 'the node has done nothing wrong');
 });
 
 test('a node that stops is left for another', async t => {

@@ -120,7 +120,8 @@ export class Watch implements AsyncIterable<WatchEvent> {
       this.#leave();
       const code = fields['code'];
       if (code === 'REVISION_COMPACTED') throw compacted(fields, this.#place?.endpoint.origin);
-      if (code !== 'OVERLOADED') this.#noteFailure();
+      // Too slow was the reader, not the node.
+      if (code !== 'WATCH_TOO_SLOW') this.#noteFailure();
       return null;
     }
     if (fields['type'] === 'progress') {

@@ -2,7 +2,6 @@
  * The name that makes a write safe to send again. Each write takes one key and sends every attempt
  * with it; a node answers all of them with the first committed answer (session.ts).
  */
-import type {CallOptions} from './client-options.ts';
 
 export interface WriteKey {
   /** Asked anew for each attempt. */
@@ -13,7 +12,13 @@ export interface WriteKey {
   expire(): void;
 }
 
+export interface KeyOptions {
+  readonly signal: AbortSignal | undefined;
+  /** What is left of the write's time. */
+  readonly timeoutMs: number;
+}
+
 export interface WriteKeys {
   /** Waits while too many writes are under way. Rejects with ClientError, nothing being sent. */
-  take(options: CallOptions): Promise<WriteKey>;
+  take(options: KeyOptions): Promise<WriteKey>;
 }

@@ -199,7 +199,9 @@ export class SessionTable {
   }
 
   #end(id: string, session: Session): void {
-    this.#write(id, {...session, acknowledged: session.highest, isEnded: true});
+    // More may have been acknowledged than was ever answered.
+    const acknowledged = Math.max(session.acknowledged, session.highest);
+    this.#write(id, {...session, acknowledged, isEnded: true});
     this.#rows.put(endedSessionRow(this.#endedNext++), Buffer.from(id, 'latin1'));
     this.#openCount--;
     assert(this.#openCount >= 0, 'fewer than no sessions');

@@ -9,7 +9,7 @@ import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member, Membership} from '../raft/membership.ts';
-import {findMember, isJoint, isVoter} from '../raft/membership.ts';
+import {findMember, hasShrunk, isJoint, isVoter} from '../raft/membership.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {Transport} from '../transport/transport.ts';
 import type {FormationPeer, HelloAnswer} from './formation-messages.ts';
@@ -176,7 +176,7 @@ export function hasCaughtUp(raft: Raft, id: NodeId): boolean {
  * one that somebody shrank: a `-peers` that was left behind would bring back who was removed.
  */
 function isGrowable(membership: Membership, self: NodeId): boolean {
-  if (membership.removed !== undefined) return false;
+  if (hasShrunk(membership)) return false;
   return !isJoint(membership) && membership.voters.length === 1 && membership.voters[0] === self;
 }
 

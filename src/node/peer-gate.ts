@@ -8,7 +8,7 @@ import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
-import {findMember, isRemoved} from '../raft/membership.ts';
+import {findMember, hasShrunk, isRemoved} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotImport} from '../storage/checkpoint-store.ts';
 import type {
@@ -29,6 +29,7 @@ import type {
 } from './formation-messages.ts';
 import {readFormationRequest} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
+import {Introductions} from './introductions.ts';
 import type {MembershipKeeper} from './membership-keeper.ts';
 import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 import {knownIdRefusal, removedRefusal} from './membership-rules.ts';
@@ -70,31 +71,19 @@ export interface PeerGateParts {
   readonly onRemoved: (detail: string) => void;
 }
 
-interface Introduced extends Addresses {
-  readonly incarnation: string;
-}
-
 export class PeerGate implements TransportHandler {
   readonly #parts: PeerGateParts;
-  /** Who was let in last under each id. */
-  readonly #introduced = new Map<NodeId, Introduced>();
-  /**
-   * Of these, whoever is no member by the membership in force here. One that left may still be
-   * connected, and a message names its sender by the id alone: it would pass for one of the disk
-   * that has taken the place, and promise what that one does not hold. Or this node is behind: then
-   * its leader may be a stranger, which is heard and answered like any leader (dissertation §4.1).
-   */
-  readonly #strangers = new Set<NodeId>();
+  readonly #introductions: Introductions;
   readonly #lastRefusal = new Map<NodeId, string>();
 
   constructor(parts: PeerGateParts) {
     this.#parts = parts;
-    this.#introduced.set(parts.self.id, parts.self);
+    this.#introductions = new Introductions(parts.self, id => this.#member(id));
   }
 
   /** What `member` last said of its own addresses. */
   advertised(member: Member): Addresses | undefined {
-    const introduced = this.#introduced.get(member.id);
+    const introduced = this.#introductions.of(member.id);
     if (introduced?.incarnation !== member.incarnation) return undefined;
     const {listen, http} = introduced;
     return {listen, http};
@@ -103,35 +92,27 @@ export class PeerGate implements TransportHandler {
   /** Strangers to be answered: while this node is behind, its leader may be one of them. */
   guests(): readonly Member[] {
     if (this.#parts.replica()?.raft.role === 'leader') return [];
-    const guests: Member[] = [];
-    for (const id of this.#strangers) {
-      const introduced = this.#introduced.get(id);
-      const isGuest = introduced !== undefined && id !== this.#parts.self.id;
-      if (isGuest && !this.#hasLeft(introduced.incarnation)) guests.push({id, ...introduced});
-    }
-    return guests.slice(-limits.memberCountMax);
+    const guests = this.#introductions.strangers();
+    return guests
+      .filter(({incarnation}) => !this.#hasLeft(incarnation))
+      .slice(-limits.memberCountMax);
   }
 
   /** Called before another message comes when the membership in force changes. */
   onMembership(): void {
-    this.#strangers.clear();
-    for (const [id, {incarnation}] of this.#introduced) {
-      if (this.#member(id)?.incarnation !== incarnation) this.#strangers.add(id);
-    }
+    this.#introductions.onMembership();
   }
 
   onMessage(from: NodeId, message: PeerMessage): void {
-    if (this.#strangers.size > 0 && this.#strangers.has(from)) {
-      if (!this.#maySay(from, message)) return;
-    }
+    if (this.#introductions.isStranger(from) && !this.#maySay(from, message)) return;
     this.#parts.replica()?.onMessage(from, message);
   }
 
   onContact(from: NodeId): void {
     const replica = this.#parts.replica();
     if (replica === null) return;
-    const isStranger = this.#strangers.size > 0 && this.#strangers.has(from);
-    if (!isStranger || replica.raft.role !== 'leader') replica.onContact(from);
+    if (!this.#introductions.isStranger(from) || replica.raft.role !== 'leader')
+      replica.onContact(from);
   }
 
   onPeerUp(id: NodeId): void {
@@ -194,7 +175,7 @@ export class PeerGate implements TransportHandler {
       const detail = `the start of ${from} is being written down`;
       return {status: 503, code: 'STARTING', detail};
     }
-    this.#note(from, {incarnation, listen, http});
+    if (this.#introductions.note(from, {incarnation, listen, http})) this.#parts.onAddresses();
     return null;
   }
 
@@ -324,9 +305,10 @@ export class PeerGate implements TransportHandler {
 
   /** The one voter is about to take `id` in; a learner, which came first, knows it as well. */
   #isGrowingTo(id: string): boolean {
-    const {voters, removed} = this.#parts.replica()?.raft.membership ?? {voters: []};
-    if (removed !== undefined) return false;
-    return voters.length <= 1 && this.#parts.peers.some(peer => peer.id === id);
+    const membership = this.#parts.replica()?.raft.membership;
+    if (membership !== undefined && hasShrunk(membership)) return false;
+    const voterCount = membership?.voters.length ?? 0;
+    return voterCount <= 1 && this.#parts.peers.some(peer => peer.id === id);
   }
 
   #member(id: NodeId): Member | undefined {
@@ -350,24 +332,17 @@ export class PeerGate implements TransportHandler {
   /** A stranger's writes are taken and answered, what it promises as a member counts nowhere. */
   #maySay(id: NodeId, message: PeerMessage): boolean {
     if (message.type === 'forward' || message.type === 'forward-response') return true;
-    const introduced = this.#introduced.get(id);
+    const introduced = this.#introductions.of(id);
     if (introduced === undefined) return false;
-    if (!this.#hasLeft(introduced.incarnation)) return !isPromise(message);
+    if (!this.#hasLeft(introduced.incarnation)) return !this.#countsForQuorum(message);
     this.#parts.keeper()?.farewell.tellStranger({id, ...introduced});
     return false;
   }
 
-  #note(id: NodeId, introduced: Introduced): void {
-    const before = this.#introduced.get(id);
-    this.#introduced.set(id, introduced);
-    const isMember = this.#member(id)?.incarnation === introduced.incarnation;
-    if (isMember) this.#strangers.delete(id);
-    else this.#strangers.add(id);
-    const isSame =
-      before?.incarnation === introduced.incarnation &&
-      before.listen === introduced.listen &&
-      before.http === introduced.http;
-    if (!isSame) this.#parts.onAddresses();
+  /** Also a question to a leader, which is a sign that its sender follows it. */
+  #countsForQuorum(message: PeerMessage): boolean {
+    if (message.type === 'read-index') return this.#parts.replica()?.raft.role === 'leader';
+    return isPromise(message);
   }
 }
 

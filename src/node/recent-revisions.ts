@@ -24,14 +24,26 @@ export class RecentRevisions {
 
   /** `events`: all of the revision. */
   keep(revision: number, events: readonly WatchEvent[]): void {
-    let sizeBytes = 0;
-    for (const event of events) sizeBytes += event.sizeBytes;
-    if (sizeBytes <= recentSizeBytesMax)
-      this.#places[revision % revisionCount] = {revision, events};
+    const place = revision % revisionCount;
+    if (heldSizeBytes(events) <= recentSizeBytesMax) this.#places[place] = {revision, events};
+  }
+
+  /** One of its events has learnt what was before: it may be too large now. */
+  checkAgain(revision: number): void {
+    const events = this.get(revision);
+    if (events === null || heldSizeBytes(events) <= recentSizeBytesMax) return;
+    this.#places[revision % revisionCount] = undefined;
   }
 
   /** Nobody watches any more. */
   clear(): void {
     this.#places.length = 0;
   }
+}
+
+/** What was before is held, too, once somebody was told of it. */
+function heldSizeBytes(events: readonly WatchEvent[]): number {
+  let sizeBytes = 0;
+  for (const {sizeBytes: own, previous} of events) sizeBytes += own + (previous?.value.length ?? 0);
+  return sizeBytes;
 }

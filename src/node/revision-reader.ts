@@ -52,7 +52,9 @@ export class RevisionReader {
   loadPrevious(event: WatchEvent): boolean {
     if (this.isGone(event.revision)) return false;
     event.loadPrevious(this.#source);
-    this.sizeBytes += event.previous?.value.length ?? 0;
+    const sizeBytes = event.previous?.value.length ?? 0;
+    this.sizeBytes += sizeBytes;
+    if (sizeBytes > 0) this.recent.checkAgain(event.revision);
     return true;
   }
 }

@@ -4,127 +4,22 @@
  */
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {del, put, range, transaction} from '../../test/contract/commands.ts';
 import {
-  bytes,
-  del,
-  deleteRange,
-  encode,
-  put,
-  range,
-  transaction,
-} from '../../test/contract/commands.ts';
-import {FakeRows} from '../../test/contract/fake-rows.ts';
-import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+  big,
+  everything,
+  one,
+  RecordingSink,
+  smallRuns,
+  Store,
+} from '../../test/node/watched-store.ts';
 import {setLimits} from '../../test/sim/small-limits.ts';
 import {must} from '../base/assert.ts';
-import {keySuccessor, prefixEnd} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
-import {Prng} from '../base/prng.ts';
-import type {CommandBody, KeyRange} from '../kv/command.ts';
-import {KvStateMachine} from '../kv/state-machine.ts';
+import {RevisionReader} from './revision-reader.ts';
 import type {WatchEvent} from './watch-event.ts';
-import type {WatchRun} from './watch-run.ts';
-import {WatchHub} from './watch-hub.ts';
-import {isWithin, textRange} from './watch-index.ts';
-import type {Watch, WatchSink} from './watch-service.ts';
-
-interface Told {
-  readonly revision: number;
-  readonly key: string;
-  readonly value: string | null;
-  readonly previous: string | null;
-}
-
-/** Remembers what it was told, and checks what can be checked at once. */
-class RecordingSink implements WatchSink {
-  readonly told: Told[] = [];
-  readonly runs: WatchRun[] = [];
-  fillsAfterRun = false;
-  /** All up to here are known to have been told. */
-  progress = 0;
-  ended: {readonly code: string; readonly resumeFrom: number} | null = null;
-  isFullNow = false;
-  #partOf = 0;
-
-  onRun(run: WatchRun): void {
-    assert.equal(this.ended, null);
-    this.runs.push(run);
-    const last = run.events.length - 1;
-    for (const [i, event] of run.events.entries()) this.#onEvent(event, run.isLast && i === last);
-    if (this.fillsAfterRun) this.isFullNow = true;
-  }
-
-  #onEvent({revision, keyText, record, previous}: WatchEvent, isLast: boolean): void {
-    assert.ok(this.#partOf === 0 || this.#partOf === revision, 'revisions are told as a whole');
-    assert.ok(revision > this.progress, `${revision} after ${this.progress}`);
-    const value = record === null ? null : text(record.value);
-    this.told.push({revision, key: keyText, value, previous: previous && text(previous.value)});
-    this.#partOf = isLast ? 0 : revision;
-    if (isLast) this.progress = revision;
-  }
-
-  onProgress(revision: number): void {
-    assert.equal(this.#partOf, 0);
-    assert.ok(revision >= this.progress);
-    this.progress = revision;
-  }
-
-  onEnd(error: RosettaError, resumeFrom: number): void {
-    assert.equal(this.ended, null);
-    assert.ok(resumeFrom > this.progress || this.progress === 0);
-    this.ended = {code: error.code, resumeFrom};
-  }
-
-  isFull(): boolean {
-    return this.isFullNow;
-  }
-}
-
-class Store {
-  readonly time = new VirtualTime();
-  readonly clock = new LifeClock(this.time);
-  readonly machine = new KvStateMachine(new FakeRows());
-  refusal: RosettaError | null = null;
-  readonly hub = new WatchHub({
-    source: this.machine,
-    clock: this.clock,
-    refusal: () => this.refusal,
-  });
-  #index = 0;
-
-  constructor() {
-    this.machine.observe(() => this.hub.wake());
-  }
-
-  apply(body: CommandBody): void {
-    const entry = {index: ++this.#index, proposedAtMs: this.time.nowMs, data: encode(body)};
-    assert.notEqual(this.machine.apply(entry).type, 'refused');
-  }
-
-  put(key: string, value: string): void {
-    this.apply(transaction({success: [put(key, value)]}));
-  }
-
-  open(keys: KeyRange, from: number, sink: WatchSink, wantsPrevious = false): Watch {
-    return this.hub.open({range: keys, from, wantsPrevious}, sink);
-  }
-
-  turns(count: number): void {
-    for (let i = 0; i < count; i++) this.time.turn(() => undefined);
-  }
-}
-
-const everything = range('', null);
-const big = 'v'.repeat(5_000);
-
-function text(value: Uint8Array): string {
-  return Buffer.from(value).toString('latin1');
-}
-
-function one(key: string): KeyRange {
-  return {start: bytes(key), end: keySuccessor(bytes(key))};
-}
+import type {WatchSink} from './watch-service.ts';
 
 test('a thousand watchers share one event and what a door made of it', () => {
   const store = new Store();
@@ -160,8 +55,6 @@ test('a thousand watchers share one event and what a door made of it', () => {
 });
 
 /** Runs of two small events each. */
-const smallRuns = {watchRunSizeBytesMax: 300};
-
 function putMany(store: Store, count: number): void {
   const puts = Array.from({length: count}, (_, i) => put(`k${String(100 + i)}`, 'v'));
   store.apply(transaction({success: puts}));
@@ -244,6 +137,21 @@ test('a revision that goes away in the middle ends the watch in front of it', t 
   watch.resume();
   store.turns(2);
   assert.deepEqual(sink.ended, {code: 'REVISION_COMPACTED', resumeFrom: 3});
+});
+
+test('large values of before are not kept with the small revision that replaced them', () => {
+  const store = new Store();
+  store.put('a', big);
+  store.put('a', 'small');
+  const revision = store.machine.revision();
+  const reader = new RevisionReader(store.machine);
+  const [event] = [...reader.events(revision, 0)];
+  assert.ok(event !== undefined && reader.recent.get(revision) !== null);
+  reader.loadPrevious(event);
+  assert.equal(event.previous?.value.length, big.length);
+  assert.equal(reader.recent.get(revision), null);
+  reader.recent.keep(revision, [event]);
+  assert.equal(reader.recent.get(revision), null);
 });
 
 test('nobody watches: nothing is scheduled', () => {
@@ -405,119 +313,3 @@ test('there is a limit to how many may watch', t => {
   store.open(everything, 0, new RecordingSink());
   assert.equal(limits.watchCountMax, 2);
 });
-
-interface Follower {
-  sink: RecordingSink;
-  watch: Watch;
-  readonly keys: KeyRange;
-  readonly wantsPrevious: boolean;
-  /** What it must have been told, from the first sink on. */
-  readonly from: number;
-  readonly told: Told[];
-}
-
-test('random watchers are told everything once, in order, whatever happens in between', t => {
-  for (let seed = 31; seed <= 60; seed++) {
-    const putBack = setLimits(smallRuns);
-    t.after(putBack);
-    runRandom(seed);
-    putBack();
-  }
-  for (let seed = 1; seed <= 30; seed++) runRandom(seed);
-});
-
-function runRandom(seed: number): void {
-  const prng = new Prng(seed);
-  const below = (max: number): number => prng.integer({min: 0, max: max - 1});
-  const store = new Store();
-  const state = new Map<string, string>();
-  const all: Told[] = [];
-  const followers: Follower[] = [];
-  const key = (): string => `k${below(6).toString(3)}`;
-  const drawRange = (): KeyRange => {
-    const dice = below(4);
-    if (dice === 0) return one(key());
-    if (dice === 1) return {start: bytes('k1'), end: prefixEnd(bytes('k1'))};
-    return dice === 2 ? everything : range(key(), below(2) === 0 ? null : key());
-  };
-  const change = (changed: string, value: string | null): void => {
-    const revision = store.machine.revision() + 1;
-    all.push({revision, key: changed, value, previous: state.get(changed) ?? null});
-    if (value === null) state.delete(changed);
-    else state.set(changed, value);
-  };
-  const write = (): void => {
-    const dice = below(10);
-    if (dice === 0) {
-      for (const name of [...state.keys()].sort()) change(name, null);
-      store.apply(transaction({success: [deleteRange(everything)]}));
-    } else if (dice === 1) {
-      const name = key();
-      if (state.has(name)) change(name, null);
-      store.apply(transaction({success: [del(name)]}));
-    } else {
-      const names = new Set(Array.from({length: dice < 4 ? 3 : 1}, key));
-      const puts = [...names].map(name => put(name, `v${below(1000)}`));
-      for (const {key: changed, value} of puts) change(text(changed), text(value));
-      store.apply(transaction({success: puts}));
-    }
-  };
-  const open = (follower: Follower, from: number): void => {
-    follower.sink = new RecordingSink();
-    follower.watch = store.open(follower.keys, from, follower.sink, follower.wantsPrevious);
-  };
-  const follow = (): void => {
-    const newest = store.machine.revision();
-    const from = newest + 1 + below(2) * (below(4) - Math.min(newest, below(30)));
-    if (from <= store.machine.compactedRevision()) return;
-    const follower = {keys: drawRange(), wantsPrevious: below(2) === 0, from, told: []};
-    const sink = new RecordingSink();
-    const watch = store.open(follower.keys, from, sink, follower.wantsPrevious);
-    followers.push({...follower, sink, watch});
-  };
-  /** As a client does whose connection broke: it goes on behind the last whole revision. */
-  const reopen = (follower: Follower): void => {
-    const {sink, told, from} = follower;
-    const whole = sink.told.filter(({revision}) => revision <= sink.progress);
-    told.push(...whole);
-    const resume = Math.max(from, sink.progress + 1, (told.at(-1)?.revision ?? 0) + 1);
-    follower.watch.close();
-    if (resume > store.machine.compactedRevision()) open(follower, resume);
-    else followers.splice(followers.indexOf(follower), 1);
-  };
-  for (let i = 0; i < 300; i++) {
-    for (let n = below(3); n > 0; n--) write();
-    if (below(6) === 0) follow();
-    const follower = followers[below(followers.length + 3)];
-    if (follower !== undefined) {
-      const dice = below(4);
-      if (dice === 0) follower.sink.isFullNow = !follower.sink.isFullNow;
-      else if (dice === 1) reopen(follower);
-    }
-    for (const {sink, watch} of followers) if (!sink.isFullNow) watch.resume();
-    if (below(20) === 0) {
-      const revision = Math.max(1, store.machine.revision() - below(20));
-      store.apply({type: 'compact', revision});
-    }
-    if (below(3) === 0) store.machine.scrub(2 + below(10));
-    store.machine.saveMeta();
-    if (below(25) === 0) store.machine.reload();
-    store.turns(below(3));
-  }
-  for (const follower of followers) follower.sink.isFullNow = false;
-  for (const {watch} of followers) watch.resume();
-  store.turns(20);
-  for (const {keys, from, wantsPrevious, sink, told} of followers) {
-    const whole = sink.told.filter(({revision}) => revision <= sink.progress);
-    const seen = [...told, ...(sink.ended === null ? sink.told : whole)];
-    const to = sink.ended === null ? Infinity : sink.ended.resumeFrom;
-    assert.ok(sink.ended === null || sink.ended.code === 'REVISION_COMPACTED');
-    const expected = all
-      .filter(event => event.revision >= from && event.revision < to)
-      .filter(event => isWithin(event.key, textRange(keys)))
-      .map(event => (wantsPrevious ? event : {...event, previous: null}));
-    // Without being asked for it, what was before may be known from another watcher.
-    const shown = wantsPrevious ? seen : seen.map(event => ({...event, previous: null}));
-    assert.deepEqual(shown, expected, `seed ${seed}`);
-  }
-}

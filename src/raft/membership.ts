@@ -67,6 +67,11 @@ export function isRemoved(membership: Membership, incarnation: string): boolean 
   return membership.removed?.some(row => row.incarnation === incarnation) === true;
 }
 
+/** Somebody left and did not come back with another directory. */
+export function hasShrunk(membership: Membership): boolean {
+  return membership.removed?.some(({id}) => findMember(membership, id) === undefined) === true;
+}
+
 /** Version 2 has a list of those who left. */
 const formatVersion = 1;
 const formatVersionWithRemoved = 2;

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
+import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {test} from 'node:test';
 import {RosettaError} from '../base/errors.ts';
 import type {IdentityRecord} from '../node/identity-record.ts';
-import {nodeId} from '../raft/ids.ts';
+import {makeEntry} from '../raft/entry.ts';
+import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
+import {PreparedMember, putInPlace} from '../storage/prepared-member.ts';
+import {openLog} from '../storage/wal-log-store.ts';
 import {readFormer} from './former-directory.ts';
-import {openIdentity, saveIdentity} from './identity-file.ts';
+import {openIdentity, saveIdentity, toIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
+import {drawNewCluster} from './new-cluster.ts';
+import {systemClock} from './system-clock.ts';
 
 const id = nodeId('node2');
 const clusterId = 'c'.repeat(32);
@@ -22,12 +28,14 @@ const record: IdentityRecord = {
   members: [],
 };
 
-function withDirectory(body: (directory: DataDirectory) => void): () => Promise<void> {
+function withDirectory(
+  body: (directory: DataDirectory) => void | Promise<void>,
+): () => Promise<void> {
   return async () => {
     const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-former-'));
     const directory = await lockedDataDirectory(root);
     try {
-      body(directory);
+      await body(directory);
     } finally {
       directory.release();
       fs.rmSync(root, {recursive: true, force: true});
@@ -92,5 +100,44 @@ test(
       },
     }) as typeof nodeDisk;
     assert.throws(() => readFormer(disk, directory, id), failing);
+  }),
+);
+
+test(
+  'segments that no checkpoint covers are missed',
+  withDirectory(async directory => {
+    const root = directory.path;
+    const own = drawNewCluster({id, listen: 'localhost:8080', http: 'localhost:9080'});
+    const {membership, record: ownRecord} = own;
+    const member = new PreparedMember(nodeDisk, root, {revisionBump: 1});
+    const checkpoint = {index: logIndex(70), term: term(4), membership};
+    member.finish(toIdentity(ownRecord), checkpoint, term(4));
+    putInPlace(nodeDisk, root);
+    const {incarnation} = ownRecord;
+    const {store, hardState} = openLog({
+      disk: nodeDisk,
+      directory: directory.walDirectory,
+      clock: systemClock,
+      identity: {clusterId: ownRecord.clusterId, nodeId: id, incarnation},
+      checkpoint,
+      options: {segmentSizeBytes: 32_768},
+    });
+    for (let index = 71; index <= 100; index++) {
+      const data = Buffer.alloc(4_000);
+      const fields = {term: term(4), index: logIndex(index), proposedAtMs: 0, data} as const;
+      const entries = [makeEntry({...fields, type: 'command'})];
+      await new Promise<void>((resolve, reject) => {
+        const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
+        store.append({hardState, entries}, done);
+      });
+    }
+    await new Promise<void>(resolve => store.close(resolve));
+    assert.equal(readFormer(nodeDisk, directory, id)?.damage, null);
+    const segments = fs.readdirSync(directory.walDirectory).sort();
+    fs.rmSync(path.join(directory.walDirectory, segments[1] ?? ''));
+    assert.match(readFormer(nodeDisk, directory, id)?.damage ?? '', /missing/);
+    // Without a checkpoint the start waits for a snapshot, and the directory is good for that.
+    fs.rmSync(directory.checkpointDirectory, {recursive: true});
+    assert.equal(readFormer(nodeDisk, directory, id)?.damage, null);
   }),
 );

@@ -6,15 +6,19 @@ import {randomBytes} from 'node:crypto';
 import {Prng} from '../base/prng.ts';
 import type {FormerDirectory, ReplacementDecision} from '../node/replacement.ts';
 import {Replacement} from '../node/replacement.ts';
-import type {NodeId} from '../raft/ids.ts';
-import {logIndex, nodeId} from '../raft/ids.ts';
+import type {LogIndex, NodeId} from '../raft/ids.ts';
+import {nodeId, noIndex} from '../raft/ids.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {setDirectoryAside} from '../storage/data-directory.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {Identity} from '../storage/identity.ts';
 import {readIdentity} from '../storage/identity.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
-import {restingLog} from '../storage/resting-directory.ts';
+import {
+  restingCheckpoint,
+  restingCheckpointFile,
+  restingLog,
+} from '../storage/resting-directory.ts';
 import {readStartCount} from '../storage/start-count.ts';
 import {StorageError, systemErrorCode} from '../storage/storage-error.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
@@ -75,9 +79,10 @@ export function readFormer(
   return {clusterId, incarnation, startCount: count.result ?? 0, damage};
 }
 
-/** Of all entries the data too. A gap that a checkpoint may explain is for the start to see. */
+/** Of all entries the data too, and whether they go on behind the checkpoint as at a start. */
 function checkLog(directory: DataDirectory, identity: Identity, mustExist: boolean): void {
-  const indices = {checkpointIndex: logIndex(Number.MAX_SAFE_INTEGER), trustedIndex: logIndex(0)};
+  const checkpointIndex = damageOf(() => checkpointIndexOf(directory)).result ?? noIndex;
+  const indices = {checkpointIndex, trustedIndex: noIndex};
   const log = restingLog(directory.path, identity, indices);
   if (log !== null || !mustExist) return;
   const advice = 'start this node with -rejoin';
@@ -85,6 +90,12 @@ function checkLog(directory: DataDirectory, identity: Identity, mustExist: boole
     path: directory.walDirectory,
     advice,
   });
+}
+
+/** A checkpoint that is damaged is moved aside by the start, which then has none. */
+function checkpointIndexOf(directory: DataDirectory): LogIndex {
+  const file = restingCheckpointFile(directory.path);
+  return file === null ? noIndex : restingCheckpoint(file).meta.index;
 }
 
 type Read<Result> =

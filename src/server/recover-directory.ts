@@ -12,7 +12,8 @@ import type {IdentityRecord} from '../node/identity-record.ts';
 import type {EntryId} from '../raft/entry.ts';
 import {indexAfter, maxIndex, noIndex, term} from '../raft/ids.ts';
 import type {Membership} from '../raft/membership.ts';
-import {emptyMembership, findMember} from '../raft/membership.ts';
+import {findMember} from '../raft/membership.ts';
+import {emptyMeta} from '../storage/checkpoint-opening.ts';
 import type {CheckpointMeta} from '../storage/checkpoint-store.ts';
 import {copyRows} from '../storage/copy-rows.ts';
 import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
@@ -29,6 +30,7 @@ import {
 } from '../storage/resting-directory.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {StorageError} from '../storage/storage-error.ts';
+import {goesOnBehind, hardStateAt} from '../storage/wal-log-store.ts';
 import {readEntries} from '../storage/wal-reader.ts';
 import type {RecoveredLog} from '../storage/wal-recovery.ts';
 import {toIdentity, toRecord} from './identity-file.ts';
@@ -140,21 +142,14 @@ interface Standing {
 
 type ReadLog = Pick<RecoveredLog, 'start' | 'last' | 'hardState' | 'memberships' | 'terms'>;
 
-/**
- * Log and checkpoint together. A log that does not hold the checkpoint's entry is what a snapshot
- * was installed over before the log could be reset: it counts for its term and vote only, as at
- * the next start.
- */
+/** Log and checkpoint together, as the next start would find them. */
 function standing(log: ReadLog | null, meta: CheckpointMeta): Standing {
   const hardState = log?.hardState ?? {term: term(0), vote: null, commit: noIndex};
   const commit = maxIndex(hardState.commit, meta.index);
   if (log === null || !goesOnBehind(log, meta)) {
-    const {index} = meta;
-    const isNewTerm = meta.term > hardState.term;
-    const known = isNewTerm ? {term: meta.term, vote: null} : hardState;
+    const {index, membership} = meta;
     const end = {index, term: meta.term};
-    const {membership} = meta;
-    return {start: end, last: end, hardState: {...known, commit: index}, membership};
+    return {start: end, last: end, hardState: hardStateAt(meta, hardState), membership};
   }
   const {start, last, memberships} = log;
   const newest = memberships.at(-1);
@@ -162,13 +157,6 @@ function standing(log: ReadLog | null, meta: CheckpointMeta): Standing {
   const membership = isInLog ? newest.membership : meta.membership;
   return {start, last, hardState: {...hardState, commit}, membership};
 }
-
-/** Also a log that begins behind it, whose start waits for a snapshot. */
-function goesOnBehind(log: ReadLog, meta: CheckpointMeta): boolean {
-  return log.start.index > meta.index || log.terms.at(meta.index) === meta.term;
-}
-
-const emptyMeta = {index: noIndex, term: term(0), membership: emptyMembership};
 
 /** The identity is the last part that is put in place: what it says now is the new member's. */
 function complete(root: string): ForcedRecovery {

@@ -76,9 +76,30 @@ export function openLog(input: OpenLogInput): OpenedLog {
     return start(input, options, created, {needsSnapshot: false, mustReset: false});
   }
   const needsSnapshot = recovered.start.index > checkpointIndex;
-  const checkpointTerm = input.checkpoint?.term ?? noTerm;
-  const isJoined = recovered.terms.at(checkpointIndex) === checkpointTerm;
-  return start(input, options, recovered, {needsSnapshot, mustReset: !needsSnapshot && !isJoined});
+  const checkpoint = {index: checkpointIndex, term: input.checkpoint?.term ?? noTerm};
+  return start(input, options, recovered, {
+    needsSnapshot,
+    mustReset: !goesOnBehind(recovered, checkpoint),
+  });
+}
+
+/**
+ * Whether the log goes on behind the checkpoint, or begins behind it and waits for a snapshot. If
+ * not, a snapshot was installed before the log could be reset: of the log only term and vote count.
+ */
+export function goesOnBehind(
+  log: Pick<RecoveredLog, 'start' | 'terms'>,
+  checkpoint: EntryId,
+): boolean {
+  return log.start.index > checkpoint.index || log.terms.at(checkpoint.index) === checkpoint.term;
+}
+
+/** What a log that does not go on behind its checkpoint starts with. */
+export function hardStateAt(checkpoint: EntryId, hardState: HardState): HardState {
+  // A snapshot fetched for a lost checkpoint may be of a term this member has not heard of.
+  const isNewTerm = checkpoint.term > hardState.term;
+  const {term, vote} = isNewTerm ? {term: checkpoint.term, vote: null} : hardState;
+  return {term, vote, commit: checkpoint.index};
 }
 
 function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
@@ -121,10 +142,7 @@ function start(
       `the log (${log.start.index}, ${log.last.index}] does not hold the checkpoint's entry ` +
         `${checkpoint.index} of term ${checkpoint.term}: it continues after the checkpoint`,
     );
-    // A snapshot fetched for a lost checkpoint may be of a term this member has not heard of.
-    const isNewTerm = checkpoint.term > log.hardState.term;
-    const {term, vote} = isNewTerm ? {term: checkpoint.term, vote: null} : log.hardState;
-    const hardState: HardState = {term, vote, commit: checkpoint.index};
+    const hardState = hardStateAt(checkpoint, log.hardState);
     store.reset(checkpoint, hardState);
     const memberships = [{index: checkpoint.index, membership: checkpoint.membership}];
     return {store, hardState, memberships, warnings, needsSnapshot: false};

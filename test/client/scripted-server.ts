@@ -72,6 +72,11 @@ export class ScriptedServer {
     this.#steps.push(...steps);
   }
 
+  /** Forgets the rest of the script for another one. */
+  becomeReady(...steps: readonly Step[]): void {
+    this.#steps.splice(0, this.#steps.length, ...steps);
+  }
+
   /** Resolves when so many requests have come. */
   whenSeen(count: number): Promise<void> {
     if (this.seen.length >= count) return Promise.resolve();
