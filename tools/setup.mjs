@@ -12,6 +12,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
+import {bundle} from './bundle.mjs';
 
 export const home = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -28,7 +29,7 @@ export async function setup({quiet = false, mustBuild = true} = {}) {
   try {
     // Another process may have done the work while this one waited.
     if (!isInstalled()) install(say);
-    if (mustBuild && !isBuilt()) build(say);
+    if (mustBuild && !isBuilt()) await build(say);
   } finally {
     release();
   }
@@ -97,9 +98,11 @@ function sourceStamp() {
   for (const folder of sourceFolders) {
     for (const file of listFiles(folder)) if (file.endsWith('.ts')) add(file);
   }
-  add('tsconfig.json');
+  for (const file of ['tsconfig.json', 'tools/bundle.mjs']) add(file);
   const {packages} = JSON.parse(fs.readFileSync(path.join(home, 'package-lock.json'), 'utf8'));
-  hash.update(packages['node_modules/typescript']?.version ?? '');
+  for (const name of ['typescript', 'esbuild', 'pino', 'pino-pretty', 'prom-client']) {
+    hash.update(`${name} ${packages[`node_modules/${name}`]?.version ?? ''}\n`);
+  }
   return hash.digest('hex');
 }
 
@@ -112,7 +115,7 @@ function isBuilt() {
   }
 }
 
-function build(say) {
+async function build(say) {
   say('building …');
   fs.rmSync(stampFile, {force: true});
   // Taken before the compiler reads: a file saved meanwhile makes the next call build again.
@@ -131,7 +134,18 @@ function build(say) {
     );
   }
   removeOrphans();
+  await bundleProgram();
   fs.writeFileSync(stampFile, stamp);
+}
+
+async function bundleProgram() {
+  // Chunks carry a hash in their names: those of earlier builds would stay for ever.
+  fs.rmSync(path.join(home, 'dist', 'program'), {recursive: true, force: true});
+  try {
+    await bundle(home);
+  } catch (error) {
+    throw new SetupError(`the program cannot be bundled: ${error.message}`);
+  }
 }
 
 /** Output of a source that is gone must not run as a test, nor be imported by mistake. */

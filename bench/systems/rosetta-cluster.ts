@@ -10,7 +10,7 @@ import {httpRequest} from './http-request.ts';
 import {pollFor} from './poll.ts';
 import type {StoreCluster} from './store-cluster.ts';
 
-const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const program = fileURLToPath(new URL('../../program/main.js', import.meta.url));
 const startDeadlineMs = 60_000;
 
 export interface RosettaOptions {

@@ -62,9 +62,20 @@ function refused(): Error {
   return Object.assign(new Error('EIO: refused'), {code: 'EIO'});
 }
 
-/** A data directory whose checkpoint is mostly free. */
+let sparseTemplate: Promise<string> | null = null;
+
+/** A data directory whose checkpoint is mostly free: each a copy of one that was filled once. */
 async function sparseDirectory(t: TestContext): Promise<string> {
+  sparseTemplate ??= makeSparseTemplate();
+  const template = await sparseTemplate;
   const directory = temporaryDirectory(t);
+  fs.cpSync(template, directory, {recursive: true});
+  return directory;
+}
+
+async function makeSparseTemplate(): Promise<string> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-sparse-'));
+  process.once('exit', () => fs.rmSync(directory, {recursive: true, force: true}));
   const store = open(directory);
   await fillAndEmpty(store);
   await close(store);

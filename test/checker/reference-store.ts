@@ -2,6 +2,7 @@
  * For the tests of the checkers alone: a store written down a second time, histories made with it,
  * and a search that tries every order. Slow and simple on purpose.
  */
+import {isDeepStrictEqual} from 'node:util';
 import type {Prng} from '../../src/base/prng.ts';
 import type {
   Condition,
@@ -131,25 +132,13 @@ export function isLegalByBruteForce(
         const next = store.copy();
         next.revision = revision;
         const output = next.perform(call.input);
-        const isSeen = call.output === undefined || isEqual(call.output, output);
+        const isSeen = call.output === undefined || isDeepStrictEqual(call.output, output);
         if (isSeen && visit(rest, next)) return true;
       }
       return false;
     });
   };
   return visit(calls, new ReferenceStore());
-}
-
-function isEqual(a: StoreOutput, b: StoreOutput): boolean {
-  return sortedText(a) === sortedText(b);
-}
-
-function sortedText(output: StoreOutput): string {
-  return JSON.stringify(output, (_, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1)))
-      : value,
-  );
 }
 
 function shuffled(

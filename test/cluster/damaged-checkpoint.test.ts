@@ -9,7 +9,7 @@ import type {Exit, NodeProcess} from './node-process.ts';
 import {writeMany} from './pipelined-writer.ts';
 
 const startCountMax = 5;
-const keyCount = 20_000;
+const keyCount = 10_000;
 /** Far less than that, so that the log alone cannot rebuild the checkpoint. */
 const shortLogFlags = ['-test-wal-segment-size=262144', '-test-log-retention-size=262144'];
 

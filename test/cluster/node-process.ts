@@ -11,7 +11,7 @@ import {Client} from './client.ts';
 import type {Status} from './client.ts';
 import {eventually} from './eventually.ts';
 
-export const mainPath = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+export const mainPath = fileURLToPath(new URL('../../program/main.js', import.meta.url));
 
 export interface Exit {
   readonly code: number | null;

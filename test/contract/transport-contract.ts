@@ -125,13 +125,11 @@ export function oneOfEach(from: NodeId, to: NodeId): PeerMessage[] {
 
 /** Buffers and Uint8Arrays of equal bytes are equal here. */
 export function plain(value: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(value, (_key, field: unknown) =>
-      field instanceof Uint8Array ? Buffer.from(field).toString('hex') : field,
-    ).replaceAll(/\{"type":"Buffer","data":\[([0-9,]*)\]\}/g, (_all, list: string) =>
-      JSON.stringify(Buffer.from(list === '' ? [] : list.split(',').map(Number)).toString('hex')),
-    ),
-  );
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(fields.map(([name, field]) => [name, plain(field)]));
 }
 
 export function transportContract(kind: string, makeHarness: () => TransportHarness): void {
