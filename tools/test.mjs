@@ -1,7 +1,8 @@
 /**
- * `npm test`: sets the checkout up and runs every test. Tests of parts run side by side; tests that
- * start whole clusters run alone, one file at a time, because they measure time. Words after the
- * command keep only the files whose path contains one of them: `npm test -- raft kv`.
+ * `npm test`: sets the checkout up and runs every test. Files run side by side; those that start
+ * whole clusters come last, and of them those that measure time (`*-timed.test.ts`) run alone.
+ * Words after the command keep only the files whose path contains one of them:
+ * `npm test -- raft kv`.
  */
 import os from 'node:os';
 import path from 'node:path';
@@ -9,8 +10,7 @@ import {run} from 'node:test';
 import {home, listFiles, withSetup} from './setup.mjs';
 
 const clusterFolder = path.join('dist', 'test', 'cluster') + path.sep;
-const partTimeoutMs = 300_000;
-const clusterTimeoutMs = 300_000;
+const timeoutMs = 300_000;
 const countNames = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo'];
 
 await withSetup({}, main);
@@ -22,6 +22,7 @@ async function main() {
     .filter(file => file.endsWith('.test.js'))
     .filter(file => words.length === 0 || words.some(word => file.includes(word)));
   const isCluster = file => file.startsWith(clusterFolder);
+  const isTimed = file => file.endsWith('-timed.test.js');
   const totals = new Map(countNames.map(name => [name, 0]));
   const failures = [];
 
@@ -29,11 +30,15 @@ async function main() {
   for (const name of Object.keys(process.env)) {
     if (name.startsWith('ROSETTA_')) delete process.env[name];
   }
-  const parts = files.filter(file => !isCluster(file));
   const clusters = files.filter(isCluster);
   const concurrency = Math.max(1, os.availableParallelism());
-  await runFiles(parts, {concurrency, timeout: partTimeoutMs}, {totals, failures});
-  await runFiles(clusters, {concurrency: 1, timeout: clusterTimeoutMs}, {totals, failures});
+  for (const [group, atOnce] of [
+    [files.filter(file => !isCluster(file)), concurrency],
+    [clusters.filter(file => !isTimed(file)), Math.min(2, concurrency)],
+    [clusters.filter(isTimed), 1],
+  ]) {
+    await runFiles(group, {concurrency: atOnce, timeout: timeoutMs}, {totals, failures});
+  }
 
   printFailures(failures);
   process.stdout.write('\n');

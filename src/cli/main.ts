@@ -2,17 +2,14 @@
  * The program: `./rosetta -id=…` runs a server until a signal. `./rosetta <verb> …` does one thing
  * and ends (verbs/). The only place that knows the process: its arguments, signals and exit codes
  * (0 stopped as asked, 1 could not start or go on, 2 wrong usage, 3 removed from the cluster,
- * 130/143 stopped at once by a second signal).
+ * 130/143 stopped at once by a second signal). What a server needs is loaded for a server only.
  */
 import type {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import net from 'node:net';
 import v8 from 'node:v8';
 import {parseAddress} from '../base/address.ts';
-import {createLogger} from '../observe/log.ts';
-import {Metrics} from '../observe/metrics.ts';
 import {packageVersion} from '../server/package-version.ts';
-import {startServer} from '../server/server.ts';
 import type {RunningServer} from '../server/server-options.ts';
 import type {ServerFlags} from './flags.ts';
 import {helpText, parseFlags, UsageError} from './flags.ts';
@@ -41,7 +38,7 @@ function main(): void {
     const parsed = parseFlags({args, env: process.env, readFile});
     if (parsed.type === 'help') process.stdout.write(helpText() + verbsHelp());
     else if (parsed.type === 'version') process.stdout.write(`rosetta ${packageVersion()}\n`);
-    else runServer(parsed.flags);
+    else void runServer(parsed.flags);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     failUsage(error);
@@ -109,7 +106,12 @@ function compileEarlier(): void {
   v8.setFlagsFromString(`--interrupt-budget=${interruptBudgetBytes}`);
 }
 
-function runServer(flags: ServerFlags): void {
+async function runServer(flags: ServerFlags): Promise<void> {
+  const [{createLogger}, {Metrics}, {startServer}] = await Promise.all([
+    import('../observe/log.ts'),
+    import('../observe/metrics.ts'),
+    import('../server/server.ts'),
+  ]);
   const {logLevel, ...settings} = flags;
   const logger = createLogger({
     level: logLevel,

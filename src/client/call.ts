@@ -125,6 +125,7 @@ export class Caller {
     const patience = new AbortController();
     const giveUp = (): void => patience.abort();
     signal?.addEventListener('abort', giveUp, {once: true});
+    if (signal?.aborted === true) giveUp();
     try {
       return await Promise.race([
         promise,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import {monitorEventLoopDelay} from 'node:perf_hooks';
 import {test, type TestContext} from 'node:test';
 import {
   cut,
@@ -69,6 +70,24 @@ test('a write has its own time for the session to be opened', async t => {
   server.becomeReady(written);
   await put;
   assert.ok(server.openedCount > 0);
+});
+
+test('waiting for a session stops nothing else and asks seldom', async t => {
+  const server = await ScriptedServer.start(t);
+  server.hasSessions = false;
+  server.more(...Array.from({length: 1_000}, () => problem('NO_LEADER')));
+  const client = connect({endpoints: server.endpoint, timeoutMs: 50});
+  t.after(() => client.close());
+  const delay = monitorEventLoopDelay({resolution: 5});
+  delay.enable();
+  const startedAtMs = performance.now();
+  await assert.rejects(client.put('a', '1', {timeoutMs: 1_500}), {outcome: 'definite'});
+  const tookMs = performance.now() - startedAtMs;
+  delay.disable();
+  assert.ok(tookMs < 2_500, `its time was over after 1,500 ms, it took ${tookMs}`);
+  // A loop that never waits stands still for as long as an endpoint rests: half a second and more.
+  assert.ok(delay.max < 400e6, `nothing else ran for ${delay.max / 1e6} ms`);
+  assert.ok(server.seen.length < 50, `${server.seen.length} requests`);
 });
 
 test('an answer is acknowledged only together with all before it', async t => {

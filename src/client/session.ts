@@ -12,6 +12,9 @@ import type {KeyOptions, WriteKey, WriteKeys} from './write-keys.ts';
 
 /** Numbers beyond the acknowledged one that a node takes. */
 const windowSize = 1_024;
+/** Between two attempts to open a session within the time of one write. */
+const openPauseMsMin = 50;
+const openPauseMsMax = 1_000;
 
 export class SessionKeys implements WriteKeys {
   readonly #caller: Caller;
@@ -24,12 +27,16 @@ export class SessionKeys implements WriteKeys {
 
   async take({signal, timeoutMs}: KeyOptions): Promise<WriteKey> {
     const deadlineMs = this.#caller.nowMs() + timeoutMs;
+    let pauseMs = openPauseMsMin;
     for (;;) {
       const session = this.#session;
       const leftMs = Math.max(1, deadlineMs - this.#caller.nowMs());
       const options = {signal, timeoutMs: leftMs};
-      if (session === null) await this.#openWithin(options);
-      else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
+      if (session === null) {
+        if (await this.#isOpened(options, deadlineMs - pauseMs)) continue;
+        await this.#caller.sleep(pauseMs, signal);
+        pauseMs = Math.min(2 * pauseMs, openPauseMsMax);
+      } else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
       else if (session.isSpent) this.#session = null;
       else return session.take(() => this.#forget(session));
     }
@@ -44,14 +51,19 @@ export class SessionKeys implements WriteKeys {
     if (this.#session === session) this.#session = null;
   }
 
-  /** A session that could not be opened in the client's time may still be in this write's. */
-  async #openWithin(options: KeyOptions): Promise<void> {
-    const startedAtMs = this.#caller.nowMs();
+  /**
+   * False: a session that could not be opened in the client's time may still be in this write's.
+   * Rejects when no other attempt can begin by `lastStartMs`. What failed may have failed without
+   * asking anybody, at once: the next attempt has to wait.
+   */
+  async #isOpened(options: KeyOptions, lastStartMs: number): Promise<boolean> {
     try {
       await this.#caller.within(this.#open(), options);
+      return true;
     } catch (error) {
-      const isLate = this.#caller.nowMs() - startedAtMs >= options.timeoutMs;
+      const isLate = this.#caller.nowMs() >= lastStartMs;
       if (isLate || !isClientError(error) || !mayPass(error.code)) throw error;
+      return false;
     }
   }
 

@@ -3,12 +3,13 @@ import {test} from 'node:test';
 import fc from 'fast-check';
 import {encode, get, put, transaction} from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {writeU64} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {CommandBody} from './command.ts';
 import type {CommandResult} from './result.ts';
 import {parseSessionKey} from './session-table.ts';
 import {KvStateMachine} from './state-machine.ts';
-import {tables} from './tables.ts';
+import {sessionMetaKey, tables} from './tables.ts';
 
 class Replica {
   readonly rows = new FakeRows();
@@ -42,6 +43,15 @@ class Replica {
 
   plain(): CommandResult {
     return this.#apply(encode(transaction({success: [put('plain', '')]})));
+  }
+
+  /** As if so many sessions were open. */
+  pretendOpen(count: number): void {
+    this.machine.saveMeta();
+    const meta = Uint8Array.from(this.rows.get(sessionMetaKey) ?? []);
+    writeU64(meta, count, 32);
+    this.rows.put(sessionMetaKey, meta);
+    this.machine = new KvStateMachine(this.rows);
   }
 
   restart(): void {
@@ -216,6 +226,19 @@ test('the answers of an ended session go few at a time', () => {
   replica.restart();
   for (let i = 0; i < 40; i++) replica.plain();
   equal(replica.rowCount(), 0);
+});
+
+test('a session that ended counts until nothing of it is left', () => {
+  const replica = new Replica();
+  const far = limits.sessionWindow;
+  replica.open();
+  for (let i = 0; i < 4; i++) replica.send(far * (i + 1), 0, far * i);
+  replica.pretendOpen(limits.sessionCountMax);
+  equal(codeOf(replica.open('more')), 'OVERLOADED');
+  replica.close();
+  equal(codeOf(replica.open('more')), 'OVERLOADED', 'nothing bounds what ended sessions leave');
+  for (let i = 0; i < 100; i++) replica.plain();
+  equal(codeOf(replica.open('more')), 'session');
 });
 
 test('kept answers have a bound, beyond which a session waits', () => {

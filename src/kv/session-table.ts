@@ -114,7 +114,9 @@ export class SessionTable {
   /** Opening a session that is open changes nothing. */
   open(id: string, revision: number, nowMs: number): CommandResult {
     if (this.#read(id) === null) {
-      if (this.#openCount >= limits.sessionCountMax) {
+      // What an ended session leaves goes slowly: sessions must not end faster than that for ever.
+      const count = this.#openCount + (this.#endedNext - this.#endedFirst);
+      if (count >= limits.sessionCountMax) {
         const detail = `There are ${limits.sessionCountMax} sessions; close some, or try later.`;
         return {type: 'refused', revision, code: 'OVERLOADED', detail};
       }

@@ -113,6 +113,18 @@ test('a quorum that comes when another leads decides nothing', () => {
   assert.ok(!scene.has('a'));
 });
 
+test('a keepalive that was confirmed in an earlier term is asked again', () => {
+  const scene = withLease(1_000);
+  scene.hasQuorum = false;
+  let code = 'none';
+  const query = encode({type: 'lease-query', id: 7, isKeepalive: true});
+  scene.expirer.answer(query, 1_000, error => (code = error?.code ?? 'ok'));
+  // A revocation of the earlier term may still be committed, and it knows nothing of this.
+  scene.raft.term = term(3);
+  for (const confirm of scene.confirms.splice(0)) confirm(null, scene.machine);
+  assert.equal(code, 'NO_LEADER');
+});
+
 test('a keepalive counts only with a quorum, and never against a revocation under way', () => {
   const scene = withLease(1_000);
   scene.hasQuorum = false;

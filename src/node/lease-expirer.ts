@@ -114,8 +114,11 @@ export class LeaseExpirer implements LeaseListener {
   answer(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
     const {body} = decodeCommand(command);
     if (body.type !== 'lease-query') return;
+    const {term} = this.#parts.raft;
     this.#parts.confirm(timeoutMs, error => {
-      const result = error === null ? this.#answerNow(body.id, body.isKeepalive) : null;
+      // Confirmed in an earlier term it may wait for its index while another leader revokes.
+      const isCurrent = error === null && term === this.#parts.raft.term;
+      const result = isCurrent ? this.#answerNow(body.id, body.isKeepalive) : null;
       if (error !== null) callback(error, null);
       else if (result === null) callback(moved(), null);
       else callback(null, result);

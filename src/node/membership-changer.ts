@@ -15,7 +15,13 @@ import type {FormationAnswer, Transport} from '../transport/transport.ts';
 import type {ChangeRequest} from './formation-messages.ts';
 import {detailOf, readHelloAnswer} from './formation-messages.ts';
 import type {IsActive, JoinRequest, MemberView, ReplaceRequest} from './membership-rules.ts';
-import {planJoin, planReplacement, withLearner, withoutMember} from './membership-rules.ts';
+import {
+  isCarriedOut,
+  planJoin,
+  planReplacement,
+  withLearner,
+  withoutMember,
+} from './membership-rules.ts';
 import type {ClusterChange, ClusterChangeCallback} from './service.ts';
 
 /** Between two looks at a change that waits. */
@@ -306,10 +312,12 @@ export class MembershipChanger {
   #awaitCommit(pending: Pending, entry: {readonly index: LogIndex; readonly term: number}): void {
     const {raft, clock} = this.#parts;
     if (raft.appliedIndex >= entry.index) {
-      const term = raft.inspect().log.term(entry.index);
-      const isOther = term !== undefined && term !== entry.term;
+      const isDone = isCarriedOut(pending.request.change, entry.term, {
+        termAt: raft.inspect().log.term(entry.index),
+        committed: raft.committedMembership,
+      });
       const detail = 'another leader took over before the change was committed';
-      this.#finish(pending, isOther ? new RosettaError('OUTCOME_UNKNOWN', detail) : null);
+      this.#finish(pending, isDone ? null : new RosettaError('OUTCOME_UNKNOWN', detail));
     } else if (clock.monotonicMs() >= pending.deadlineMs) {
       const detail = 'the change is logged, but not committed in time';
       this.#finish(pending, new RosettaError('OUTCOME_UNKNOWN', detail));

@@ -7,6 +7,7 @@ import type {Member, Membership} from '../raft/membership.ts';
 import {decodeMembership, encodeMembership} from '../raft/membership.ts';
 import type {JoinPlan} from './membership-rules.ts';
 import {
+  isCarriedOut,
   planJoin,
   planReplacement,
   withLearner,
@@ -206,4 +207,19 @@ test('a directory is given up when it is unfit or nobody knows it, and only if t
   assert.equal(plan({isUnfit: true}, without), 'keep', 'an operator removed it');
   assert.equal(plan({incarnation: null, isUnfit: true}, without), 'replace');
   assert.equal(plan({isUnfit: true}, membershipOf(['node2'])), 'refuse');
+});
+
+test('what was logged counts as done by its term, and behind a snapshot by the membership', () => {
+  const add = {type: 'add', member: memberOf('node4')} as const;
+  const remove = {type: 'remove', id: nodeId('node3')} as const;
+  const four = next(withLearner(three, memberOf('node4')));
+  for (const committed of [three, four]) {
+    assert.equal(isCarriedOut(add, 2, {termAt: 2, committed}), true);
+    assert.equal(isCarriedOut(add, 2, {termAt: 3, committed}), false, 'another entry is there');
+  }
+  assert.equal(isCarriedOut(add, 2, {termAt: undefined, committed: four}), true);
+  assert.equal(isCarriedOut(add, 2, {termAt: undefined, committed: three}), false);
+  assert.equal(isCarriedOut(remove, 2, {termAt: undefined, committed: three}), false);
+  const two = membershipOf(['node1', 'node2']);
+  assert.equal(isCarriedOut(remove, 2, {termAt: undefined, committed: two}), true);
 });

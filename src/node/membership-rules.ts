@@ -218,3 +218,21 @@ function sorted(ids: readonly NodeId[]): NodeId[] {
 function sortedById(members: readonly Member[]): Member[] {
   return [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
+
+/**
+ * Whether a change that was logged in `term` is committed, once the log is applied up to its index.
+ * `termAt`: of the entry there now; undefined: it lies behind a snapshot, and only the membership
+ * itself can tell.
+ */
+export function isCarriedOut(
+  change:
+    | {readonly type: 'add'; readonly member: Pick<Member, 'id'>}
+    | {readonly type: 'remove' | 'lead'; readonly id: NodeId},
+  term: number,
+  now: {readonly termAt: number | undefined; readonly committed: Membership},
+): boolean {
+  if (now.termAt !== undefined) return now.termAt === term;
+  const id = change.type === 'add' ? change.member.id : change.id;
+  const isMember = findMember(now.committed, id) !== undefined;
+  return change.type === 'remove' ? !isMember : isMember;
+}

@@ -9,12 +9,16 @@ import type {IdentityRecord} from '../node/identity-record.ts';
 import {makeEntry} from '../raft/entry.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
+import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
+import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
+import {restingCheckpoint, restingCheckpointFile} from '../storage/resting-directory.ts';
 import {PreparedMember, putInPlace} from '../storage/prepared-member.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {readFormer} from './former-directory.ts';
 import {openIdentity, saveIdentity, toIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
+import {inspectDirectory} from './recover-directory.ts';
 import {drawNewCluster} from './new-cluster.ts';
 import {systemClock} from './system-clock.ts';
 
@@ -102,6 +106,40 @@ test(
     assert.throws(() => readFormer(disk, directory, id), failing);
   }),
 );
+
+const damages: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
+  'cut after two pages': bytes => bytes.subarray(0, 8_192),
+  'cut to half': bytes => bytes.subarray(0, bytes.length / 2),
+  empty: () => Buffer.alloc(0),
+  zeros: bytes => Buffer.alloc(bytes.length),
+  noise: bytes => bytes.map((_, i) => (i * 2_654_435_761) >>> 24) as Buffer,
+};
+
+for (const [name, damage] of Object.entries(damages)) {
+  test(
+    `a checkpoint that is damaged (${name}) is for the start to move aside`,
+    withDirectory(async directory => {
+      saveIdentity(nodeDisk, directory.identityFile, record);
+      const store = openLmdbCheckpointStore({directory: directory.path});
+      await new Promise<void>(resolve => store.close(resolve));
+      const file = restingCheckpointFile(directory.path);
+      assert.ok(file !== null);
+      assert.equal(restingCheckpoint(file).meta.index, 0);
+      fs.writeFileSync(file, damage(fs.readFileSync(file)));
+      assert.throws(() => restingCheckpoint(file), CheckpointDamagedError);
+      assert.equal(readFormer(nodeDisk, directory, id)?.damage, null);
+      // Whoever asks for its summary is told, and the process lives.
+      const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-former-'));
+      try {
+        const filter = (from: string): boolean => !fs.statSync(from).isSocket();
+        fs.cpSync(directory.path, copy, {recursive: true, filter});
+        await assert.rejects(inspectDirectory(copy), CheckpointDamagedError);
+      } finally {
+        fs.rmSync(copy, {recursive: true, force: true});
+      }
+    }),
+  );
+}
 
 test(
   'segments that no checkpoint covers are missed',

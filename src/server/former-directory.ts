@@ -3,11 +3,13 @@
  * (node/replacement.ts); here is what is wrong with it, and how it is given up.
  */
 import {randomBytes} from 'node:crypto';
+import path from 'node:path';
 import {Prng} from '../base/prng.ts';
 import type {FormerDirectory, ReplacementDecision} from '../node/replacement.ts';
 import {Replacement} from '../node/replacement.ts';
 import type {LogIndex, NodeId} from '../raft/ids.ts';
 import {nodeId, noIndex} from '../raft/ids.ts';
+import {readDamagedMark} from '../storage/checkpoint-directory.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {setDirectoryAside} from '../storage/data-directory.ts';
 import type {Disk} from '../storage/disk.ts';
@@ -15,8 +17,8 @@ import type {Identity} from '../storage/identity.ts';
 import {readIdentity} from '../storage/identity.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {
-  restingCheckpoint,
   restingCheckpointFile,
+  restingCheckpointMeta,
   restingLog,
 } from '../storage/resting-directory.ts';
 import {readStartCount} from '../storage/start-count.ts';
@@ -94,8 +96,9 @@ function checkLog(directory: DataDirectory, identity: Identity, mustExist: boole
 
 /** A checkpoint that is damaged is moved aside by the start, which then has none. */
 function checkpointIndexOf(directory: DataDirectory): LogIndex {
+  if (readDamagedMark(path.join(directory.path, 'checkpoint')) !== null) return noIndex;
   const file = restingCheckpointFile(directory.path);
-  return file === null ? noIndex : restingCheckpoint(file).meta.index;
+  return file === null ? noIndex : restingCheckpointMeta(file).index;
 }
 
 type Read<Result> =

@@ -12,7 +12,7 @@ import {noIndex, noTerm} from '../raft/ids.ts';
 import {readDamagedMark} from './checkpoint-directory.ts';
 import {emptyMeta} from './checkpoint-opening.ts';
 import {walkPages} from './checkpoint-pages.ts';
-import {CheckpointDamagedError, decodeMeta, formatRowKey, openRowView} from './checkpoint-row.ts';
+import {CheckpointDamagedError, formatRowKey, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {readDurableFile} from './durable-file.ts';
 import type {Identity} from './identity.ts';
@@ -20,6 +20,7 @@ import type {LmdbEnvironment} from './lmdb-environment.ts';
 import {readOnlyDisk} from './read-only-disk.ts';
 import type {LogSummary} from './resting-directory.ts';
 import {
+  decodeFormatRow,
   restingCheckpointFile,
   restingIdentity,
   restingLog,
@@ -216,16 +217,6 @@ function checkCheckpoint(file: string, part: Part): CheckpointMeta | null {
   const {index, term} = meta;
   part.findings.push(`index ${index} of term ${term}, ${rowCount} rows in ${pageCount} pages`);
   return meta;
-}
-
-/** Empty: it is none. */
-function decodeFormatRow(value: Uint8Array): readonly CheckpointMeta[] {
-  try {
-    return [decodeMeta(value)];
-  } catch (error) {
-    if (error instanceof MalformedBytesError) return [];
-    throw error;
-  }
 }
 
 function checkStateHash(environment: LmdbEnvironment, part: Part): void {

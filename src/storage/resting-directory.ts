@@ -4,14 +4,14 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import {equalBytes} from '../base/bytes.ts';
+import {equalBytes, MalformedBytesError} from '../base/bytes.ts';
 import {StateMeta} from '../kv/state-meta.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import {noIndex} from '../raft/ids.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
 import {isBlank} from './checkpoint-opening.ts';
 import {walkPages} from './checkpoint-pages.ts';
-import {CheckpointDamagedError, formatRowKey} from './checkpoint-row.ts';
+import {CheckpointDamagedError, decodeMeta, formatRowKey, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Identity} from './identity.ts';
 import {readIdentity} from './identity.ts';
@@ -129,8 +129,40 @@ export interface CheckpointSummary {
   readonly state: StateMeta;
 }
 
+/**
+ * Read page by page: LMDB's native code ends the process on a file that is cut or garbled. Throws
+ * CheckpointDamagedError.
+ */
+export function restingCheckpointMeta(file: string): CheckpointMeta {
+  const metas: CheckpointMeta[] = [];
+  walkPages(file, {
+    onDamage: (offset, problem) => {
+      throw new CheckpointDamagedError(file, `${problem} (byte ${offset})`);
+    },
+    onRow: (rowKey, stored) => {
+      if (!equalBytes(rowKey, formatRowKey)) return;
+      const value = openRowView(rowKey, stored);
+      if (value !== null) metas.push(...decodeFormatRow(value));
+    },
+  });
+  const [meta] = metas;
+  if (meta === undefined) throw new CheckpointDamagedError(file, 'there is no valid format row');
+  return meta;
+}
+
+/** Empty: it is none. */
+export function decodeFormatRow(value: Uint8Array): readonly CheckpointMeta[] {
+  try {
+    return [decodeMeta(value)];
+  } catch (error) {
+    if (error instanceof MalformedBytesError) return [];
+    throw error;
+  }
+}
+
 /** Throws CheckpointDamagedError. */
 export function restingCheckpoint(file: string): CheckpointSummary {
+  restingCheckpointMeta(file);
   return withCheckpoint(file, environment => {
     const meta = environment.readMeta();
     if (meta === null) throw new CheckpointDamagedError(file, 'no format row');

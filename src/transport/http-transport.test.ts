@@ -7,7 +7,13 @@ import {
   rawExchange,
   testClock,
 } from '../../test/contract/http-transport-harness.ts';
-import {portOf, scenario, startVictim, upgradeRequest} from '../../test/contract/raw-peer.ts';
+import {
+  assertUntouched,
+  portOf,
+  scenario,
+  startVictim,
+  upgradeRequest,
+} from '../../test/contract/raw-peer.ts';
 import {ListImport, ListSource, RecordingHandler} from '../../test/contract/recording-handler.ts';
 import {
   identityOf,
@@ -49,27 +55,49 @@ scenario('a second connection of a channel replaces the first', async harness =>
   second.destroy();
 });
 
-scenario('another directory of an id ends every connection of the former one', async harness => {
-  const node = await startVictim(harness);
-  const first = net.connect(portOf(node), '127.0.0.1');
-  first.on('error', () => undefined);
-  first.write(upgradeRequest());
-  await once(first, 'data');
-  let isClosed = false;
-  first.once('close', () => {
-    isClosed = true;
-    harness.onEvent();
+const otherDirectory = {'rosetta-incarnation': '00000000000000bb'};
+
+for (const [how, introduction] of [
+  ['', upgradeRequest({'rosetta-channel': 'control', ...otherDirectory})],
+  [
+    ', sending a snapshot too',
+    upgradeRequest({'rosetta-channel': 'snapshot', ...otherDirectory})
+      .replace('GET /', 'POST /snapshot')
+      .replace(/(upgrade|connection): .*\r\n/g, ''),
+  ],
+] as const) {
+  const name = `another directory of an id ends every connection of the former one${how}`;
+  scenario(name, async harness => {
+    const node = await startVictim(harness);
+    const first = net.connect(portOf(node), '127.0.0.1');
+    first.on('error', () => undefined);
+    first.write(upgradeRequest());
+    await once(first, 'data');
+    let isClosed = false;
+    first.once('close', () => {
+      isClosed = true;
+      harness.onEvent();
+    });
+    const second = net.connect(portOf(node), '127.0.0.1');
+    second.write(introduction);
+    await once(second, 'data');
+    const writer = new FrameWriter();
+    writer.message(hash);
+    for (const chunk of writer.take()) first.write(chunk);
+    await harness.until(() => isClosed || node.handler.messages.length > 0);
+    assert.deepEqual(node.handler.messages, []);
+    second.destroy();
   });
-  const second = net.connect(portOf(node), '127.0.0.1');
-  const incarnation = '00000000000000bb';
-  second.write(upgradeRequest({'rosetta-channel': 'control', 'rosetta-incarnation': incarnation}));
-  await once(second, 'data');
-  const writer = new FrameWriter();
-  writer.message(hash);
-  for (const chunk of writer.take()) first.write(chunk);
-  await harness.until(() => isClosed || node.handler.messages.length > 0);
-  assert.deepEqual(node.handler.messages, []);
-  second.destroy();
+}
+
+scenario('a connection cannot be upgraded for a snapshot', async harness => {
+  const node = await startVictim(harness);
+  const socket = net.connect(portOf(node), '127.0.0.1');
+  socket.write(upgradeRequest({'rosetta-channel': 'snapshot', ...otherDirectory}));
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1.1 400 [^]*BAD_HANDSHAKE/);
+  assertUntouched(node);
+  socket.destroy();
 });
 
 scenario('pings are answered but are no contact', async harness => {

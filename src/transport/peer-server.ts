@@ -140,14 +140,9 @@ export class PeerServer {
       this.#refuseSocket(request, socket, {status: 400, code: 'BAD_VERSION', detail});
       return;
     }
-    const introduction = this.#admit(request);
+    const introduction = this.#admit(request, 'upgrade');
     if (isRefusal(introduction)) {
       this.#refuseSocket(request, socket, introduction);
-      return;
-    }
-    if (introduction.channel === 'snapshot') {
-      const detail = 'snapshots are sent with POST /snapshot';
-      this.#refuseSocket(request, socket, {status: 400, code: 'BAD_HANDSHAKE', detail});
       return;
     }
     socket.write(
@@ -159,13 +154,7 @@ export class PeerServer {
   }
 
   #adopt(introduction: Introduction, socket: Duplex, head: Buffer): void {
-    const {from: sender, incarnation} = introduction.handshake;
-    const key = `${introduction.channel} ${sender}`;
-    // Messages name their sender by its id alone: never two directories of one id at once.
-    for (const other of [...this.#channels.values()]) {
-      const {handshake} = other.introduction;
-      if (handshake.from === sender && handshake.incarnation !== incarnation) other.close();
-    }
+    const key = `${introduction.channel} ${introduction.handshake.from}`;
     // Closed first, so that nothing of the older connection is delivered after this one's.
     this.#channels.get(key)?.close();
     const {handler} = this.#options;
@@ -211,7 +200,7 @@ export class PeerServer {
   }
 
   #onSnapshot(request: http.IncomingMessage, response: http.ServerResponse): void {
-    const introduction = this.#admit(request);
+    const introduction = this.#admit(request, 'post');
     if (isRefusal(introduction)) {
       this.#refuseRequest(request, response, introduction);
       return;
@@ -239,12 +228,29 @@ export class PeerServer {
     else before.supersede(() => receiver.start());
   }
 
-  #admit(request: http.IncomingMessage): Introduction | Refusal {
+  /** Whoever is admitted by `authorize` is from here on the only directory of its id. */
+  #admit(request: http.IncomingMessage, how: 'upgrade' | 'post'): Introduction | Refusal {
     const identity = this.#isStopped ? null : this.#options.identity();
     if (identity === null) return noIdentity;
     const introduction = readHandshake(request.headers, identity);
     if (isRefusal(introduction)) return introduction;
-    return this.#options.handler.authorize(introduction.handshake) ?? introduction;
+    if ((introduction.channel === 'snapshot') !== (how === 'post')) {
+      const detail = 'snapshots are sent with POST /snapshot, and nothing else is';
+      return {status: 400, code: 'BAD_HANDSHAKE', detail};
+    }
+    const {handshake} = introduction;
+    const refusal = this.#options.handler.authorize(handshake);
+    if (refusal !== null) return refusal;
+    this.#closeOthers(handshake);
+    return introduction;
+  }
+
+  /** Messages name their sender by its id alone: never two directories of one id at once. */
+  #closeOthers({from, incarnation}: Introduction['handshake']): void {
+    for (const channel of [...this.#channels.values()]) {
+      const {handshake} = channel.introduction;
+      if (handshake.from === from && handshake.incarnation !== incarnation) channel.close();
+    }
   }
 
   #refuseSocket(request: http.IncomingMessage, socket: Duplex, refusal: Refusal): void {

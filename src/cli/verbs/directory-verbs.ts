@@ -1,11 +1,11 @@
-/** Verbs for the data directory of a node that does not run: `restore`, `recover`, `verify`. */
+/**
+ * Verbs for the data directory of a node that does not run: `restore`, `recover`, `verify`. Storage
+ * is loaded when one of them runs: the other verbs start without it.
+ */
 import path from 'node:path';
 import {formatAddress, parseAddress} from '../../base/address.ts';
 import {revisionBumpDefault, revisionBumpMax} from '../../server/backup-file.ts';
-import {forceRecovery, inspectDirectory} from '../../server/recover-directory.ts';
 import type {DirectorySummary, ForcedRecovery} from '../../server/recover-directory.ts';
-import {restoreBackup} from '../../server/restore-backup.ts';
-import {verifyDirectory} from '../../server/verify-directory.ts';
 import type {PartReport} from '../../server/verify-directory.ts';
 import {UsageError} from '../flags.ts';
 import type {Pair} from './tables.ts';
@@ -66,6 +66,7 @@ async function restore(input: VerbInput): Promise<number> {
   const listen = addressFlag(input, 'listen', 'localhost:8080');
   const http = addressFlag(input, 'http', 'localhost:9080');
   const data = requiredFlag(input, 'data', './rosetta-data/node1');
+  const {restoreBackup} = await import('../../server/restore-backup.ts');
   const result = await restoreBackup({
     file: path.resolve(input.operands[0] ?? ''),
     data,
@@ -89,6 +90,7 @@ async function restore(input: VerbInput): Promise<number> {
 
 async function recover(input: VerbInput): Promise<number> {
   const data = requiredFlag(input, 'data', './rosetta-data/node1');
+  const {forceRecovery, inspectDirectory} = await import('../../server/recover-directory.ts');
   if (!isOn(input, 'force')) {
     const summary = await inspectDirectory(data);
     const shown = isOn(input, 'json')
@@ -197,6 +199,7 @@ function forcedText(data: string, forced: ForcedRecovery): string {
 
 async function verify(input: VerbInput): Promise<number> {
   const data = requiredFlag(input, 'data', './rosetta-data/node1');
+  const {verifyDirectory} = await import('../../server/verify-directory.ts');
   const reports = await verifyDirectory(data);
   const damageCount = reports.reduce((sum, report) => sum + report.damageCount, 0);
   const shown = isOn(input, 'json')
