@@ -1,12 +1,29 @@
 /**
  * Walks through the pages of a checkpoint's file without LMDB, which trusts what it reads and may
  * take the process with it: finds every row and where it lies, and names each page that is not what
- * it has to be. Layout: `struct MDB_meta`, `MDB_page_header` and `MDB_node` of LMDB as the package
- * `lmdb` builds it, 64 bits, little-endian.
+ * it has to be.
  */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import {compareBytes} from '../base/bytes.ts';
+import type {PageMeta} from './checkpoint-page.ts';
+import {
+  bigDataFlag,
+  branchFlag,
+  branchKey,
+  branchPage,
+  leafFlag,
+  newestMeta,
+  nodeHeaderSizeBytes,
+  nodesOf,
+  noPage,
+  overflowCountOffset,
+  overflowFlag,
+  overflowReferenceSizeBytes,
+  pageFlagsOffset,
+  pageHeaderSizeBytes,
+  readPageNumber,
+} from './checkpoint-page.ts';
 
 export interface PageWalkResult {
   readonly rowCount: number;
@@ -20,23 +37,6 @@ export interface PageVisitor {
   readonly onDamage: (offset: number, problem: string) => void;
 }
 
-const pageHeaderSizeBytes = 24;
-const pageFlagsOffset = 18;
-const pageLowerOffset = 20;
-const pageUpperOffset = 22;
-const overflowCountOffset = 20;
-const branchFlag = 0x01;
-const leafFlag = 0x02;
-const overflowFlag = 0x04;
-
-const nodeHeaderSizeBytes = 8;
-const bigDataFlag = 0x01;
-/** Page number, transaction and count of pages. */
-const overflowReferenceSizeBytes = 24;
-
-const metaMagic = 0xbeefc0de;
-const metaSizeBytes = 168;
-const noPage = 2 ** 64;
 const depthMax = 32;
 
 /** Where a page stands in the tree, and what it may hold. Views into pages above it. */
@@ -47,15 +47,6 @@ interface Place {
   /** Of the keys at and below the page: inclusive and exclusive; null: none. */
   readonly lower: Buffer | null;
   readonly upper: Buffer | null;
-}
-
-interface Meta {
-  readonly pageSize: number;
-  readonly depth: number;
-  readonly rowCount: number;
-  readonly root: number;
-  readonly lastPage: number;
-  readonly transaction: number;
 }
 
 /** Throws the system's errors only. */
@@ -75,7 +66,7 @@ export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
 
 class PageWalk {
   readonly #descriptor: number;
-  readonly #meta: Meta;
+  readonly #meta: PageMeta;
   readonly #visitor: PageVisitor;
   readonly #visited: Uint8Array;
   /** One page for each level of the tree. */
@@ -84,7 +75,7 @@ class PageWalk {
   #pageCount = 0;
   #damageCount = 0;
 
-  constructor(descriptor: number, meta: Meta, visitor: PageVisitor) {
+  constructor(descriptor: number, meta: PageMeta, visitor: PageVisitor) {
     this.#descriptor = descriptor;
     this.#meta = meta;
     this.#visitor = visitor;
@@ -231,71 +222,8 @@ class PageWalk {
   }
 }
 
-/** Where the nodes of a page begin; null: not within it. */
-function nodesOf(page: Buffer): readonly number[] | null {
-  const lower = page.readUInt16LE(pageLowerOffset);
-  const upper = page.readUInt16LE(pageUpperOffset);
-  const isSane = lower % 2 === 0 && lower <= upper && upper + pageHeaderSizeBytes <= page.length;
-  if (!isSane) return null;
-  const nodes: number[] = [];
-  for (let i = 0; i < lower; i += 2) {
-    // Positions are counted from the end of the page's header.
-    const offset = pageHeaderSizeBytes + page.readUInt16LE(pageHeaderSizeBytes + i);
-    if (offset < pageHeaderSizeBytes + upper) return null;
-    if (offset + nodeHeaderSizeBytes > page.length) return null;
-    nodes.push(offset);
-  }
-  return nodes;
-}
-
-/** Null: it is not within the page. */
-function branchKey(page: Buffer, offset: number): Buffer | null {
-  const start = offset + nodeHeaderSizeBytes;
-  const end = start + page.readUInt16LE(offset + 6);
-  return end <= page.length ? page.subarray(start, end) : null;
-}
-
 /** Both exclusive; null: no bound. */
 function isBetween(key: Buffer, lower: Buffer | null, upper: Buffer | null): boolean {
   if (lower !== null && compareBytes(key, lower) <= 0) return false;
   return upper === null || compareBytes(key, upper) < 0;
-}
-
-function branchPage(page: Buffer, offset: number): number {
-  const high = page.readUInt16LE(offset + 4);
-  return high * 0x1_0000_0000 + page.readUInt32LE(offset);
-}
-
-/** Numbers above 2^53 lose their last digits, and are no page of any file. */
-function readPageNumber(bytes: Buffer, at: number): number {
-  return bytes.readUInt32LE(at + 4) * 0x1_0000_0000 + bytes.readUInt32LE(at);
-}
-
-function newestMeta(descriptor: number): Meta | null {
-  const first = readMeta(descriptor, 0);
-  // The second page begins where the first one says; without the first try the usual sizes.
-  const sizes = first === null ? [4096, 16_384, 65_536] : [first.pageSize];
-  let newest = first;
-  for (const size of sizes) {
-    const second = readMeta(descriptor, size);
-    if (second === null || second.pageSize !== size) continue;
-    if (newest === null || second.transaction > newest.transaction) newest = second;
-  }
-  return newest;
-}
-
-function readMeta(descriptor: number, at: number): Meta | null {
-  const bytes = Buffer.alloc(metaSizeBytes);
-  if (fs.readSync(descriptor, bytes, 0, metaSizeBytes, at) < metaSizeBytes) return null;
-  const pageSize = bytes.readUInt32LE(48);
-  if (bytes.readUInt32LE(24) !== metaMagic || pageSize < 512 || pageSize > 65_536) return null;
-  const root = readPageNumber(bytes, 136);
-  return {
-    pageSize,
-    depth: bytes.readUInt16LE(102),
-    rowCount: readPageNumber(bytes, 128),
-    root: root >= noPage ? noPage : root,
-    lastPage: Math.min(readPageNumber(bytes, 144), Number.MAX_SAFE_INTEGER),
-    transaction: readPageNumber(bytes, 152),
-  };
 }

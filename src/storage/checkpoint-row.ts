@@ -26,8 +26,6 @@ export class CheckpointDamagedError extends StorageError {
 }
 
 export const formatRowKey: Uint8Array = Uint8Array.of(0, 1);
-/** Store rows lie between these: all tables but 0. */
-export const firstStoreRowKey: Uint8Array = Uint8Array.of(1);
 
 export const rowChecksumSizeBytes = 4;
 const formatVersion = 1;

@@ -16,6 +16,7 @@ import {
   settled,
   write,
 } from '../../test/contract/checkpoint-store-contract.ts';
+import {crashImage} from '../../test/contract/crash-image.ts';
 import type {Disk} from './disk.ts';
 import type {LmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
@@ -106,7 +107,7 @@ test('a crash before any step of the switch leaves the old file or the new one',
   const crashes: {readonly directory: string; readonly moment: string}[] = [];
   const crash = (moment: string): void => {
     const copy = temporaryDirectory(t);
-    fs.cpSync(directory, copy, {recursive: true});
+    crashImage(directory, copy);
     crashes.push({directory: copy, moment});
   };
   const disk = diskWith({
@@ -339,7 +340,7 @@ test('when nobody knows which file the next start finds, nothing more is written
     assert.deepEqual(generations(directory), ['000001', '000002']);
     // Whichever of the two a power cut brings back.
     const other = temporaryDirectory(t);
-    fs.cpSync(directory, other, {recursive: true});
+    crashImage(directory, other);
     const first = await sparseDirectory(t);
     fs.copyFileSync(
       path.join(first, 'checkpoint', 'CURRENT'),

@@ -92,11 +92,7 @@ export class LmdbEnvironment {
   }
 
   /** As RowReader.scan. */
-  scan(
-    range: RowRange,
-    visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean,
-    options: {readonly isStartExclusive: boolean} = {isStartExclusive: false},
-  ): void {
+  scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
     const rows = this.#database
       .getRange(
         range.isReverse
@@ -107,7 +103,7 @@ export class LmdbEnvironment {
               inclusiveEnd: true,
               reverse: true,
             }
-          : {start: range.start, end: range.end, exclusiveStart: options.isStartExclusive},
+          : {start: range.start, end: range.end},
       )
       [Symbol.iterator]();
     try {

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type {TestContext} from 'node:test';
 import {test} from 'node:test';
+import {crashImage} from '../../test/contract/crash-image.ts';
 import type {Change} from '../../test/contract/checkpoint-store-contract.ts';
 import {
   allBlocks,
@@ -72,7 +73,7 @@ test('a crash at any point of a snapshot leaves the old state or the new one', a
   const crashes: {readonly directory: string; readonly moment: string}[] = [];
   const crash = (moment: string): void => {
     const left = temporaryDirectory(t);
-    fs.cpSync(directory, left, {recursive: true});
+    crashImage(directory, left);
     crashes.push({directory: left, moment});
   };
   const disk = Object.assign(Object.create(nodeDisk) as Disk, {
@@ -132,7 +133,7 @@ test('a switch whose rename a power cut takes back leaves the old state', async 
   await settled(done => incoming.begin(done));
   for (const block of blocks) await settled(done => incoming.write(block, done));
   await settled(done => incoming.finish(done));
-  fs.cpSync(directory, left, {recursive: true});
+  crashImage(directory, left);
   await settled(done => incoming.install(done));
   await close(store);
   // The old name is back, and perhaps half of what was removed after it.

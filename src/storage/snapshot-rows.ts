@@ -4,52 +4,63 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import {assert, must, unreachable} from '../base/assert.ts';
+import {assert, unreachable} from '../base/assert.ts';
+import {equalBytes} from '../base/bytes.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
-import {firstStoreRowKey} from './checkpoint-row.ts';
+import {CheckpointFile, CheckpointRowCursor} from './checkpoint-row-cursor.ts';
+import {CheckpointDamagedError, decodeMeta, formatRowKey} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {LmdbEnvironment, syncFile} from './lmdb-environment.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 
-/** Sorts after every row key: tables end at 0xfe. */
-const rowKeysEnd = Uint8Array.of(0xff);
+/** The format row belongs to the checkpoint itself. */
+const ownRowCount = 1;
 
 /** A compact copy of the checkpoint in a directory of its own. */
 export class SnapshotCopy {
   readonly meta: CheckpointMeta;
-  readonly environment: LmdbEnvironment;
+  readonly file: CheckpointFile;
   readonly #directory: string;
 
   constructor(directory: string) {
     this.#directory = directory;
-    const file = path.join(directory, dataFileName);
-    this.environment = new LmdbEnvironment(file, {isReadOnly: true});
+    this.file = new CheckpointFile(path.join(directory, dataFileName));
     try {
-      this.meta = must(this.environment.readMeta(), 'a copy has a format row');
+      this.meta = this.#readMeta();
     } catch (error) {
-      this.environment.close();
+      this.file.close();
       throw error;
     }
   }
 
+  /** The format row is the first of all rows. */
+  #readMeta(): CheckpointMeta {
+    const cursor = new CheckpointRowCursor(this.file, null);
+    if (cursor.next() && equalBytes(cursor.rowKeyView, formatRowKey)) {
+      return decodeMeta(cursor.valueView);
+    }
+    throw new CheckpointDamagedError(this.file.path, 'no format row');
+  }
+
   close(): void {
-    this.environment.close();
+    this.file.close();
     fs.rmSync(this.#directory, {recursive: true, force: true});
   }
 }
 
-/** The rows of a copy as blocks, from a position on. Holds nothing but that position. */
+/** The rows of a copy as blocks, from a position on. Use it before the copy is closed. */
 export class SnapshotRows {
   readonly #copy: SnapshotCopy;
   readonly #encoder: SnapshotEncoder;
-  #lastKey: Uint8Array | null;
+  readonly #after: SnapshotPosition | null;
+  #cursor: CheckpointRowCursor | null = null;
   #state: 'header' | 'rows' | 'done' = 'header';
 
   constructor(copy: SnapshotCopy, after: SnapshotPosition | null) {
     this.#copy = copy;
     this.#encoder = new SnapshotEncoder(after);
-    this.#lastKey = after?.lastKey ?? null;
+    this.#after = after;
   }
 
   next(): Uint8Array | null {
@@ -62,6 +73,7 @@ export class SnapshotRows {
         const block = this.#encoder.takeRows();
         if (block !== null) return block;
         this.#state = 'done';
+        this.#checkCount();
         return this.#encoder.end();
       }
       case 'done':
@@ -71,20 +83,22 @@ export class SnapshotRows {
     }
   }
 
+  /** Also of a stream that went on where another one broke off. */
+  #checkCount(): void {
+    const {file} = this.#copy;
+    const count = this.#encoder.rowCount + ownRowCount;
+    if (count === file.meta.rowCount) return;
+    const problem = `${count} rows found, ${file.meta.rowCount} counted`;
+    throw new CheckpointDamagedError(file.path, problem);
+  }
+
   #fill(): void {
-    const start = this.#lastKey ?? firstStoreRowKey;
-    let lastKey = this.#lastKey;
-    this.#copy.environment.scan(
-      {start, end: rowKeysEnd, isReverse: false},
-      (rowKey, value) => {
-        this.#encoder.addRow(rowKey, value);
-        lastKey = rowKey;
-        return !this.#encoder.isFull();
-      },
-      {isStartExclusive: lastKey !== null},
-    );
-    // LMDB hands out a copy of each key, so the last one may be kept.
-    this.#lastKey = lastKey;
+    this.#cursor ??= new CheckpointRowCursor(this.#copy.file, this.#after?.lastKey ?? null);
+    const cursor = this.#cursor;
+    while (!this.#encoder.isFull() && cursor.next()) {
+      // Rows of the checkpoint itself are made anew by whoever receives this.
+      if (cursor.rowKeyView[0] !== 0) this.#encoder.addRow(cursor.rowKeyView, cursor.valueView);
+    }
   }
 }
 

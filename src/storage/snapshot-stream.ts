@@ -42,6 +42,11 @@ export class SnapshotEncoder {
     this.#checksum = after?.checksum ?? 0;
   }
 
+  /** Of the whole snapshot up to here, rows that the receiver held before included. */
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
   /** Before the first row. */
   header(meta: CheckpointMeta): Uint8Array {
     const writer = new ByteWriter();

@@ -1,0 +1,98 @@
+/**
+ * The pages of a checkpoint's file as LMDB lays them out: `struct MDB_meta`, `MDB_page_header` and
+ * `MDB_node` of LMDB as the package `lmdb` builds it, 64 bits, little-endian.
+ */
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+
+export const pageHeaderSizeBytes = 24;
+export const pageFlagsOffset = 18;
+const pageLowerOffset = 20;
+const pageUpperOffset = 22;
+export const overflowCountOffset = 20;
+export const branchFlag = 0x01;
+export const leafFlag = 0x02;
+export const overflowFlag = 0x04;
+
+export const nodeHeaderSizeBytes = 8;
+export const bigDataFlag = 0x01;
+/** Page number, transaction and count of pages. */
+export const overflowReferenceSizeBytes = 24;
+
+const metaMagic = 0xbeefc0de;
+const metaSizeBytes = 168;
+export const noPage = 2 ** 64;
+
+/** What the newest meta page says of the file. */
+export interface PageMeta {
+  readonly pageSize: number;
+  readonly depth: number;
+  readonly rowCount: number;
+  readonly root: number;
+  readonly lastPage: number;
+  readonly transaction: number;
+}
+
+/** Where the nodes of a page begin; null: not within it. */
+export function nodesOf(page: Buffer): readonly number[] | null {
+  const lower = page.readUInt16LE(pageLowerOffset);
+  const upper = page.readUInt16LE(pageUpperOffset);
+  const isSane = lower % 2 === 0 && lower <= upper && upper + pageHeaderSizeBytes <= page.length;
+  if (!isSane) return null;
+  const nodes: number[] = [];
+  for (let i = 0; i < lower; i += 2) {
+    // Positions are counted from the end of the page's header.
+    const offset = pageHeaderSizeBytes + page.readUInt16LE(pageHeaderSizeBytes + i);
+    if (offset < pageHeaderSizeBytes + upper) return null;
+    if (offset + nodeHeaderSizeBytes > page.length) return null;
+    nodes.push(offset);
+  }
+  return nodes;
+}
+
+/** Null: it is not within the page. */
+export function branchKey(page: Buffer, offset: number): Buffer | null {
+  const start = offset + nodeHeaderSizeBytes;
+  const end = start + page.readUInt16LE(offset + 6);
+  return end <= page.length ? page.subarray(start, end) : null;
+}
+
+export function branchPage(page: Buffer, offset: number): number {
+  const high = page.readUInt16LE(offset + 4);
+  return high * 0x1_0000_0000 + page.readUInt32LE(offset);
+}
+
+/** Numbers above 2^53 lose their last digits, and are no page of any file. */
+export function readPageNumber(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at + 4) * 0x1_0000_0000 + bytes.readUInt32LE(at);
+}
+
+/** Null: neither meta page is valid. */
+export function newestMeta(descriptor: number): PageMeta | null {
+  const first = readMeta(descriptor, 0);
+  // The second page begins where the first one says; without the first try the usual sizes.
+  const sizes = first === null ? [4096, 16_384, 65_536] : [first.pageSize];
+  let newest = first;
+  for (const size of sizes) {
+    const second = readMeta(descriptor, size);
+    if (second === null || second.pageSize !== size) continue;
+    if (newest === null || second.transaction > newest.transaction) newest = second;
+  }
+  return newest;
+}
+
+function readMeta(descriptor: number, at: number): PageMeta | null {
+  const bytes = Buffer.alloc(metaSizeBytes);
+  if (fs.readSync(descriptor, bytes, 0, metaSizeBytes, at) < metaSizeBytes) return null;
+  const pageSize = bytes.readUInt32LE(48);
+  if (bytes.readUInt32LE(24) !== metaMagic || pageSize < 512 || pageSize > 65_536) return null;
+  const root = readPageNumber(bytes, 136);
+  return {
+    pageSize,
+    depth: bytes.readUInt16LE(102),
+    rowCount: readPageNumber(bytes, 128),
+    root: root >= noPage ? noPage : root,
+    lastPage: Math.min(readPageNumber(bytes, 144), Number.MAX_SAFE_INTEGER),
+    transaction: readPageNumber(bytes, 152),
+  };
+}

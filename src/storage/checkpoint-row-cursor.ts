@@ -1,0 +1,257 @@
+/**
+ * The rows of a checkpoint's file that nobody writes to, in order, from the file itself: through
+ * LMDB's binding a row costs several times as much. Nothing that is read is trusted: what is not as
+ * it has to be is a CheckpointDamagedError, and each row is checked against its checksum.
+ */
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+import {assert} from '../base/assert.ts';
+import {compareBytes} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
+import type {PageMeta} from './checkpoint-page.ts';
+import {
+  bigDataFlag,
+  branchFlag,
+  branchKey,
+  branchPage,
+  leafFlag,
+  newestMeta,
+  nodeHeaderSizeBytes,
+  nodesOf,
+  noPage,
+  overflowFlag,
+  overflowReferenceSizeBytes,
+  pageFlagsOffset,
+  pageHeaderSizeBytes,
+  readPageNumber,
+} from './checkpoint-page.ts';
+import {CheckpointDamagedError, openRowView, rowChecksumSizeBytes} from './checkpoint-row.ts';
+
+/** Read at once: a copy has its pages in the order of the tree. */
+const windowSizeBytes = 256 * 1024;
+
+/** An open file and what its meta page says. Cursors share it. */
+export class CheckpointFile {
+  readonly path: string;
+  readonly meta: PageMeta;
+  readonly #descriptor: number;
+  #isClosed = false;
+
+  /** Throws CheckpointDamagedError, and the system's errors. */
+  constructor(path: string) {
+    this.path = path;
+    this.#descriptor = fs.openSync(path, 'r');
+    const meta = newestMeta(this.#descriptor);
+    if (meta === null) {
+      this.close();
+      throw new CheckpointDamagedError(path, 'neither meta page is valid');
+    }
+    this.meta = meta;
+  }
+
+  /** Bytes read, fewer at the end of the file. Throws the system's errors. */
+  read(bytes: Buffer, position: number): number {
+    assert(!this.#isClosed, 'the copy is closed');
+    return fs.readSync(this.#descriptor, bytes, 0, bytes.length, position);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    fs.closeSync(this.#descriptor);
+  }
+}
+
+/** A page on the way to the row at hand, and which of its nodes comes next. */
+interface Step {
+  readonly page: Buffer;
+  readonly nodes: readonly number[];
+  position: number;
+}
+
+const nothing = Buffer.alloc(0);
+
+export class CheckpointRowCursor {
+  /** Of the row at hand, after `next` was true and until it is called again. */
+  rowKeyView: Buffer = nothing;
+  /** Without its checksum. */
+  valueView: Buffer = nothing;
+  readonly #file: CheckpointFile;
+  readonly #window = Buffer.allocUnsafeSlow(windowSizeBytes);
+  /** Number of the first page in the window, and bytes that were read. */
+  #windowStart = 0;
+  #windowEnd = 0;
+  /** Branches from the root down; the last one is a leaf. */
+  readonly #steps: Step[] = [];
+  /** Rows before where it began are not counted. */
+  #rowCount = 0;
+  readonly #isFromFirst: boolean;
+
+  /** Begins behind `after`; null: with the first row. */
+  constructor(file: CheckpointFile, after: Uint8Array | null) {
+    this.#file = file;
+    this.#isFromFirst = after === null;
+    const {root} = file.meta;
+    if (root === noPage) return;
+    this.#enter(root);
+    while (!this.#isAtLeaf()) this.#descend(after);
+    if (after === null) return;
+    while (this.next()) {
+      if (compareBytes(this.rowKeyView, after) <= 0) continue;
+      // It is the first one to hand out.
+      this.#leaf().position -= 1;
+      this.#rowCount -= 1;
+      return;
+    }
+  }
+
+  /** False: there are no more rows. Throws CheckpointDamagedError, and the system's errors. */
+  next(): boolean {
+    for (;;) {
+      const step = this.#steps.at(-1);
+      if (step === undefined) {
+        this.#checkCount();
+        return false;
+      }
+      const offset = step.nodes[step.position];
+      if (offset === undefined) {
+        this.#steps.pop();
+        continue;
+      }
+      if (this.#isAtLeaf()) {
+        step.position += 1;
+        this.#take(step.page, offset);
+        return true;
+      }
+      this.#descend(null);
+    }
+  }
+
+  #checkCount(): void {
+    const {rowCount} = this.#file.meta;
+    if (!this.#isFromFirst || this.#rowCount === rowCount) return;
+    throw this.#damaged(`${this.#rowCount} rows found, ${rowCount} counted`);
+  }
+
+  #isAtLeaf(): boolean {
+    return this.#steps.length === this.#file.meta.depth;
+  }
+
+  #leaf(): Step {
+    const step = this.#steps.at(-1);
+    if (step === undefined) throw this.#damaged('there is no leaf');
+    return step;
+  }
+
+  /** To the page below that may hold `key`; null: to the next one. */
+  #descend(key: Uint8Array | null): void {
+    const step = this.#leaf();
+    const {page, nodes} = step;
+    if (key !== null) step.position = this.#positionOf(page, nodes, key);
+    const offset = nodes[step.position];
+    if (offset === undefined) throw this.#damaged('a branch without rows');
+    step.position += 1;
+    this.#enter(branchPage(page, offset));
+  }
+
+  /** Of the last node whose key is not behind `key`. The first key of a branch is none. */
+  #positionOf(page: Buffer, nodes: readonly number[], key: Uint8Array): number {
+    let low = 0;
+    let high = nodes.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      const separator = branchKey(page, nodes[middle] as number);
+      if (separator === null) throw this.#damaged('the key of a branch is not valid');
+      if (compareBytes(separator, key) <= 0) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #enter(number: number): void {
+    const {depth} = this.#file.meta;
+    const level = this.#steps.length + 1;
+    if (level > depth) throw this.#damaged('the tree is deeper than its meta page says');
+    const view = this.#page(number);
+    const wanted = level === depth ? leafFlag : branchFlag;
+    const kinds = leafFlag | branchFlag | overflowFlag;
+    if ((view.readUInt16LE(pageFlagsOffset) & kinds) !== wanted) {
+      throw this.#damaged(`page ${number} is of another kind than its place in the tree`);
+    }
+    const nodes = nodesOf(view);
+    if (nodes === null) throw this.#damaged(`the list of rows of page ${number} is not valid`);
+    // The window moves on while a branch is still needed.
+    const page = level === depth ? view : Buffer.from(view);
+    this.#steps.push({page, nodes, position: 0});
+  }
+
+  #take(page: Buffer, offset: number): void {
+    this.#rowCount += 1;
+    if (this.#rowCount > this.#file.meta.rowCount) throw this.#damaged('more rows than counted');
+    const size = page.readUInt16LE(offset) + page.readUInt16LE(offset + 2) * 0x1_0000;
+    const flags = page.readUInt16LE(offset + 4);
+    const keyStart = offset + nodeHeaderSizeBytes;
+    const keyEnd = keyStart + page.readUInt16LE(offset + 6);
+    if (flags === bigDataFlag) {
+      this.#takeBig(page, {keyStart, keyEnd, sizeBytes: size});
+      return;
+    }
+    const valueEnd = keyEnd + size - rowChecksumSizeBytes;
+    if (flags !== 0 || valueEnd < keyEnd || keyEnd + size > page.length) {
+      throw this.#damaged('a row is not valid');
+    }
+    // Key and value lie side by side: one checksum over both.
+    const sum = checksum(page.subarray(keyStart, valueEnd));
+    if (sum !== page.readUInt32LE(valueEnd)) {
+      throw this.#damaged('the checksum of a row does not match');
+    }
+    this.rowKeyView = page.subarray(keyStart, keyEnd);
+    this.valueView = page.subarray(keyEnd, valueEnd);
+  }
+
+  /** A row whose value has pages of its own. */
+  #takeBig(
+    page: Buffer,
+    row: {readonly keyStart: number; readonly keyEnd: number; readonly sizeBytes: number},
+  ): void {
+    const {keyStart, keyEnd, sizeBytes} = row;
+    if (keyEnd + overflowReferenceSizeBytes > page.length) {
+      throw this.#damaged('a row is not valid');
+    }
+    const number = readPageNumber(page, keyEnd);
+    const {pageSize, lastPage} = this.#file.meta;
+    const count = Math.ceil((pageHeaderSizeBytes + sizeBytes) / pageSize);
+    if (number < 2 || number + count - 1 > lastPage) throw this.#damaged(`no page ${number}`);
+    const bytes = Buffer.allocUnsafe(pageHeaderSizeBytes + sizeBytes);
+    const readCount = this.#file.read(bytes, number * pageSize);
+    const isWhole = readCount === bytes.length && readPageNumber(bytes, 0) === number;
+    if (!isWhole || (bytes.readUInt16LE(pageFlagsOffset) & overflowFlag) === 0) {
+      throw this.#damaged(`page ${number} does not hold a large row`);
+    }
+    const rowKeyView = page.subarray(keyStart, keyEnd);
+    const value = openRowView(rowKeyView, bytes.subarray(pageHeaderSizeBytes));
+    if (value === null) throw this.#damaged('the checksum of a row does not match');
+    this.rowKeyView = rowKeyView;
+    this.valueView = value as Buffer;
+  }
+
+  /** A view, until the window moves on. */
+  #page(number: number): Buffer {
+    const {pageSize, lastPage} = this.#file.meta;
+    if (number < 2 || number > lastPage) throw this.#damaged(`there is no page ${number}`);
+    let at = (number - this.#windowStart) * pageSize;
+    if (at < 0 || at + pageSize > this.#windowEnd) {
+      this.#windowEnd = this.#file.read(this.#window, number * pageSize);
+      if (this.#windowEnd < pageSize) throw this.#damaged(`page ${number} is cut off`);
+      this.#windowStart = number;
+      at = 0;
+    }
+    const page = this.#window.subarray(at, at + pageSize);
+    if (readPageNumber(page, 0) !== number) throw this.#damaged(`page ${number} is another one`);
+    return page;
+  }
+
+  #damaged(problem: string): CheckpointDamagedError {
+    return new CheckpointDamagedError(this.#file.path, problem);
+  }
+}
