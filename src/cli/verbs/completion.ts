@@ -135,6 +135,7 @@ function zshScript(verbs: readonly Verb[]): string {
   return `#compdef rosetta
 # Completion of rosetta for zsh. To be read as the shell starts, after compinit:
 #   source <(rosetta completion zsh)
+# or kept as the file _rosetta in a directory of $fpath.
 _rosetta() {
   local first=$words[2] second=$words[3]
   local -a words_ switches values
@@ -163,7 +164,12 @@ ${seconds.map(line => `  ${line}`).join('\n')}
     _files
   fi
 }
-compdef _rosetta rosetta
+# A file of $fpath is the body of the function at its first call, which has to answer.
+if [[ $funcstack[1] == _rosetta ]]; then
+  _rosetta "$@"
+else
+  compdef _rosetta rosetta
+fi
 `;
 }
 

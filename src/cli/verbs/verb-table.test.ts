@@ -170,6 +170,16 @@ test('bash completes verbs, second words and flags', async () => {
   assert.deepEqual(offered(script, ['put', 'key', '']), [], 'files are the shell’s business');
 });
 
+test('the script for zsh answers whether it is sourced or loaded from $fpath', async () => {
+  const {printed: script} = await run(['completion', 'zsh']);
+  assert.match(script, /^#compdef rosetta\n/);
+  // Loaded, the whole script is the function's body: without the call its first answer is empty.
+  assert.match(
+    script,
+    /\nif \[\[ \$funcstack\[1\] == _rosetta \]\]; then\n {2}_rosetta "\$@"\nelse\n {2}compdef _rosetta rosetta\nfi\n$/,
+  );
+});
+
 test('every verb and flag is in both scripts', async () => {
   for (const shell of ['bash', 'zsh']) {
     const {printed: script} = await run(['completion', shell]);
