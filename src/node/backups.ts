@@ -7,13 +7,23 @@
 import {RosettaError} from '../base/errors.ts';
 import type {BackupWriter} from '../storage/backup-writer.ts';
 import {openBackupWriter} from '../storage/backup-writer.ts';
-import type {SnapshotExport} from '../storage/checkpoint-store.ts';
+import type {CheckpointStore, SnapshotExport} from '../storage/checkpoint-store.ts';
 import {isOutOfSpace} from '../storage/storage-error.ts';
+import type {Checkpointer} from './checkpointer.ts';
 import type {NodeParts} from './node-parts.ts';
 import type {Replica} from './replica.ts';
 import type {Backup, BackupCallback, ReadOptions} from './service.ts';
 
-type BackupsParts = Pick<NodeParts, 'self' | 'options' | 'checkpoint' | 'clock' | 'logger'>;
+interface BackupsParts extends Pick<NodeParts, 'clock' | 'logger'> {
+  readonly self: Pick<NodeParts['self'], 'id'>;
+  readonly options: Pick<NodeParts['options'], 'version'>;
+  readonly checkpoint: Pick<CheckpointStore, 'exportSnapshot'>;
+}
+
+/** Of a replica, what a backup needs. */
+interface BackedUp extends Pick<Replica, 'read'> {
+  readonly checkpointer: Pick<Checkpointer, 'cover'>;
+}
 
 export class Backups {
   readonly #parts: BackupsParts;
@@ -26,7 +36,7 @@ export class Backups {
   }
 
   /** As Service.backup. */
-  begin(replica: Replica, options: ReadOptions, callback: BackupCallback): void {
+  begin(replica: BackedUp, options: ReadOptions, callback: BackupCallback): void {
     if (this.#isTaken) {
       const error = new RosettaError('OVERLOADED', 'a backup of this node is under way already');
       this.#parts.clock.afterPoll(() => callback(error, null));

@@ -1,9 +1,10 @@
 /** Over bare sockets: what slow, broken and hostile clients send, and what it costs. */
 import assert from 'node:assert/strict';
 import {once} from 'node:events';
-import {connect} from 'node:net';
+import {connect, type Socket} from 'node:net';
 import {test} from 'node:test';
 import {HttpFixture, startHttp} from '../../../test/contract/http-fixture.ts';
+import {setLimits} from '../../../test/sim/small-limits.ts';
 import {limits} from '../../base/limits.ts';
 import {readRequestHeaders} from './request-headers.ts';
 
@@ -329,4 +330,25 @@ test('nothing behind an answer that closes the connection is worked on', async t
     'PUT /kv/k HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\r\n';
   assert.match(await http.raw(held + 'y'.repeat(9_000_000) + write), /^HTTP\/1\.1 413 /);
   assert.equal(http.service.proposed.length, 1);
+});
+
+test('a connection beyond the most there may be is closed, and one that ends makes room', async t => {
+  t.after(setLimits({httpConnectionCountMax: 2}));
+  const http = await startHttp(t);
+  const get = 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n';
+  const answered = async (): Promise<Socket> => {
+    const socket = http.socket();
+    socket.write(get);
+    const [received] = (await once(socket, 'data')) as [Buffer];
+    assert.match(received.toString('latin1'), /^HTTP\/1\.1 200 /);
+    return socket;
+  };
+  const first = await answered();
+  const second = await answered();
+  assert.equal(await http.raw(get), '');
+  first.end();
+  await once(first, 'close');
+  const third = await answered();
+  second.destroy();
+  third.destroy();
 });

@@ -1,7 +1,12 @@
 /** Over HTTP, many keys: pages, cursors, counts, and range deletes. */
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {startHttp, type Answer, type HttpFixture} from '../../../test/contract/http-fixture.ts';
+import {
+  startHttp,
+  testClock,
+  type Answer,
+  type HttpFixture,
+} from '../../../test/contract/http-fixture.ts';
 import {limits} from '../../base/limits.ts';
 
 interface Page {
@@ -25,6 +30,32 @@ function keys(answer: Answer): string {
 
 async function fill(http: HttpFixture, names: string): Promise<void> {
   for (const name of names.split(' ')) await http.put(name, `value of ${name}`);
+}
+
+/** Keys k00000, k00001, … without going through the door. */
+function applyMany(http: HttpFixture, count: number): void {
+  for (let i = 0; i < count; i++) {
+    http.service.store.apply({
+      idempotency: null,
+      body: {
+        type: 'transaction',
+        compare: [],
+        success: [
+          {
+            type: 'put',
+            key: Buffer.from(`k${String(i).padStart(5, '0')}`),
+            value: Buffer.from('v'),
+            leaseId: 0,
+            ttlMs: 0,
+            ignoreValue: false,
+            ignoreLease: false,
+            wantsPrevious: false,
+          },
+        ],
+        failure: [],
+      },
+    });
+  }
 }
 
 test('a range is named by prefix, by start and end, or by nothing', async t => {
@@ -129,28 +160,7 @@ test('a cursor whose revision is compacted answers 410', async t => {
 test('a page that needs many slices is complete, and counts are totals', async t => {
   const http = await startHttp(t);
   const count = 1500;
-  for (let i = 0; i < count; i++) {
-    http.service.store.apply({
-      idempotency: null,
-      body: {
-        type: 'transaction',
-        compare: [],
-        success: [
-          {
-            type: 'put',
-            key: Buffer.from(`k${String(i).padStart(5, '0')}`),
-            value: Buffer.from('v'),
-            leaseId: 0,
-            ttlMs: 0,
-            ignoreValue: false,
-            ignoreLease: false,
-            wantsPrevious: false,
-          },
-        ],
-        failure: [],
-      },
-    });
-  }
+  applyMany(http, count);
   const first = page(await http.request('GET', '/kv'));
   assert.equal(first.count, limits.rangeLimitDefault);
   assert.equal(first.more, true);
@@ -210,4 +220,17 @@ test('a range delete takes one revision and wants its range said', async t => {
   assert.equal((await remove('?prefix=')).text, '{"deleted":1,"revision":8}');
   const conditional = await http.request('DELETE', '/kv?prefix=', {headers: {'If-Match': '*'}});
   assert.equal(conditional.json?.['code'], 'INVALID_PARAMETER');
+});
+
+test('a range that cannot be read in time says so', async t => {
+  let nowMs = 0;
+  // Every look at the clock takes long.
+  const http = await startHttp(t, {clock: {...testClock, monotonicMs: () => (nowMs += 10)}});
+  applyMany(http, 1500);
+  const answer = await http.request('GET', '/kv?timeout=1');
+  assert.equal(answer.status, 504);
+  assert.equal(answer.json?.['code'], 'READ_TIMEOUT');
+  assert.equal(answer.json['outcome'], 'definite');
+  assert.equal(http.api.bufferSizeBytes(), 0);
+  assert.equal((await http.request('GET', '/kv?timeout=60000')).status, 200);
 });
