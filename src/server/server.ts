@@ -77,6 +77,8 @@ class Server implements RunningServer {
   readonly #node: Node;
   readonly #watches: WatchHub;
   readonly #http: HttpApi;
+  /** Its HTTP port is known once it is bound; the others are told of it after that. */
+  readonly #self: {-readonly [Field in keyof Member]: Member[Field]};
   #isRunning = false;
   #stopping: Promise<void> | null = null;
 
@@ -92,7 +94,7 @@ class Server implements RunningServer {
       id,
       drawIncarnation: () => randomBytes(8).toString('hex'),
     });
-    const self: Member = {
+    this.#self = {
       id,
       incarnation: record.incarnation,
       listen: options.advertiseListen,
@@ -111,7 +113,7 @@ class Server implements RunningServer {
     const machine = new KvStateMachine(state);
     this.#startCounts = new StartCountsFile(disk, path.join(directory.path, 'peers.json'));
     this.#node = new Node({
-      self,
+      self: this.#self,
       record,
       startCount: raiseStartCount(disk, directory.startCountFile),
       peers: options.peers,
@@ -154,8 +156,9 @@ class Server implements RunningServer {
   async start(): Promise<void> {
     const {listen, http, logger, id} = this.#options;
     await shrinkAtStart(this.#checkpoint, logger);
-    await listening('-listen', listen, callback => this.#node.start(callback));
     await listening('-http', http, callback => this.#http.start(callback));
+    this.#self.http = withPort(this.#self.http, this.#http.address().port);
+    await listening('-listen', listen, callback => this.#node.start(callback));
     this.#isRunning = true;
     logger.info({id, listen, http, data: this.#directory.path}, 'rosetta is running');
   }
@@ -244,6 +247,12 @@ class Server implements RunningServer {
       },
     });
   }
+}
+
+/** `address` with the port that the system chose, where it leaves that to the system. */
+function withPort(address: string, port: number): string {
+  const parsed = parseAddress(address);
+  return parsed?.port === 0 ? formatAddress({host: parsed.host, port}) : address;
 }
 
 /**
