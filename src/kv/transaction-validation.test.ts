@@ -36,6 +36,10 @@ test('the two sides of a transaction may write the same key', () => {
   equal(validateTransaction(sides), null);
   equal(code(sides, put('b', '')), null);
   equal(code(sides, put('a', '')), 'DUPLICATE_KEY');
+  const inner = transaction({success: [put('a', '')], failure: [del('a')]});
+  equal(code(inner, put('b', '')), null);
+  equal(code(inner, del('a')), 'DUPLICATE_KEY');
+  equal(code(del('a'), inner), 'DUPLICATE_KEY');
 });
 
 test('a put inside a deleted range is refused, overlapping deletes are not', () => {

@@ -136,15 +136,22 @@ function checkList(operations: readonly Operation[]): Writes {
   const all: Writes = {puts: new Map(), deletes: new Set(), deletedRanges: []};
   for (const operation of operations) {
     if (operation.type === 'put') {
-      addPut(all, keyText(operation.key), operation.key);
+      const text = keyText(operation.key);
+      refuseSecond(all, text);
+      all.puts.set(text, operation.key);
     } else if (operation.type === 'delete') {
-      addDelete(all, keyText(operation.key));
+      const text = keyText(operation.key);
+      refuseSecond(all, text);
+      all.deletes.add(text);
     } else if (operation.type === 'delete-range') {
       all.deletedRanges.push(operation.range);
     } else if (operation.type === 'transaction') {
       const nested = checkWrites(operation);
-      for (const [text, key] of nested.puts) addPut(all, text, key);
-      for (const text of nested.deletes) addDelete(all, text);
+      // All of it before any: its two sides may name one key, only one of them happens.
+      for (const text of nested.puts.keys()) refuseSecond(all, text);
+      for (const text of nested.deletes) refuseSecond(all, text);
+      for (const [text, key] of nested.puts) all.puts.set(text, key);
+      for (const text of nested.deletes) all.deletes.add(text);
       all.deletedRanges.push(...nested.deletedRanges);
     }
   }
@@ -152,14 +159,8 @@ function checkList(operations: readonly Operation[]): Writes {
   return all;
 }
 
-function addPut(all: Writes, text: string, key: Uint8Array): void {
+function refuseSecond(all: Writes, text: string): void {
   if (all.puts.has(text) || all.deletes.has(text)) throw duplicate();
-  all.puts.set(text, key);
-}
-
-function addDelete(all: Writes, text: string): void {
-  if (all.puts.has(text) || all.deletes.has(text)) throw duplicate();
-  all.deletes.add(text);
 }
 
 /** For each range a binary search among the sorted puts. */
