@@ -12,6 +12,7 @@ import {describe} from './checks/order-check.ts';
 import type {OrderCheck} from './checks/order-check.ts';
 import {demand} from './checks/violation.ts';
 import type {ClientOperation} from './client-operation.ts';
+import type {CallClock} from './command-calls.ts';
 import {encodeInput, isRead, outputOf, readFrom} from './client-operation.ts';
 import type {Coverage} from './coverage.ts';
 import type {EventQueue} from './event-queue.ts';
@@ -41,6 +42,7 @@ export interface ClientsParts {
   readonly coverage: Coverage;
   readonly machines: readonly Machine[];
   readonly check: ClusterCheck;
+  readonly callClock: CallClock;
   readonly order: OrderCheck;
   readonly tell: (owner: number, text: () => string) => void;
   /** A member was touched from outside of its own events. */
@@ -55,7 +57,6 @@ export class Clients {
   readonly #homes: number[] = [];
   /** Last seen revision by key, for conditions. */
   readonly #revisions = new Map<string, number>();
-  #clock = 0;
   #isOpen = true;
 
   constructor(parts: ClientsParts) {
@@ -155,7 +156,7 @@ export class Clients {
     input: StoreInput,
     options: {readonly isLocal: boolean; readonly isKeyed: boolean},
   ): ClientOperation {
-    const {order} = this.#parts;
+    const {order, callClock} = this.#parts;
     const id = this.operations.length;
     const operation: ClientOperation = {
       id,
@@ -164,7 +165,7 @@ export class Clients {
       isLocal: options.isLocal,
       command: encodeInput(id, input, options.isKeyed),
       isKeyed: options.isKeyed,
-      calledAt: ++this.#clock,
+      calledAt: callClock.next(),
       returnedAt: Infinity,
       floor: order.floor,
       outcome: 'running',
@@ -240,7 +241,7 @@ export class Clients {
       view.localPosition = position;
       operation.output = readFrom(reader, input);
       operation.outcome = 'done';
-      operation.returnedAt = ++this.#clock;
+      operation.returnedAt = this.#parts.callClock.next();
       order.onRead(operation, operation.output, position);
       coverage.count(isLocal ? 'local read' : 'linearizable read');
       if (input.type === 'range') coverage.count('range read');
@@ -257,7 +258,7 @@ export class Clients {
     demand(output !== null, 'answers are understood', () => JSON.stringify(result));
     operation.output = output;
     operation.outcome = 'done';
-    operation.returnedAt = ++this.#clock;
+    operation.returnedAt = this.#parts.callClock.next();
     order.onReturned(operation, output);
     coverage.count('write acknowledged');
     if (operation.input.type === 'delete') coverage.count('delete');

@@ -58,6 +58,23 @@ export const mandatory = [
   'watch told a revision',
   'watch resumed at another member',
   'watch was full',
+  'transaction succeeded',
+  'transaction failed',
+  'lease granted',
+  'lease kept alive',
+  'lease denied',
+  'lease revoked',
+  'lease expired',
+  'lease expired under a later leader',
+  'key with a lifetime expired',
+  'lease ended in time',
+  'lease kept alive to the end',
+  'session number ran',
+  'session number given up',
+  'session number was used',
+  'session answered from the table',
+  'session window is full',
+  'session has ended',
 ] as const;
 
 export type Mandatory = (typeof mandatory)[number];

@@ -8,8 +8,8 @@ import {runMutants} from './mutants/run-mutants.ts';
 import {runSeeds} from './seed-pool.ts';
 import {shrink} from './shrink.ts';
 import {replayCommand, tellStory} from './story.ts';
-import type {FaultClass, Overrides} from './swarm.ts';
-import {faultClasses} from './swarm.ts';
+import type {ClientKind, FaultClass, Overrides} from './swarm.ts';
+import {clientKinds, faultClasses} from './swarm.ts';
 import {runOnce} from './shrink.ts';
 import {Tally} from './tally.ts';
 
@@ -21,7 +21,7 @@ const usage = `npm run simulate -- [options]
   --minutes M      run until the time is up instead of --seeds
   --jobs J         processes at once (default: one a core, at most 8)
   --keep-going     do not stop at the first failure
-  --without A,B    leave these classes of faults out
+  --without A,B    leave these classes of faults, or kinds of clients, out
   --chaos-ms T     length of the time of faults
   --size N         members; --clients N: clients
   --no-shrink      tell the story of a failing seed as it is
@@ -150,22 +150,22 @@ function overridesOf(values: {
 }): Overrides {
   const without = (values.without ?? '').split(',').filter(name => name !== '');
   for (const name of without) {
-    if (!isFaultClass(name))
-      throw new Error(`--without: ${name} is none of ${faultClasses.join()}`);
+    if (!isKnown(name))
+      throw new Error(`--without: ${name} is none of ${[...faultClasses, ...clientKinds].join()}`);
   }
   const chaosMs = number(values['chaos-ms']);
   const size = number(values.size);
   const clientCount = number(values.clients);
   return {
-    without: without.filter(isFaultClass),
+    without: without.filter(isKnown),
     ...(chaosMs === null ? {} : {chaosMs}),
     ...(size === null ? {} : {size}),
     ...(clientCount === null ? {} : {clientCount}),
   };
 }
 
-function isFaultClass(name: string): name is FaultClass {
-  return faultClasses.some(known => known === name);
+function isKnown(name: string): name is FaultClass | ClientKind {
+  return [...faultClasses, ...clientKinds].some(known => known === name);
 }
 
 function number(text: string | undefined): number | null {

@@ -40,6 +40,11 @@ export class MemberTime implements Scheduler {
 
   get nowMs(): number {
     this.#lookedMs += this.#lookMs;
+    return this.shownMs;
+  }
+
+  /** What the clock shows to who only watches: the look takes nothing. */
+  get shownMs(): number {
     return this.#baseLocalMs + (this.#queue.nowMs - this.#baseMs) * this.#rate + this.#lookedMs;
   }
 

@@ -26,7 +26,8 @@ export function shrink(seed: number, start: Overrides, failure: Outcome): Shrunk
     if (fails) best = overrides;
     return fails;
   };
-  for (const name of drawSwarm(seed, start).faults) {
+  const drawn = drawSwarm(seed, start);
+  for (const name of [...drawn.clientKinds, ...drawn.faults]) {
     stillFails({...best, without: [...(best.without ?? []), name]});
   }
   let chaosMs = drawSwarm(seed, best).chaosMs;

@@ -16,6 +16,8 @@ import {OrderCheck} from './checks/order-check.ts';
 import {Violation, demand} from './checks/violation.ts';
 import type {ClientOperation} from './client-operation.ts';
 import {Clients} from './clients.ts';
+import {CallClock} from './command-calls.ts';
+import {CommandClients} from './command-clients.ts';
 import {Coverage} from './coverage.ts';
 import {EventQueue} from './event-queue.ts';
 import {Faults, stuckMsMax} from './faults.ts';
@@ -61,6 +63,7 @@ export class Simulation implements World {
   readonly #network: SimNetwork;
   readonly #order: OrderCheck;
   readonly #clients: Clients;
+  readonly #commands: CommandClients;
   readonly #watchers: Watchers;
   readonly #faults: Faults;
   readonly #teller: Teller | null;
@@ -86,14 +89,15 @@ export class Simulation implements World {
     const tell = (owner: number, text: () => string): void => this.tell(owner, text);
     const touched = (owner: number): void => this.#checkMember(owner);
     const shared = {config, queue, coverage, machines, check, tell, touched};
-    const order = this.#order;
-    this.#clients = new Clients({...shared, order, prng: streamOf(config.seed, 'clients')});
+    const asking = {...shared, order: this.#order, callClock: new CallClock()};
+    this.#clients = new Clients({...asking, prng: streamOf(config.seed, 'clients')});
+    this.#commands = new CommandClients({...asking, termMax: () => check.termMax});
     this.#watchers = new Watchers({
       queue,
       coverage,
       machines,
       prng: streamOf(config.seed, 'watchers'),
-      eventsAt: revision => order.eventsAt(revision),
+      eventsAt: revision => this.#order.eventsAt(revision),
     });
     this.#faults = new Faults({...shared, network: this.#network});
   }
@@ -101,7 +105,10 @@ export class Simulation implements World {
   run(): Outcome {
     let violation: Violation | null = null;
     const restoreLimits = setLimits(this.config.limits);
-    watchReplicas(replica => this.check.onReplica(replica));
+    watchReplicas(replica => {
+      this.check.onReplica(replica);
+      this.#commands.onReplica(replica);
+    });
     try {
       this.#live();
     } catch (error) {
@@ -154,6 +161,7 @@ export class Simulation implements World {
   onLifeEnded(machine: Machine): void {
     this.#watchers.onLifeEnded(machine);
     this.#clients.onLifeEnded(machine);
+    this.#commands.onLifeEnded(machine);
   }
 
   #live(): void {
@@ -165,9 +173,11 @@ export class Simulation implements World {
     this.tell(-1, () => 'faults begin');
     this.#faults.start();
     this.#clients.start();
+    this.#commands.start();
     this.#watchers.start();
     this.#runFor(config.chaosMs);
     this.#clients.close();
+    this.#commands.close();
     this.tell(-1, () => 'everything is repaired');
     this.#faults.repair();
     this.#watchers.calm();
@@ -182,13 +192,19 @@ export class Simulation implements World {
     const limitMs = this.#healLimitMs();
     this.#until(() => this.#areVoters(members), 2 * limitMs, 'everybody becomes a voter');
     this.#mustServe(members, 'a healed cluster');
-    this.#until(() => this.#clients.runningCount === 0, 30_000, 'every client gets an answer');
+    const isQuiet = (): boolean => this.#clients.runningCount + this.#commands.runningCount === 0;
+    this.#until(isQuiet, 30_000, 'every client gets an answer');
     const {revision} = this.#order;
     this.#until(() => this.#watchers.haveSeen(revision), limitMs, 'watches tell everything');
+    this.#commands.calm();
     this.#mustStayCalm('a healed cluster');
+    const isSettled = (): boolean => this.#commands.isSettled && isQuiet();
+    this.#until(isSettled, limitMs, 'leases and sessions come to an end');
     this.#runCoreAlone(members);
     this.tell(-1, () => 'the history is judged');
-    judgeHistory(this.#clients.operations, this.coverage);
+    const {leaseCheck} = this.#commands;
+    const others = {commands: this.#order.commands.sent, expiries: leaseCheck.expiries};
+    judgeHistory(this.#clients.operations, others, this.coverage);
   }
 
   /** Converges, and then takes writes and reads at every member. */
@@ -304,7 +320,9 @@ export class Simulation implements World {
         status.leader === first.leader,
     );
     if (!areEqual) return false;
-    for (const {member, id} of members) {
+    for (const machine of members) {
+      const {member, id} = machine;
+      this.#commands.leaseCheck.compareAll(machine);
       demand(
         member.machine.recomputeStateHash() === member.machine.stateHash(),
         'the state hash is that of the rows',

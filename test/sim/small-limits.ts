@@ -24,6 +24,16 @@ export function drawLimits(prng: Prng): SmallLimits {
   };
 }
 
+/** From a stream of its own. */
+export function drawSessionLimits(prng: Prng): SmallLimits {
+  const isShort = prng.integer({min: 0, max: 1}) === 1;
+  const isNarrow = prng.integer({min: 0, max: 1}) === 1;
+  return {
+    sessionAgeMs: isShort ? 3_000 : limits.sessionAgeMs,
+    sessionWindow: isNarrow ? 4 : limits.sessionWindow,
+  };
+}
+
 /** Returns what puts the old ones back. */
 export function setLimits(changes: SmallLimits): () => void {
   const table: Record<string, number> = limits;

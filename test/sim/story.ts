@@ -62,9 +62,10 @@ export function replayCommand(seed: number, overrides: Overrides): string {
 }
 
 function describeConfig(config: SwarmConfig): string[] {
-  const {faults, weather, limits, ...rest} = config;
+  const {faults, clientKinds, weather, limits, ...rest} = config;
   const rows = [
     ['faults', [...faults].join(', ') || 'none'],
+    ['clients beside', [...clientKinds].join(', ') || 'none'],
     ['weather', JSON.stringify(weather)],
     ['limits', JSON.stringify(limits)],
     ...Object.entries(rest).map(([name, value]) => [name, String(value)]),

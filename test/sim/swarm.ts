@@ -7,7 +7,7 @@ import {assert, must} from '../../src/base/assert.ts';
 import {Prng} from '../../src/base/prng.ts';
 import type {Weather} from './sim-network.ts';
 import type {SmallLimits} from './small-limits.ts';
-import {drawLimits} from './small-limits.ts';
+import {drawLimits, drawSessionLimits} from './small-limits.ts';
 
 export const faultClasses = [
   'loss',
@@ -42,10 +42,16 @@ export const faultClasses = [
 
 export type FaultClass = (typeof faultClasses)[number];
 
+/** Kinds of clients beside those of plain operations, likewise on or off. */
+export const clientKinds = ['transactions', 'leases', 'sessions'] as const;
+
+export type ClientKind = (typeof clientKinds)[number];
+
 export interface SwarmConfig {
   readonly seed: number;
   readonly size: number;
   readonly faults: ReadonlySet<FaultClass>;
+  readonly clientKinds: ReadonlySet<ClientKind>;
   readonly chaosMs: number;
   /** Mean time from one fault of a class to the next. */
   readonly faultIntervalMs: number;
@@ -75,8 +81,8 @@ export interface SwarmConfig {
 }
 
 export interface Overrides {
-  /** Classes that stay off. */
-  readonly without?: readonly FaultClass[];
+  /** Classes and kinds that stay off. */
+  readonly without?: readonly (FaultClass | ClientKind)[];
   readonly chaosMs?: number;
   readonly size?: number;
   readonly clientCount?: number;
@@ -117,10 +123,12 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     capacity: pick([2, 5, 20]),
   };
   const operationsPerSecond = pick([10, 30, 30, 100, 300]);
+  const kindPrng = streamOf(seed, 'client kinds');
   const config: SwarmConfig = {
     seed,
     size,
     faults,
+    clientKinds: new Set(clientKinds.filter(() => kindPrng.integer({min: 0, max: 1}) === 1)),
     chaosMs: pick(operationsPerSecond > 100 ? [5_000, 10_000] : [10_000, 20_000, 30_000, 60_000]),
     faultIntervalMs: pick([1_500, 4_000, 12_000]),
     electionTimeoutMs,
@@ -141,7 +149,7 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     valueSizeBytesMax: pick([20, 200, 2_000, 2_000]),
     timeoutMs: pick([200, 1_000, 5_000]),
     fillStepSizeBytes: pick([4_096, 8_192, 1_048_576]),
-    limits: drawLimits(prng),
+    limits: {...drawLimits(prng), ...drawSessionLimits(kindPrng)},
     streamBreakRate: pick([0, 0.03, 0.2]),
   };
   return overridden(config, overrides);
@@ -149,10 +157,15 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
 
 function overridden(config: SwarmConfig, overrides: Overrides): SwarmConfig {
   const faults = new Set(config.faults);
-  for (const name of overrides.without ?? []) faults.delete(name);
+  const kinds = new Set(config.clientKinds);
+  for (const name of overrides.without ?? []) {
+    faults.delete(name as FaultClass);
+    kinds.delete(name as ClientKind);
+  }
   return {
     ...config,
     faults,
+    clientKinds: kinds,
     chaosMs: overrides.chaosMs ?? config.chaosMs,
     size: overrides.size ?? config.size,
     clientCount: overrides.clientCount ?? config.clientCount,

@@ -310,7 +310,7 @@ export class ClusterCheck {
 
   #onApply(
     view: MemberView,
-    entry: {readonly index: number; readonly data: Uint8Array},
+    entry: Parameters<KvStateMachine['begin']>[0],
     result: CommandResult,
     hash: string,
   ): void {
@@ -327,7 +327,7 @@ export class ClusterCheck {
     if (index > this.#lastApplied) {
       this.#lastApplied = index;
       this.#results[index] = digest;
-      this.#order.onFirstApply(index, entry.data, result);
+      this.#order.onFirstApply(entry, result);
     } else {
       const known = this.#results[index];
       demand(known === undefined || known === digest, 'equal commands, equal answers', () => {

@@ -10,23 +10,34 @@ import {judgeKeys} from '../../checker/versioned-register.ts';
 import {wholeStore} from '../../checker/whole-store.ts';
 import type {ClientOperation} from '../client-operation.ts';
 import type {Coverage} from '../coverage.ts';
+import type {SentCommand} from './command-check.ts';
+import type {KeyCall} from './command-history.ts';
+import {keyCallsOf, keyCallsOfExpiry} from './command-history.ts';
+import type {Expiry} from './lease-check.ts';
 import {demand} from './violation.ts';
 
 const limits = {stepCountMax: 200_000, timeMsMax: 5_000};
 /** The whole store is judged as one object up to this many calls. */
 const wholeStoreCallCountMax = 150;
 
-interface KeyCall extends StoreCall {
-  readonly key: string;
-}
-
-export function judgeHistory(operations: readonly ClientOperation[], coverage: Coverage): void {
+/** `others`: beside the plain operations. */
+export function judgeHistory(
+  operations: readonly ClientOperation[],
+  others: {readonly commands: ReadonlySet<SentCommand>; readonly expiries: readonly Expiry[]},
+  coverage: Coverage,
+): void {
   const told = operations.filter(isTold);
-  const {verdict, text} = judgeKeys(byKey(told.flatMap(callsByKey)), limits);
+  const ofOthers = [
+    ...[...others.commands].flatMap(keyCallsOf),
+    ...others.expiries.flatMap(keyCallsOfExpiry),
+  ];
+  const keyCalls = [...told.flatMap(callsByKey), ...ofOthers];
+  const {verdict, text} = judgeKeys(byKey(keyCalls), limits);
   coverage.count(`history of keys: ${verdict}`);
   demand(verdict !== 'illegal', 'histories are linearizable', text);
   const calls = told.map(operation => callOf(operation, operation.input, operation.output));
-  if (calls.length > wholeStoreCallCountMax) return;
+  // The model of the whole store knows the plain operations only.
+  if (calls.length > wholeStoreCallCountMax || ofOthers.length > 0) return;
   const whole = judge(wholeStore, calls, limits);
   coverage.count(`history of the whole store: ${whole}`);
   demand(whole !== 'illegal', 'histories are linearizable', () => describeCalls(calls));

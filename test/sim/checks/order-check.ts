@@ -6,17 +6,23 @@
  * knows no log, judges the same history again at the end.
  */
 import type {CommandResult} from '../../../src/kv/result.ts';
+import type {KvStateMachine} from '../../../src/kv/state-machine.ts';
 import {text} from '../../contract/commands.ts';
 import type {StoreOutput} from '../../checker/store-operation.ts';
 import type {ClientOperation} from '../client-operation.ts';
 import {deletedKeysOf, isRead, outputOf} from '../client-operation.ts';
 import type {Coverage} from '../coverage.ts';
+import {CommandCheck} from './command-check.ts';
 import {StoreModel} from './store-model.ts';
 import {demand} from './violation.ts';
 
 export class OrderCheck {
   readonly #coverage: Coverage;
-  readonly #model = new StoreModel();
+  /** Of transactions, leases and sessions. */
+  readonly commands: CommandCheck;
+  readonly model = new StoreModel();
+  /** A leader's own revocation of leases; false: it is unknown. */
+  onRevocation: ((command: Uint8Array, result: CommandResult) => boolean) | null = null;
   readonly #byCommand = new Map<string, ClientOperation>();
   /** By log position: the revision of the store there. */
   readonly #revisions: number[] = [1];
@@ -25,6 +31,13 @@ export class OrderCheck {
 
   constructor(coverage: Coverage) {
     this.#coverage = coverage;
+    this.commands = new CommandCheck({
+      model: this.model,
+      coverage,
+      raiseFloor: position => {
+        this.#floor = Math.max(this.#floor, position);
+      },
+    });
   }
 
   /** Where an operation that is called now must take effect behind. */
@@ -34,11 +47,11 @@ export class OrderCheck {
 
   /** Of the store as far as it was applied anywhere. */
   get revision(): number {
-    return this.#model.revision;
+    return this.model.revision;
   }
 
   eventsAt(revision: number): ReturnType<StoreModel['eventsAt']> {
-    return this.#model.eventsAt(revision);
+    return this.model.eventsAt(revision);
   }
 
   register(operation: ClientOperation): void {
@@ -46,12 +59,18 @@ export class OrderCheck {
   }
 
   /** An entry was applied for the first time anywhere. */
-  onFirstApply(index: number, command: Uint8Array, result: CommandResult): void {
+  onFirstApply(
+    {index, data, proposedAtMs}: Parameters<KvStateMachine['begin']>[0],
+    result: CommandResult,
+  ): void {
     this.#fillRevisions(index - 1);
-    const operation = this.#byCommand.get(text(command));
+    const command = text(data);
+    const operation = this.#byCommand.get(command);
     if (operation !== undefined) this.#perform(index, operation, result);
-    else this.#onForeign(index, result);
-    this.#revisions[index] = this.#model.revision;
+    else if (!this.commands.onFirstApply({index, command, nowMs: proposedAtMs}, result)) {
+      this.#onForeign(index, data, result);
+    }
+    this.#revisions[index] = this.model.revision;
   }
 
   onReturned(operation: ClientOperation, output: StoreOutput): void {
@@ -79,7 +98,7 @@ export class OrderCheck {
     });
     this.#fillRevisions(position);
     const revision = this.#revisions[position] ?? 0;
-    const expected = this.#model.read(input, revision);
+    const expected = this.model.read(input, revision);
     demand(isSame(output, expected), 'reads see the state of one position', () => {
       return `${name} saw ${JSON.stringify(output)} at ${position}, there was ${JSON.stringify(expected)}`;
     });
@@ -89,7 +108,7 @@ export class OrderCheck {
 
   /** Entries that are no commands change nothing. */
   #fillRevisions(to: number): void {
-    for (let i = this.#revisions.length; i <= to; i++) this.#revisions[i] = this.#model.revision;
+    for (let i = this.#revisions.length; i <= to; i++) this.#revisions[i] = this.model.revision;
   }
 
   #perform(index: number, operation: ClientOperation, result: CommandResult): void {
@@ -106,7 +125,7 @@ export class OrderCheck {
         return `${name} takes effect at ${index}, ${floor} was known before it began`;
       });
       operation.position = index;
-      operation.expected = this.#model.perform(input);
+      operation.expected = this.model.perform(input);
       operation.deletedKeys = deletedKeysOf(result);
       if (operation.expected.type === 'refused') this.#coverage.count('condition not met');
     } else {
@@ -122,7 +141,8 @@ export class OrderCheck {
     );
   }
 
-  #onForeign(index: number, result: CommandResult): void {
+  #onForeign(index: number, command: Uint8Array, result: CommandResult): void {
+    if (this.onRevocation?.(command, result) === true) return;
     demand(result.type === 'compact', 'nothing comes from nowhere', () => {
       return `nobody sent the command at ${index}: ${JSON.stringify(result)}`;
     });

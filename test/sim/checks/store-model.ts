@@ -8,11 +8,18 @@ import type {
   StoreOutput,
   StoreRecord,
 } from '../../checker/store-operation.ts';
+import {LeaseModel} from './lease-model.ts';
+
+export interface ModelRecord extends StoreRecord {
+  readonly createRevision: number;
+  /** 0: none. */
+  readonly leaseId: number;
+}
 
 interface Change {
   readonly revision: number;
   /** Null: deleted. */
-  readonly record: StoreRecord | null;
+  readonly record: ModelRecord | null;
 }
 
 /** One change of one key; value null: it was deleted. */
@@ -22,9 +29,12 @@ export interface ModelEvent {
 }
 
 export class StoreModel {
+  readonly leases = new LeaseModel();
   /** By revision. */
   readonly #events: (ModelEvent[] | undefined)[] = [];
   #revision = 1;
+  /** The command that is being performed has changed something. */
+  #hasChanged = false;
   readonly #changes = new Map<string, Change[]>();
   /** Ascending. */
   #keys: string[] = [];
@@ -45,22 +55,19 @@ export class StoreModel {
       case 'range':
         return this.read(input, revision);
       case 'put': {
-        const record = this.#at(input.key, revision);
-        if (!holds(record, input.condition)) return {type: 'refused', revision};
-        const {key, value} = input;
-        const next = ++this.#revision;
-        const version = (record?.version ?? 0) + 1;
-        this.#change(key, {revision: next, record: {key, value, modRevision: next, version}});
-        return {type: 'written', version, revision: next};
+        if (!holds(this.record(input.key), input.condition)) return {type: 'refused', revision};
+        const {version} = this.put(input.key, input.value, 0);
+        return {type: 'written', version, revision: this.endCommand()};
       }
       case 'delete': {
-        const record = this.#at(input.key, revision);
-        if (!holds(record, input.condition)) return {type: 'refused', revision};
-        return this.#delete(record === null ? [] : [input.key]);
+        if (!holds(this.record(input.key), input.condition)) return {type: 'refused', revision};
+        const count = this.remove(input.key) === null ? 0 : 1;
+        return {type: 'deleted', count, revision: this.endCommand()};
       }
       case 'delete-range': {
-        const keys = this.#recordsAt(input.prefix, revision).map(record => record.key);
-        return this.#delete(keys);
+        const records = this.#recordsAt(input.prefix, revision);
+        for (const {key} of records) this.remove(key);
+        return {type: 'deleted', count: records.length, revision: this.endCommand()};
       }
     }
   }
@@ -74,28 +81,57 @@ export class StoreModel {
     return record === null ? {type: 'absent', revision} : {type: 'record', record, revision};
   }
 
-  #delete(keys: readonly string[]): StoreOutput {
-    if (keys.length > 0) {
-      const revision = ++this.#revision;
-      for (const key of keys) this.#change(key, {revision, record: null});
-    }
-    return {type: 'deleted', count: keys.length, revision: this.#revision};
+  /** As the command that is being performed has left it. */
+  record(key: string): ModelRecord | null {
+    return this.#at(key, Infinity);
   }
 
-  #change(key: string, change: Change): void {
-    const event = {key, value: change.record?.value ?? null};
-    (this.#events[change.revision] ??= []).push(event);
+  /** As above, in the order of keys; `end` is exclusive, null: to the last. */
+  records(start: string, end: string | null): ModelRecord[] {
+    const keys = this.#keys.filter(key => key >= start && (end === null || key < end));
+    return keys.flatMap(key => this.record(key) ?? []);
+  }
+
+  put(key: string, value: string, leaseId: number): ModelRecord {
+    const before = this.record(key);
+    const modRevision = this.#revision + 1;
+    const createRevision = before?.createRevision ?? modRevision;
+    const version = (before?.version ?? 0) + 1;
+    const record = {key, value, createRevision, modRevision, version, leaseId};
+    this.#change(key, record, before);
+    return record;
+  }
+
+  /** What was there; null: nothing, and nothing changes. */
+  remove(key: string): ModelRecord | null {
+    const before = this.record(key);
+    if (before !== null) this.#change(key, null, before);
+    return before;
+  }
+
+  /** What a command changed takes one revision. Returns the newest. */
+  endCommand(): number {
+    if (this.#hasChanged) this.#revision++;
+    this.#hasChanged = false;
+    return this.#revision;
+  }
+
+  #change(key: string, record: ModelRecord | null, before: ModelRecord | null): void {
+    this.#hasChanged = true;
+    const revision = this.#revision + 1;
+    (this.#events[revision] ??= []).push({key, value: record?.value ?? null});
+    this.leases.move(key, before?.leaseId ?? 0, record?.leaseId ?? 0);
     const changes = this.#changes.get(key);
     if (changes !== undefined) {
-      changes.push(change);
+      changes.push({revision, record});
       return;
     }
-    this.#changes.set(key, [change]);
+    this.#changes.set(key, [{revision, record}]);
     this.#keys.push(key);
     this.#keys.sort();
   }
 
-  #at(key: string, revision: number): StoreRecord | null {
+  #at(key: string, revision: number): ModelRecord | null {
     const changes = this.#changes.get(key) ?? [];
     for (let i = changes.length - 1; i >= 0; i--) {
       const change = changes[i];
@@ -104,8 +140,8 @@ export class StoreModel {
     return null;
   }
 
-  #recordsAt(prefix: string, revision: number): StoreRecord[] {
-    const records: StoreRecord[] = [];
+  #recordsAt(prefix: string, revision: number): ModelRecord[] {
+    const records: ModelRecord[] = [];
     for (const key of this.#keys) {
       if (!key.startsWith(prefix)) continue;
       const record = this.#at(key, revision);
