@@ -75,12 +75,12 @@ export class CommandCalls {
   }
 
   /** Begins a command; `perform` sends it. */
-  create(name: string, body: CommandBody, isNumbered = false): SentCommand {
+  create(name: string, body: CommandBody, mayRepeat = false): SentCommand {
     const {order, callClock} = this.#parts;
     return {
       name,
       body,
-      isNumbered,
+      mayRepeat,
       calledAt: callClock.next(),
       returnedAt: Infinity,
       floor: order.floor,

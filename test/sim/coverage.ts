@@ -69,6 +69,8 @@ export const mandatory = [
   'key with a lifetime expired',
   'lease ended in time',
   'lease kept alive to the end',
+  'leases compared',
+  'command answered by its idempotency key',
   'session number ran',
   'session number given up',
   'session number was used',

@@ -1,7 +1,8 @@
 /**
  * Clients that hold leases: grant, attach keys, keep alive, revoke, or forget them, so that their
- * leader ends them. When everything is repaired, one lease is kept alive and must stay, and all
- * others must end in their time.
+ * leader ends them; all but keepalives with an idempotency key, sent again when nobody answers.
+ * When everything is repaired, one lease is kept alive and must stay, and all others must end in
+ * their time.
  */
 import {must} from '../../src/base/assert.ts';
 import type {Prng} from '../../src/base/prng.ts';
@@ -31,6 +32,8 @@ export interface LeaseClientsParts {
 
 const clientCount = 2;
 const thinkMeanMs = 250;
+const retryMeanMs = 200;
+const attemptCountMax = 3;
 /** Ids that clients choose, so few that they meet. */
 const chosenIdMax = 6;
 const keptTtlMs = 1_500;
@@ -218,12 +221,21 @@ export class LeaseClients {
     body: CommandBody,
     callback: (sent: SentCommand, result: CommandResult | null) => void,
   ): void {
-    const {calls} = this.#parts;
+    const {calls, queue, prng, machineFor} = this.#parts;
     const serial = calls.nextSerial();
-    const sent = calls.create(`${what} (${serial})`, body);
+    const sent = calls.create(`${what} (${serial})`, body, true);
     // Different bytes for every command.
     const command = encode(body, {key: `lease-client-${serial}`, request: serial % 251});
-    calls.perform(sent, {machine, command, session: null}, result => callback(sent, result));
+    let attemptCount = 0;
+    const attempt = (at: Machine): void => {
+      attemptCount++;
+      calls.perform(sent, {machine: at, command, session: null}, result => {
+        const next = result === null && attemptCount < attemptCountMax ? machineFor(prng) : null;
+        if (next === null || !this.#isOpen) callback(sent, result);
+        else queue.add(exponential(prng, retryMeanMs), -1, 'client', () => attempt(next));
+      });
+    };
+    attempt(machine);
   }
 
   /** As long as it is calm: this one must stay. */

@@ -136,8 +136,12 @@ export class SessionClients {
     const body: CommandBody = {type: 'session', action: 'close', id};
     const sent = calls.create(`closing of session ${id}`, body);
     calls.perform(sent, {machine, command: encode(body), session: null}, () => {
-      if (prng.integer({min: 0, max: 1}) === 0) this.#sessions[client] = null;
-      this.#think(client, thinkMeanMs);
+      if (prng.integer({min: 0, max: 1}) === 0) {
+        this.#sessions[client] = null;
+        this.#think(client, thinkMeanMs);
+      } else {
+        this.#write(client, session, machine);
+      }
     });
   }
 

@@ -1,8 +1,8 @@
 /**
  * Commands of clients beside the plain operations: transactions, leases, sessions. As
- * checks/order-check.ts does it for those: each is in the log once, or as often as its number of a
- * session came there and runs once; every answer is the one that the plain model gives there; who
- * was definitely refused is nowhere; and positions respect real time.
+ * checks/order-check.ts does it for those: each is in the log once, or as often as it was sent
+ * under its number or key, and runs once; every answer is the one that the plain model gives there;
+ * who was definitely refused is nowhere; and positions respect real time.
  */
 import type {CommandBody} from '../../../src/kv/command.ts';
 import type {CommandResult} from '../../../src/kv/result.ts';
@@ -15,13 +15,13 @@ import type {StoreModel} from './store-model.ts';
 import {performCommand} from './transaction-model.ts';
 import {Violation, demand} from './violation.ts';
 
-/** One thing that a client asked for, sent once or, with a number of a session, several times. */
+/** One thing that a client asked for, sent once or, where that is safe, several times. */
 export interface SentCommand {
   /** For reports. */
   readonly name: string;
   readonly body: CommandBody;
-  /** Carries a number of a session, so it may be sent again. */
-  readonly isNumbered: boolean;
+  /** Carries a number of a session, or an idempotency key, so it may be sent again. */
+  readonly mayRepeat: boolean;
   /** In the one order of all calls and returns. */
   readonly calledAt: number;
   returnedAt: number;
@@ -89,7 +89,7 @@ export class CommandCheck {
     demand(sent.outcome !== 'definite', 'refused writes have no effect', () => {
       return `${sent.name} was definitely refused, and is applied at ${index}`;
     });
-    demand(sent.answers.size === 0 || sent.isNumbered, 'a write is applied once', () => {
+    demand(sent.answers.size === 0 || sent.mayRepeat, 'a write is applied once', () => {
       return `${sent.name} is applied at ${[...sent.answers.keys()].join()} and at ${index}`;
     });
     demand(index > sent.floor, 'writes respect real time', () => {
@@ -132,6 +132,9 @@ export class CommandCheck {
         return kept;
       }
       this.#coverage.count('session number ran');
+    } else if (sent.ran !== null) {
+      this.#coverage.count('command answered by its idempotency key');
+      return sent.ran;
     }
     if (body.type === 'session') {
       if (body.action === 'open') this.#sessions.open(body.id, nowMs);

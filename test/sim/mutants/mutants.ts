@@ -194,6 +194,101 @@ export const mutants: readonly Mutant[] = [
     find: 'if (activeCount < majorityOf(voters.length))',
     replace: 'if (false)',
   }),
+  mutant('a failed compare changes what is done, not what is told', 'kv/transaction.ts', {
+    find: 'succeeded ? transaction.success : transaction.failure',
+    replace: 'transaction.success',
+  }),
+  mutant('the last compare of a transaction decides alone', 'kv/transaction.ts', {
+    find: 'if (!succeeded)',
+    replace: 'if (false)',
+  }),
+  mutant('a part of a transaction is left out', 'kv/transaction.ts', {
+    find: 'results.push(this.#run(step));',
+    replace:
+      "results.push(results.length === 1 && step.type === 'put'" +
+      "? {type: 'put', version: 1, previous: null} : this.#run(step));",
+  }),
+  {
+    name: 'a lease takes keys with it that have another one now',
+    edits: [
+      {
+        file: 'kv/lease-table.ts',
+        find: 'this.#rows.delete(leaseKeyRow(from, key));',
+        replace: '',
+      },
+      {
+        file: 'kv/lease-executor.ts',
+        find: 'assert(deletedCount === lease.keyCount,',
+        replace: 'assert(true,',
+      },
+      {
+        file: 'kv/lease-executor.ts',
+        find:
+          'this.#events.delete(key, ' +
+          "must(this.#events.latestHead(key), 'a leased key exists'));",
+        replace:
+          'const head = this.#events.latestHead(key);' +
+          'if (head !== null && !head.isTombstone) this.#events.delete(key, head);',
+      },
+    ],
+  },
+  {
+    name: 'a leader goes on with the deadlines of its earlier leadership',
+    edits: [
+      {
+        file: 'node/lease-expirer.ts',
+        find: "if (raft.role !== 'leader') {\n            this.#leadership = null;",
+        replace: "if (raft.role !== 'leader') {",
+      },
+      {
+        file: 'node/lease-expirer.ts',
+        find: 'if (this.#leadership?.term === term)',
+        replace: 'if (this.#leadership !== null)',
+      },
+      {
+        file: 'node/lease-expirer.ts',
+        find: "if (role === 'leader' && term === leadership.term)",
+        replace: "if (role === 'leader')",
+      },
+    ],
+  },
+  mutant('a keepalive is answered without asking a quorum', 'node/lease-expirer.ts', {
+    find: 'this.#parts.confirm(timeoutMs, error => {',
+    replace: 'this.#parts.clock.afterPoll(() => { const error = null;',
+  }),
+  mutant('a keepalive moves no deadline', 'node/lease-expirer.ts', {
+    find: 'if (isKeepalive)',
+    replace: 'if (false)',
+  }),
+  mutant('a new leader takes up no leases of earlier ones', 'node/lease-expirer.ts', {
+    find: "loading === 'wanted' && nowMs",
+    replace: "loading === 'never' && nowMs",
+  }),
+  {
+    name: 'answers of sessions live in memory only',
+    edits: [
+      {
+        file: 'kv/session-table.ts',
+        find: 'const kept = this.#rows.get(sessionAnswerRow(id, number));',
+        replace: 'const kept = this.kept?.get(`${id}/${number}`);',
+      },
+      {
+        file: 'kv/session-table.ts',
+        find: 'this.#rows.put(sessionAnswerRow(id, number), writer.contentView());',
+        replace:
+          'this.#rows.put(sessionAnswerRow(id, number), writer.contentView());' +
+          '(this.kept ??= new Map()).set(`${id}/${number}`, writer.contentView().slice());',
+      },
+    ],
+  },
+  mutant('a session that was closed goes on', 'kv/session-table.ts', {
+    find: 'if (session === null || session.isEnded) {',
+    replace: 'if (session === null) {',
+  }),
+  mutant('a number whose answer was acknowledged runs again', 'kv/session-table.ts', {
+    find: 'if (number <= session.acknowledged)',
+    replace: 'if (false)',
+  }),
 ];
 
 function mutant(name: string, file: string, edit: Omit<Edit, 'file'>): Mutant {
