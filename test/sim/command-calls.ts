@@ -101,6 +101,8 @@ export class CommandCalls {
       readonly machine: Machine;
       readonly command: Uint8Array;
       readonly session: SessionCall | null;
+      /** That of the run, unless it is given. */
+      readonly timeoutMs?: number | undefined;
     },
     callback: (result: CommandResult | null) => void,
   ): void {
@@ -109,33 +111,45 @@ export class CommandCalls {
     order.commands.register(command, sent, session);
     sent.outcome = 'running';
     tell(machine.owner, () => `gets ${sent.name}`);
-    this.send(machine, command, (error, result) => {
-      if (result !== null) {
-        sent.outcome = 'done';
-        sent.mayHaveHappened = true;
-        // What came of it when it ran is told first, perhaps again, and perhaps refused after that.
-        if (!wasTold(sent)) {
-          sent.returnedAt = callClock.next();
-          sent.told = result;
+    const {timeoutMs} = request;
+    this.send(
+      machine,
+      command,
+      (error, result) => {
+        if (result !== null) {
+          sent.outcome = 'done';
+          sent.mayHaveHappened = true;
+          // What came of it when it ran is told first; then perhaps again, or a refusal.
+          if (!wasTold(sent)) {
+            sent.returnedAt = callClock.next();
+            sent.told = result;
+          }
+          order.commands.onReturned(sent, result);
+          const {type, revision} = result;
+          tell(-1, () => `${sent.name} is done: ${type} at revision ${revision}`);
+        } else if (error?.outcome === 'definite' && !sent.mayHaveHappened) {
+          sent.outcome = 'definite';
+          coverage.count('command definitely refused');
+          order.commands.onRefused(sent);
+        } else {
+          sent.outcome = 'unknown';
+          sent.mayHaveHappened = true;
+          coverage.count('command with unknown outcome');
         }
-        order.commands.onReturned(sent, result);
-        tell(-1, () => `${sent.name} is done: ${result.type} at revision ${result.revision}`);
-      } else if (error?.outcome === 'definite' && !sent.mayHaveHappened) {
-        sent.outcome = 'definite';
-        coverage.count('command definitely refused');
-        order.commands.onRefused(sent);
-      } else {
-        sent.outcome = 'unknown';
-        sent.mayHaveHappened = true;
-        coverage.count('command with unknown outcome');
-      }
-      callback(result);
-    });
+        callback(result);
+      },
+      timeoutMs,
+    );
   }
 
   /** As `perform`, for what is in no log. */
-  send(machine: Machine, command: Uint8Array, callback: CallCallback): void {
-    const {queue, touched, timeoutMs} = this.#parts;
+  send(
+    machine: Machine,
+    command: Uint8Array,
+    callback: CallCallback,
+    timeoutMs = this.#parts.timeoutMs,
+  ): void {
+    const {queue, touched} = this.#parts;
     const call: Call = {machine, callback, isOver: false};
     this.#running.add(call);
     queue.add(timeoutMs + patienceMs, -1, 'client', () => this.#end(call, null, null));

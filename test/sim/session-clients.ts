@@ -30,7 +30,9 @@ export interface SessionClientsParts {
 const clientCount = 2;
 const thinkMeanMs = 300;
 const idleMeanMs = 6_000;
-const settleRetryMs = 100;
+const settleRetryMs = 50;
+const settledCountMax = 8;
+const settleTimeoutMs = 5_000;
 
 /** One number of a session. */
 interface Numbered {
@@ -68,22 +70,28 @@ export class SessionClients {
     this.#isOpen = false;
   }
 
-  /** Everything works again: what was never answered is sent once more, and must be. */
+  /** Everything works again: some that were never answered are sent once more, and must be. */
   settle(): void {
     for (const session of this.#sessions) {
-      for (const numbered of session?.numbers.values() ?? []) {
-        if (session === null || numbered.isAnswered) continue;
-        this.#settlingCount++;
-        this.#settle(session, numbered);
-      }
+      if (session === null) continue;
+      const open = [...session.numbers.values()].filter(({isAnswered}) => !isAnswered);
+      this.#settlingCount++;
+      this.#settle(session, open.slice(-settledCountMax));
     }
   }
 
-  #settle(session: Session, numbered: Numbered): void {
+  /** One after the other: a store that is slow gets no more than it can do. */
+  #settle(session: Session, open: readonly Numbered[]): void {
     const {queue, prng, machineFor} = this.#parts;
-    this.#sendNumber(must(machineFor(prng), 'all run'), session, numbered, result => {
-      if (result !== null) this.#settlingCount--;
-      else queue.add(settleRetryMs, -1, 'client', () => this.#settle(session, numbered));
+    const [numbered, ...others] = open;
+    if (numbered === undefined) {
+      this.#settlingCount--;
+      return;
+    }
+    const machine = must(machineFor(prng), 'all run');
+    this.#sendNumber(machine, session, numbered, result => {
+      const rest = result === null ? open : others;
+      queue.add(settleRetryMs, -1, 'client', () => this.#settle(session, rest));
     });
   }
 
@@ -135,7 +143,9 @@ export class SessionClients {
     const {id} = session;
     const body: CommandBody = {type: 'session', action: 'close', id};
     const sent = calls.create(`closing of session ${id}`, body);
-    calls.perform(sent, {machine, command: encode(body), session: null}, () => {
+    // It may be closed a second time: different bytes for each.
+    const command = encode(body, {key: `close-${calls.nextSerial()}`, request: 0});
+    calls.perform(sent, {machine, command, session: null}, () => {
       if (prng.integer({min: 0, max: 1}) === 0) {
         this.#sessions[client] = null;
         this.#think(client, thinkMeanMs);
@@ -202,7 +212,8 @@ export class SessionClients {
     const call = {id, number, acknowledged, request};
     const key = `${id}/${number}`;
     const command = encode(sent.body, {key, request: request % 251, acknowledged});
-    calls.perform(sent, {machine, command, session: call}, result => {
+    const timeoutMs = this.#settlingCount > 0 ? settleTimeoutMs : undefined;
+    calls.perform(sent, {machine, command, session: call, timeoutMs}, result => {
       // An overfull window is no answer: there is room when others are acknowledged.
       const isFull = result?.type === 'refused' && result.code === 'OVERLOADED';
       if (result !== null && !isFull) numbered.isAnswered = true;

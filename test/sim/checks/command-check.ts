@@ -70,7 +70,10 @@ export class CommandCheck {
   /** No other may have the same bytes. */
   register(command: Uint8Array, sent: SentCommand, session: SessionCall | null): void {
     this.sent.add(sent);
-    this.#byCommand.set(text(command), {sent, session});
+    const bytes = text(command);
+    const known = this.#byCommand.get(bytes)?.sent ?? sent;
+    demand(known === sent, 'the simulator itself', () => `${sent.name} is ${known.name}`);
+    this.#byCommand.set(bytes, {sent, session});
   }
 
   noteGranted(lease: ModelLease): void {
