@@ -281,10 +281,6 @@ export const mutants: readonly Mutant[] = [
       },
     ],
   },
-  mutant('a session that was closed goes on', 'kv/session-table.ts', {
-    find: 'if (session === null || session.isEnded) {',
-    replace: 'if (session === null) {',
-  }),
   mutant('a number whose answer was acknowledged runs again', 'kv/session-table.ts', {
     find: 'if (number <= session.acknowledged)',
     replace: 'if (false)',
