@@ -16,21 +16,26 @@ const requireBanner =
 /** Throws when a file is missing or does not parse. `home` is the checkout. */
 export async function bundle(home) {
   // Not there before the packages are installed.
-  const {build} = await import('esbuild');
-  await build({
-    absWorkingDir: home,
-    entryPoints: entryFiles.map(file => path.join('dist', file)),
-    outdir: path.join('dist', 'program'),
-    entryNames: '[name]',
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    external: ['lmdb'],
-    banner: {js: requireBanner},
-    sourcemap: true,
-    sourcesContent: false,
-    logLevel: 'silent',
-  });
+  const {build, stop} = await import('esbuild');
+  try {
+    await build({
+      absWorkingDir: home,
+      entryPoints: entryFiles.map(file => path.join('dist', file)),
+      outdir: path.join('dist', 'program'),
+      entryNames: '[name]',
+      bundle: true,
+      splitting: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      external: ['lmdb'],
+      banner: {js: requireBanner},
+      sourcemap: true,
+      sourcesContent: false,
+      logLevel: 'silent',
+    });
+  } finally {
+    // Its process would otherwise live as long as this one, which may become a launcher.
+    await stop();
+  }
 }

@@ -23,7 +23,7 @@ function metaAt(index: number): SnapshotMeta {
 }
 
 function offerAt(index: number): SnapshotOffer {
-  return {id: '1-1', meta: metaAt(index)};
+  return {id: '1-1', meta: metaAt(index), sizeBytes: 0};
 }
 
 class Scene {

@@ -146,6 +146,10 @@ class SharedCopy implements SnapshotSource {
     return this.#copy.meta;
   }
 
+  get sizeBytes(): number {
+    return this.#copy.sizeBytes;
+  }
+
   open(after: Parameters<SnapshotSource['open']>[0]): ReturnType<SnapshotSource['open']> {
     return this.#copy.open(after);
   }

@@ -41,7 +41,7 @@ export class SnapshotIntake {
       return current;
     }
     current?.supersede();
-    const snapshot = this.#parts.checkpoint.beginImport(offer.meta);
+    const snapshot = this.#parts.checkpoint.beginImport(offer.meta, offer.sizeBytes);
     const incoming = new IncomingSnapshot({from, id: offer.id}, snapshot, () => {
       if (this.#current === incoming) this.#release();
     });

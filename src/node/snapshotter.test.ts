@@ -29,7 +29,7 @@ function metaAt(index: number): SnapshotMeta {
 }
 
 function offerAt(index: number, id = '1-1'): SnapshotOffer {
-  return {id, meta: metaAt(index)};
+  return {id, meta: metaAt(index), sizeBytes: 0};
 }
 
 class Scene {

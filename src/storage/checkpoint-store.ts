@@ -60,7 +60,11 @@ export interface CheckpointStore extends RowReader {
   write(frozen: FrozenOverlay, meta: CheckpointMeta, callback: (error: Error | null) => void): void;
   /** A consistent copy of the last durable checkpoint; the live store is not pinned meanwhile. */
   exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void;
-  beginImport(meta: CheckpointMeta): SnapshotImport;
+  /**
+   * `sizeBytes`: what the rows will take, about. Without so much free space its `begin` says ENOSPC
+   * and nothing is written; 0: whether there is enough shows as it goes.
+   */
+  beginImport(meta: CheckpointMeta, sizeBytes?: number): SnapshotImport;
   /** Cheap enough for every checkpoint. */
   space(): CheckpointSpace;
   /**

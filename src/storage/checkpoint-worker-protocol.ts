@@ -40,6 +40,8 @@ export type CheckpointRequest =
       readonly streamId: number;
       readonly path: string;
       readonly meta: Uint8Array;
+      /** Free space without which nothing is begun. */
+      readonly sizeBytes: number;
     }
   /** Answered with the position that the stream is to go on from. */
   | {readonly type: 'beginStream'; readonly streamId: number}

@@ -78,6 +78,7 @@ class CheckpointWorker {
         this.#readers.delete(request.streamId);
         return noAnswer;
       case 'beginImport':
+        requireSpace(path.dirname(request.path), request.sizeBytes);
         this.#imports.set(
           request.streamId,
           new SnapshotBuilder(request.path, decodeMeta(request.meta)),

@@ -196,13 +196,14 @@ export class LmdbCheckpointStore implements CheckpointStore {
     });
   }
 
-  beginImport(meta: CheckpointMeta): SnapshotImport {
+  beginImport(meta: CheckpointMeta, sizeBytes = 0): SnapshotImport {
     assert(!this.#isClosed, 'the checkpoint is closed');
     const streamId = this.#nextStreamId++;
     const generation = this.#directory.nextGeneration();
     return new LmdbSnapshotImport(this.#thread, {
       streamId,
       meta,
+      sizeBytes,
       path: this.#directory.dataFile(generation),
       install: callback => this.#install(generation, meta, callback),
     });

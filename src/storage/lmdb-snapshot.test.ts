@@ -143,6 +143,25 @@ test('a switch whose rename a power cut takes back leaves the old state', async 
   assert.equal(await recoveredIndex(directory, 'kept'), 20);
 });
 
+test('an import for which there is no space begins nothing', async t => {
+  const {copy} = await sentSnapshot(t);
+  const directory = temporaryDirectory(t);
+  const store = open(directory);
+  const tooLarge = store.beginImport(copy.meta, 2 ** 50);
+  await assert.rejects(
+    settled(done => tooLarge.begin(done)),
+    {code: 'ENOSPC', message: /bytes are wanted, \d+ are free/},
+  );
+  assert.deepEqual(fs.readdirSync(path.join(directory, 'checkpoint')).sort(), [
+    '000001',
+    'CURRENT',
+  ]);
+  const fitting = store.beginImport(copy.meta, copy.sizeBytes);
+  await settled(done => fitting.begin(done));
+  fitting.abort();
+  await close(store);
+});
+
 test('an import goes on after a break of the stream within a row, and nothing is left over', async t => {
   const {copy} = await sentSnapshot(t);
   const directory = temporaryDirectory(t);

@@ -156,6 +156,7 @@ export class LmdbSnapshotImport implements SnapshotImport {
     options: {
       readonly streamId: number;
       readonly meta: CheckpointMeta;
+      readonly sizeBytes: number;
       readonly path: string;
       readonly install: (callback: (error: Error | null) => void) => void;
     },
@@ -164,13 +165,11 @@ export class LmdbSnapshotImport implements SnapshotImport {
     this.#streamId = options.streamId;
     this.#directory = path.dirname(options.path);
     this.#install = options.install;
-    const {streamId, meta} = options;
-    thread.send(
-      {type: 'beginImport', streamId, path: options.path, meta: encodeMeta(meta)},
-      error => {
-        if (error !== null) this.#fail(error);
-      },
-    );
+    const {streamId, path: file, sizeBytes} = options;
+    const meta = encodeMeta(options.meta);
+    thread.send({type: 'beginImport', streamId, path: file, meta, sizeBytes}, error => {
+      if (error !== null) this.#fail(error);
+    });
   }
 
   begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {

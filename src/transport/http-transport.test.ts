@@ -253,7 +253,10 @@ scenario('a snapshot stream that breaks off or lies is aborted', async harness =
     payload.writeUInt32LE(count);
     return encodeFrame('snapshot-end', payload);
   };
-  const meta = encodeFrame('snapshot-meta', encodeOffer({id: '1-1', meta: snapshotMeta(member)}));
+  const meta = encodeFrame(
+    'snapshot-meta',
+    encodeOffer({id: '1-1', meta: snapshotMeta(member), sizeBytes: 0}),
+  );
   const block = encodeFrame('snapshot-block', Buffer.from('block'));
   const bodies: readonly Buffer[] = [
     Buffer.from('not a frame at all'),

@@ -21,7 +21,7 @@ export function streamInMemory(
   const {from, snapshot, receiver, enqueue, isReached} = parts;
   const {index, term, membership} = snapshot.meta;
   const meta = {index, term, membership: decodeMembership(encodeMembership(membership))};
-  const offer: SnapshotOffer = {id: snapshot.id, meta};
+  const offer: SnapshotOffer = {id: snapshot.id, meta, sizeBytes: snapshot.sizeBytes};
   const target = receiver.onSnapshotOffer(from, offer);
   if (target === null) {
     callback(new SnapshotRefusedError({code: 'SNAPSHOT_NOT_WANTED', detail: 'of no use here'}));

@@ -13,7 +13,7 @@ import type {SnapshotOffer} from './transport.ts';
 
 const idPattern = /^[0-9a-z-]+$/;
 
-export function encodeOffer({id, meta}: SnapshotOffer): Uint8Array {
+export function encodeOffer({id, meta, sizeBytes}: SnapshotOffer): Uint8Array {
   const isSound = id.length <= limits.snapshotIdSizeBytesMax && idPattern.test(id);
   assert(isSound, 'not the id of a snapshot: %', id);
   const writer = new ByteWriter();
@@ -21,6 +21,7 @@ export function encodeOffer({id, meta}: SnapshotOffer): Uint8Array {
   writer.raw(Buffer.from(id, 'latin1'));
   writer.u64(meta.index);
   writer.u64(meta.term);
+  writer.u64(sizeBytes);
   writer.raw(encodeMembership(meta.membership));
   return writer.finish();
 }
@@ -33,8 +34,9 @@ export function decodeOffer(payload: Buffer): SnapshotOffer {
   if (!idPattern.test(id)) throw new MalformedBytesError('not the id of a snapshot');
   const index = logIndex(reader.u64());
   const termOfIndex = term(reader.u64());
+  const sizeBytes = reader.u64();
   const membership = decodeMembership(reader.rawView(reader.remaining));
-  return {id, meta: {index, term: termOfIndex, membership}};
+  return {id, meta: {index, term: termOfIndex, membership}, sizeBytes};
 }
 
 export interface SnapshotRefusal {

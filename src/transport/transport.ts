@@ -73,6 +73,8 @@ export interface SnapshotOffer {
    */
   readonly id: string;
   readonly meta: CheckpointMeta;
+  /** Of the sender's copy: about what the receiver needs beside what it has. */
+  readonly sizeBytes: number;
 }
 
 /** What a sender streams from. */

@@ -90,6 +90,7 @@ export class RecordingHandler implements TransportHandler {
 export class ListSource implements SnapshotSource {
   readonly id: string;
   readonly meta: CheckpointMeta;
+  readonly sizeBytes = 123_456;
   readonly #blocks: readonly Uint8Array[];
   readonly opened: (SnapshotPosition | null)[] = [];
   nextCount = 0;

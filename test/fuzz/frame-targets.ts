@@ -201,6 +201,7 @@ const idleClock: Clock = {
 const offer = {
   id: '3-1f-2',
   meta: {index: logIndex(9), term: term(2), membership: emptyMembership},
+  sizeBytes: 2 ** 40,
 };
 
 export function snapshotFrames(blocks: readonly Uint8Array[]): Buffer {

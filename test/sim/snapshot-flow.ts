@@ -45,10 +45,10 @@ export class SnapshotFlow {
 
   constructor(parts: FlowParts) {
     this.#parts = parts;
-    const {id, meta} = parts.snapshot;
+    const {id, meta, sizeBytes} = parts.snapshot;
     const {index, term, membership} = meta;
     const copy = decodeMembership(encodeMembership(membership));
-    this.#offer = {id, meta: {index, term, membership: copy}};
+    this.#offer = {id, meta: {index, term, membership: copy}, sizeBytes};
   }
 
   begin(): void {
