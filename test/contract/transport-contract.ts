@@ -341,7 +341,9 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
     assert.equal(snapshot.opened[0]?.rowCount, 3);
     assert.deepEqual([...snapshot.opened[0].lastKey], [3]);
     assert.ok(Buffer.concat(target.blocks).equals(Buffer.concat(blocks)));
-    assert.deepEqual(b.handler.offers, [{id: '1-1', meta: snapshotMeta(a.member), sizeBytes: 123_456}]);
+    assert.deepEqual(b.handler.offers, [
+      {id: '1-1', meta: snapshotMeta(a.member), sizeBytes: 123_456},
+    ]);
   });
 
   run('formation asks an address and gets the answer', async harness => {
