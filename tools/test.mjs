@@ -10,7 +10,8 @@ import {run} from 'node:test';
 import {home, listFiles, withSetup} from './setup.mjs';
 
 const clusterFolder = path.join('dist', 'test', 'cluster') + path.sep;
-const timeoutMs = 300_000;
+/** Of a file. Only what hangs takes so long. */
+const timeoutMs = 600_000;
 const countNames = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo'];
 
 await withSetup({}, main);

@@ -18,7 +18,7 @@ function restoreWords(file: string, node: NodeProcess): string[] {
 
 test(
   'a backup under load holds all that was acknowledged before, and becomes a new cluster',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const [first, second] = cluster.nodes;

@@ -116,7 +116,7 @@ const strangeKeys: readonly (readonly [string, Buffer])[] = [
 
 test(
   'bad input is refused on every node with the right code and changes nothing',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const [first] = cluster.nodes;
@@ -146,7 +146,7 @@ test(
   },
 );
 
-test('strange keys are plain bytes, the same on every node', {timeout: 60_000}, async t => {
+test('strange keys are plain bytes, the same on every node', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   for (const [i, [path, key]] of strangeKeys.entries()) {
     const writer = cluster.nodes[i % 3];
@@ -216,7 +216,7 @@ const raw: readonly (readonly [name: string, text: string, status: number | null
   ['not HTTP', '\x16\x03\x01\x02\x00\x01\x00\x01', 400],
 ];
 
-test('hostile requests on raw sockets change nothing', {timeout: 60_000}, async t => {
+test('hostile requests on raw sockets change nothing', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   const [first] = cluster.nodes;
   assert.ok(first !== undefined);

@@ -42,7 +42,7 @@ class Shell {
   }
 }
 
-test('the verbs of the command line on a cluster', {timeout: 240_000}, async t => {
+test('the verbs of the command line on a cluster', {timeout: 480_000}, async t => {
   const cluster = await Cluster.running(t);
   const shell = new Shell(cluster.nodes);
 

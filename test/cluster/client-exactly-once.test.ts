@@ -22,7 +22,7 @@ async function increment(client: Client, key: string): Promise<void> {
 
 test(
   'increments happen exactly once while leaders are killed with -9',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);

@@ -15,7 +15,7 @@ for (const [name, connectWith] of [
   ['sockets', connect],
   ['fetch', connectBrowser],
 ] as const) {
-  test(`three nodes in one process serve a client over ${name}`, {timeout: 60_000}, async t => {
+  test(`three nodes in one process serve a client over ${name}`, {timeout: 120_000}, async t => {
     const nodes = await startNodes(t, 3);
     const client = connectWith({endpoints: nodes.map(node => node.http)});
     atEnd(t, () => client.close());
@@ -53,7 +53,7 @@ for (const [name, connectWith] of [
   });
 }
 
-test('a client goes on when the node it uses is stopped', {timeout: 60_000}, async t => {
+test('a client goes on when the node it uses is stopped', {timeout: 120_000}, async t => {
   const nodes = await startNodes(t, 3);
   const client = connect({endpoints: nodes.map(node => node.http)});
   atEnd(t, () => client.close());
@@ -71,7 +71,7 @@ test('a client goes on when the node it uses is stopped', {timeout: 60_000}, asy
   );
 });
 
-test('a second node joins the first, also when it starts again', {timeout: 60_000}, async t => {
+test('a second node joins the first, also when it starts again', {timeout: 120_000}, async t => {
   const directory = temporaryDirectory(t);
   const [first = '', second = ''] = (await freePorts(2)).map(port => `127.0.0.1:${port}`);
   const start = async (options: Omit<StartNodeOptions, 'http'>): Promise<StartedNode> => {
@@ -100,7 +100,7 @@ test('a second node joins the first, also when it starts again', {timeout: 60_00
   assert.equal(await localValue(again), 'both', 'the options may stay for the next start');
 });
 
-test('a member whose disk was lost takes its place again', {timeout: 60_000}, async t => {
+test('a member whose disk was lost takes its place again', {timeout: 120_000}, async t => {
   const [first, second, third] = await startNodes(t, 3);
   assert.ok(first !== undefined && second !== undefined && third !== undefined);
   const client = connect({endpoints: first.http});
@@ -132,7 +132,7 @@ async function localValue(node: StartedNode): Promise<string | undefined> {
   }
 }
 
-test('a node that cannot start says why', {timeout: 60_000}, async t => {
+test('a node that cannot start says why', {timeout: 120_000}, async t => {
   const directory = temporaryDirectory(t);
   const [port = 0] = await freePorts(1);
   const options = {id: 'n1', listen: `127.0.0.1:${port}`, http: '127.0.0.1:0', data: directory};
@@ -157,7 +157,7 @@ test('a node that cannot start says why', {timeout: 60_000}, async t => {
 
 test(
   'ready fails when a node is stopped before it found the others',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const [own = 0, other = 0] = await freePorts(2);
     const node = await startNode({

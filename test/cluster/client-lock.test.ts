@@ -6,7 +6,7 @@ import {Cluster} from './cluster.ts';
 
 test(
   'a lock outlives the leader that granted it, and goes on when its holder dies',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);

@@ -10,7 +10,7 @@ const roundCount = 2;
 
 test(
   'a watch tells everything once and in order while its nodes are killed with -9',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);

@@ -17,7 +17,7 @@ async function killWhenSynced(node: NodeProcess): Promise<void> {
 
 test(
   'a bit flipped in any acknowledged record of a follower keeps it from starting, the others go on',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const workload = new Workload({nodes: cluster.nodes}).start();

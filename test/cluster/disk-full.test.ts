@@ -70,7 +70,7 @@ function fillUp(path: string): void {
 
 test(
   'a single node on a full disk refuses writes, serves reads, and resumes when there is space',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const disk = await onSmallDisks(t, 1);
     if (disk === null) return;
@@ -110,7 +110,7 @@ test(
 
 test(
   'a leader on a full disk hands over, and takes part again when there is space',
-  {timeout: 90_000},
+  {timeout: 180_000},
   async t => {
     const disk = await onSmallDisks(t, 3);
     if (disk === null) return;
@@ -146,7 +146,7 @@ test(
 
 test(
   'a start without space says in one line which file it is about and what to do',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const disk = await onSmallDisks(t, 1);
     if (disk === null) return;

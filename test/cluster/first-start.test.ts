@@ -5,7 +5,7 @@ import {Cluster, nodeFlags, peersFlag} from './cluster.ts';
 import {pause} from './eventually.ts';
 import {writeMany} from './pipelined-writer.ts';
 
-test('a cluster forms when all have met and not before', {timeout: 40_000}, async t => {
+test('a cluster forms when all have met and not before', {timeout: 120_000}, async t => {
   const cluster = await Cluster.create(t);
   const [first, second, third] = cluster.nodes;
   assert.ok(first !== undefined && second !== undefined && third !== undefined);
@@ -40,7 +40,7 @@ test('a cluster forms when all have met and not before', {timeout: 40_000}, asyn
   await cluster.assertSameState();
 });
 
-test('a first start that is killed in the middle is continued', {timeout: 60_000}, async t => {
+test('a first start that is killed in the middle is continued', {timeout: 120_000}, async t => {
   const cluster = await Cluster.create(t);
   for (const delayMs of [120, 200, 280, 360]) {
     for (const node of cluster.nodes) cluster.start(node);
@@ -59,7 +59,7 @@ test('a first start that is killed in the middle is continued', {timeout: 60_000
 
 test(
   'peers that disagree on who the members are do not form a cluster',
-  {timeout: 30_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.create(t);
     const [first, second, third] = cluster.nodes;
@@ -81,7 +81,7 @@ test(
   },
 );
 
-test('a peer that is another than -peers says is named', {timeout: 30_000}, async t => {
+test('a peer that is another than -peers says is named', {timeout: 120_000}, async t => {
   const cluster = await Cluster.create(t, {size: 2});
   const [first, second] = cluster.nodes;
   assert.ok(first !== undefined && second !== undefined);
@@ -96,7 +96,7 @@ test('a peer that is another than -peers says is named', {timeout: 30_000}, asyn
   assert.match(first.complaints()[0] ?? '', /other.*node2/);
 });
 
-test('one node grows to three with its data by -peers', {timeout: 60_000}, async t => {
+test('one node grows to three with its data by -peers', {timeout: 120_000}, async t => {
   const cluster = await Cluster.create(t);
   const [first, second, third] = cluster.nodes;
   assert.ok(first !== undefined && second !== undefined && third !== undefined);

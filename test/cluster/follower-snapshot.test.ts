@@ -8,7 +8,7 @@ const missedWriteCount = 200_000;
 
 test(
   'a follower that missed 200,000 writes is brought up by a snapshot',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t, {flags: smallLogFlags});
     const leader = await cluster.leader();
@@ -45,7 +45,7 @@ test(
 
 test(
   'a follower killed while it receives a snapshot, again and again, gets there in the end',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t, {flags: smallLogFlags});
     const leader = await cluster.leader();

@@ -35,7 +35,7 @@ function peersOf(nodes: readonly NodeProcess[]): string[] {
 
 test(
   'a fresh node that the cluster does not know is refused by name and changes nothing',
-  {timeout: 40_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
@@ -51,7 +51,7 @@ test(
 
 test(
   'a node of another cluster that is pointed at this one does not disturb it, nor is it disturbed',
-  {timeout: 40_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
@@ -78,7 +78,7 @@ test(
 
 test(
   'a member of another cluster on the port of a missing member is refused by the others',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const mine = await Cluster.running(t);
     const theirs = await Cluster.running(t);

@@ -10,7 +10,7 @@ import {smallDisk} from './small-disk.ts';
 
 test(
   'a shrink that meets a full disk leaves the checkpoint as it was, and works when there is space',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const root = temporaryDirectory(t);
     const disk = await smallDisk(t, join(root, 'disk'), 24);

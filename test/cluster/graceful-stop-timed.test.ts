@@ -9,7 +9,7 @@ const roundCount = 2;
 
 test(
   'a rolling restart fails no request of a client that retries what is certainly undone',
-  {timeout: 90_000},
+  {timeout: 180_000},
   async t => {
     const cluster = await Cluster.running(t);
     const failures: string[] = [];
@@ -60,7 +60,7 @@ test(
   },
 );
 
-test('a leader that is told to stop leaves no gap of an election', {timeout: 30_000}, async t => {
+test('a leader that is told to stop leaves no gap of an election', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t, {flags: ['-election-timeout=3000', '-heartbeat=100']});
   const leader = await cluster.leader();
   const others = cluster.nodes.filter(node => node !== leader);
@@ -75,7 +75,7 @@ test('a leader that is told to stop leaves no gap of an election', {timeout: 30_
   assert.equal((await stopped).code, 0);
 });
 
-test('a second SIGTERM ends a node at once', {timeout: 30_000}, async t => {
+test('a second SIGTERM ends a node at once', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   const [node] = cluster.nodes;
   assert.ok(node !== undefined);

@@ -14,7 +14,7 @@ const orders = [
 
 test(
   'kill -9 of all three at once under load loses nothing, whatever the order they come back in',
-  {timeout: 90_000},
+  {timeout: 180_000},
   async t => {
     const cluster = await Cluster.running(t);
     const workloads: Workload[] = [];
@@ -43,7 +43,7 @@ test(
   },
 );
 
-test('kill -9 of two of three stops writes without a false answer', {timeout: 60_000}, async t => {
+test('kill -9 of two of three stops writes without a false answer', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   const workload = new Workload({nodes: cluster.nodes}).start();
   await workload.progress(200);

@@ -13,7 +13,7 @@ const valueSizeBytes = 1_000_000;
  */
 test(
   'values of a megabyte from forty clients at once are all written, and every client knows',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const value = Buffer.alloc(valueSizeBytes, 'x');

@@ -96,7 +96,7 @@ function controlC(launched: Launched): void {
 
 test(
   'three nodes come up, survive a kill -9 of one, take it back, and stop at Ctrl-C with their data kept',
-  {timeout: 90_000},
+  {timeout: 180_000},
   async t => {
     const here = await ground(t);
     const launched = here.launch();
@@ -145,7 +145,7 @@ test(
   },
 );
 
-test('nodes end with their launcher, however it ends', {timeout: 60_000}, async t => {
+test('nodes end with their launcher, however it ends', {timeout: 120_000}, async t => {
   const here = await ground(t);
   const launched = here.launch();
   await running(launched);

@@ -8,7 +8,7 @@ const recoveryMsMax = 3_000;
 
 test(
   'kill -9 of the leader under load loses nothing, three times over',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const workload = new Workload({nodes: cluster.nodes}).start();

@@ -9,7 +9,7 @@ const pauseMs = 2_000;
 
 test(
   'a leader paused for two seconds gives no stale read and no false answer when it wakes',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const workload = new Workload({nodes: cluster.nodes, isSticky: true, readerCount: 6}).start();
@@ -50,7 +50,7 @@ test(
   },
 );
 
-test('a paused follower disturbs nobody', {timeout: 40_000}, async t => {
+test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   const [follower] = await cluster.followers();
   assert.ok(follower !== undefined);

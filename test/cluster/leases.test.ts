@@ -12,7 +12,7 @@ const lateMsMax = 8_000;
 
 test(
   'leases end after kill -9 of the leader, not early; one that is kept alive stays',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const leader = await cluster.leader();

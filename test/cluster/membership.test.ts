@@ -62,7 +62,7 @@ async function assertUnharmed(load: Workload, nodes: readonly NodeProcess[]): Pr
 
 test(
   'a cluster grows from 1 to 3 to 5 and shrinks back under load',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.create(t, {size: 5});
     const [first, ...others] = cluster.nodes;
@@ -91,7 +91,7 @@ test(
 
 test(
   'a voter that lost its disk is refused, and comes back with -rejoin under load',
-  {timeout: 90_000},
+  {timeout: 180_000},
   async t => {
     const cluster = await Cluster.running(t);
     const [lost] = await cluster.followers();
@@ -124,7 +124,7 @@ test(
   },
 );
 
-test('the leader moves, and removes itself', {timeout: 60_000}, async t => {
+test('the leader moves, and removes itself', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   const leader = await cluster.leader();
   const [heir, third] = cluster.nodes.filter(node => node !== leader);
@@ -149,7 +149,7 @@ test('the leader moves, and removes itself', {timeout: 60_000}, async t => {
   assert.equal(valueOf(await leader.client.get('k')), 'v');
 });
 
-test('what cannot be changed is refused by name', {timeout: 60_000}, async t => {
+test('what cannot be changed is refused by name', {timeout: 120_000}, async t => {
   const cluster = await Cluster.create(t, {size: 3});
   const [node, foreign, newcomer] = cluster.nodes;
   assert.ok(node !== undefined && foreign !== undefined && newcomer !== undefined);

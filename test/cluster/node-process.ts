@@ -113,7 +113,7 @@ export class NodeProcess {
   }
 
   /** Runs it to its end, which must come by itself. */
-  async runToExit(flags: readonly string[], deadlineMs = 10_000): Promise<Exit> {
+  async runToExit(flags: readonly string[], deadlineMs = 30_000): Promise<Exit> {
     this.start(flags);
     const deadline = setTimeout(() => this.#child?.kill('SIGKILL'), deadlineMs);
     const exit = await this.#exit;

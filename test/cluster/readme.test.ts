@@ -105,7 +105,7 @@ async function ready(terminal: Terminal, port: number): Promise<void> {
 function shell(directory: string, command: string): Promise<{status: number; body: string}> {
   return new Promise((resolve, reject) => {
     const line = command.replace(/^curl /, 'curl -sS -w "\\n%{http_code}" ');
-    execFile('sh', ['-c', line], {cwd: directory, timeout: 10_000}, (error, stdout) => {
+    execFile('sh', ['-c', line], {cwd: directory, timeout: 120_000}, (error, stdout) => {
       if (error !== null) {
         reject(new Error(`${line}: ${error.message}`, {cause: error}));
         return;
@@ -116,7 +116,7 @@ function shell(directory: string, command: string): Promise<{status: number; bod
   });
 }
 
-test("the README's examples work as they are printed", {timeout: 180_000}, async t => {
+test("the README's examples work as they are printed", {timeout: 360_000}, async t => {
   const {single, cluster, curl} = readExamples();
   assert.equal(single.length, 1, 'one line that starts one node');
   assert.equal(cluster.length, 3, 'three lines that start three nodes');

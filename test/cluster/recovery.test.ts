@@ -59,7 +59,7 @@ function digest(directory: string): string {
 
 test(
   'one of three directories becomes a cluster of its own, and former members stay out',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const [node1, , node3] = cluster.nodes;
@@ -106,7 +106,7 @@ test(
 
 test(
   'verify finds one flipped bit, in the log and in the checkpoint',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t, {size: 1});
     const [node] = cluster.nodes;
@@ -187,7 +187,7 @@ async function changeVersion(node: NodeProcess, key: string): Promise<void> {
 
 test(
   'a replica that differs is found, serves nothing, says so, and still after a restart',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const cluster = await Cluster.running(t);
     const [node1, victim] = cluster.nodes;

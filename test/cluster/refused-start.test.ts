@@ -38,7 +38,7 @@ async function refusal(node: NodeProcess, flags: readonly string[], code = 1): P
 
 test(
   'a wiped directory under a known id is refused and -rejoin is named',
-  {timeout: 40_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
@@ -56,7 +56,7 @@ test(
   },
 );
 
-test('a wiped majority elects nobody out of the empty directories', {timeout: 40_000}, async t => {
+test('a wiped majority elects nobody out of the empty directories', {timeout: 120_000}, async t => {
   const cluster = await Cluster.running(t);
   assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
   await Promise.all(cluster.nodes.map(node => node.kill9()));
@@ -69,7 +69,7 @@ test('a wiped majority elects nobody out of the empty directories', {timeout: 40
   assert.equal((await lagging.status()).leader, null);
 });
 
-test('a directory of another id is refused and both ids are named', {timeout: 30_000}, async t => {
+test('a directory of another id is refused and both ids are named', {timeout: 120_000}, async t => {
   const node = await single(t);
   node.start(nodeFlags(node));
   await node.waitReady();
@@ -83,7 +83,7 @@ test('a directory of another id is refused and both ids are named', {timeout: 30
   await node.waitReady();
 });
 
-test('a second process on one directory leaves, the first goes on', {timeout: 30_000}, async t => {
+test('a second process on one directory leaves, the first goes on', {timeout: 120_000}, async t => {
   const directory = temporaryDirectory(t);
   const [first, second] = [await single(t, directory), await single(t, directory)];
   first.start(nodeFlags(first));
@@ -102,7 +102,7 @@ test('a second process on one directory leaves, the first goes on', {timeout: 30
 
 test(
   'a second process in another container, which shares the directory alone, leaves as well',
-  {timeout: 30_000},
+  {timeout: 120_000},
   async t => {
     const directory = temporaryDirectory(t);
     const wrapper = otherNamespaces(['net', 'pid']);
@@ -125,7 +125,7 @@ test(
 );
 
 for (const flag of ['-listen', '-http'] as const) {
-  test(`a taken port of ${flag} is one line that names it`, {timeout: 30_000}, async t => {
+  test(`a taken port of ${flag} is one line that names it`, {timeout: 120_000}, async t => {
     const node = await single(t);
     const taken = createServer();
     await new Promise<void>(resolve => taken.listen(0, '127.0.0.1', () => resolve()));
@@ -142,7 +142,7 @@ for (const flag of ['-listen', '-http'] as const) {
 
 test(
   'a data directory that cannot be made or used is one line that names it',
-  {timeout: 30_000},
+  {timeout: 120_000},
   async t => {
     const node = await single(t);
     const directory = temporaryDirectory(t);
@@ -161,7 +161,7 @@ test(
   },
 );
 
-test('bad flags leave with 2 and one line', {timeout: 30_000}, async t => {
+test('bad flags leave with 2 and one line', {timeout: 120_000}, async t => {
   const node = await single(t);
   const good = nodeFlags(node);
   for (const [flags, pattern] of [
@@ -178,7 +178,7 @@ test('bad flags leave with 2 and one line', {timeout: 30_000}, async t => {
 
 test(
   'garbage on the Raft port is refused, counted, and changes nothing',
-  {timeout: 40_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');

@@ -65,7 +65,7 @@ function torn(crashed: Crashed, kept: number, tail: 'cut' | 'zeros'): Buffer {
 
 test(
   'a log torn at any byte of its last record opens with everything before it',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const crashed = await crashedNode(t);
     const {batch, lastIndex, original, cluster} = crashed;
@@ -101,7 +101,7 @@ test(
   },
 );
 
-test('a node whose log is torn starts with every earlier write', {timeout: 60_000}, async t => {
+test('a node whose log is torn starts with every earlier write', {timeout: 120_000}, async t => {
   const crashed = await crashedNode(t);
   const {cluster, node, batch, original} = crashed;
   for (const [kept, tail] of [
@@ -132,7 +132,7 @@ test('a node whose log is torn starts with every earlier write', {timeout: 60_00
 
 test(
   'garbage behind the last record is cut off, whatever it claims to be',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const crashed = await crashedNode(t);
     const {cluster, node, batch, original} = crashed;

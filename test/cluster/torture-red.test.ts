@@ -35,7 +35,7 @@ function illegalWorkloads({judgements}: TortureResult): string[] {
 
 test(
   'local reads passed off as linearizable turn the run red in every workload that reads',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const faults = ['partition', 'one-way'] as const;
     const result = await mustTurnRed(t, {seconds: 8, seed: 5, faults, hasStaleReads: true});
@@ -46,7 +46,7 @@ test(
 
 test(
   'a disk that acknowledges what it has not written turns the run red',
-  {timeout: 120_000},
+  {timeout: 240_000},
   async t => {
     const faults = ['kill-all'] as const;
     // Long enough for a slow machine to serve again, and acknowledge something, between two kills.

@@ -8,7 +8,7 @@ const rateMin = 10;
 
 test(
   'a minute of faults of every kind: every history is legal and all nodes end with one state',
-  {timeout: 240_000},
+  {timeout: 480_000},
   async t => {
     const seed = Math.floor(Math.random() * 0xffff_ffff);
     const lines = [`seed ${seed}`];

@@ -15,7 +15,7 @@ interface Answer {
 
 test(
   'a watch goes on through kill -9 of its node, at another one and back',
-  {timeout: 60_000},
+  {timeout: 120_000},
   async t => {
     const cluster = await Cluster.running(t);
     const ports = cluster.nodes.map(node => node.httpPort);

@@ -47,7 +47,7 @@ const sections = [
 /** Long enough that a leader which is alone takes a write before it gives up. */
 const slowElections = {electionTimeoutMs: 1_500, heartbeatMs: 100};
 
-test('a running cluster does what docs/http-api.md says', {timeout: 280_000}, async t => {
+test('a running cluster does what docs/http-api.md says', {timeout: 480_000}, async t => {
   const page = readPage();
   const tried = new Set<string>();
   const {scene, document} = await setUp(t, page, tried);
