@@ -9,15 +9,18 @@ import type {BenchOptions} from './bench-options.ts';
 import {helpText, parseBenchOptions} from './bench-options.ts';
 import {BenchContext} from './measure/bench-context.ts';
 import {measureCatchUp} from './measure/catch-up.ts';
+import {measureClient} from './measure/client.ts';
 import {measureEqualLoad} from './measure/equal-load.ts';
 import {measureFailover} from './measure/failover.ts';
 import {measureGrowth} from './measure/growth.ts';
 import {loadKeys} from './measure/key-loader.ts';
+import {measureLeaseExpiry} from './measure/lease-expiry.ts';
 import {measureMachineLimits} from './measure/machine-limits.ts';
 import {measureMicro} from './measure/micro.ts';
 import {measureRestart} from './measure/restart.ts';
 import {measureSoak} from './measure/soak.ts';
 import {measureThroughput} from './measure/throughput.ts';
+import {measureWatching} from './measure/watching.ts';
 import {randomKeyCount, valueSizeBytes} from './measure/workload-plan.ts';
 import {
   loadResults,
@@ -86,6 +89,9 @@ async function measure(options: BenchOptions): Promise<Results> {
     ...(await measureSideBySide(context)),
     restart: selected.has('restart') && canLoad ? await measureRestart(context) : null,
     catchUp: selected.has('catch-up') && canLoad ? await measureCatchUp(context) : null,
+    watch: selected.has('watch') ? await measureWatching(context) : null,
+    leases: selected.has('leases') && canLoad ? await measureLeaseExpiry(context) : null,
+    client: selected.has('client') && canLoad ? await measureClient(context) : null,
     growth: isGrowthSelected && canLoad ? await measureGrowth(context) : [],
     soak: selected.has('soak') && canLoad ? await measureSoak(context) : null,
   };

@@ -79,6 +79,18 @@ describe('what load generators are given', () => {
     assert.match(script, /Content-Length: 16\\r\\n\\r\\nv{16}'/);
   });
 
+  test('a transaction compares one key and puts another, in as many bytes as it says', () => {
+    const script = wrkScript({...defaultWorkload, body: 'txn', valueSizeBytes: 16});
+    const [, request = ''] = /put_tail = '(.*)'\n/.exec(script) ?? [];
+    const [head = '', body = ''] = request.replace("', '", keyName(7)).split('\\r\\n\\r\\n');
+    assert.match(head, /^POST \/txn HTTP\/1\.1/);
+    assert.equal(Number(/Content-Length: (\d+)/.exec(head)?.[1]), body.length);
+    assert.deepEqual(JSON.parse(body), {
+      compare: [{key: keyName(0), target: 'version', op: '>', value: 0}],
+      success: [{put: {key: keyName(7), value: 'v'.repeat(16)}}],
+    });
+  });
+
   test('a put of etcd is one frame around key and value', () => {
     const frame = putRequestFrame('k', 'v'.repeat(128));
     assert.equal(frame.readUInt8(0), 0);

@@ -5,7 +5,8 @@
 
 /** `keyCount` 1: always the same key. `readShare` is the share of GETs, 0 to 1. */
 export interface HttpWorkload {
-  readonly body: 'json' | 'raw';
+  /** `txn`: a transaction of one compare, of the first key, and one put. */
+  readonly body: 'json' | 'raw' | 'txn';
   readonly readShare: number;
   readonly order: 'random' | 'ascending';
   readonly keyCount: number;
@@ -72,11 +73,18 @@ export const figuresMark = 'figures ';
 /** With `@` in place of the key. */
 function putRequest({body, valueSizeBytes}: HttpWorkload): string {
   const value = 'v'.repeat(valueSizeBytes);
-  const content = body === 'raw' ? value : `{"key":"@","value":"${value}"}`;
+  const json = `{"key":"@","value":"${value}"}`;
+  const compare = `{"key":"${keyName(0)}","target":"version","op":">","value":0}`;
+  const contents = {
+    json,
+    raw: value,
+    txn: `{"compare":[${compare}],"success":[{"put":${json}}]}`,
+  } as const;
+  const content = contents[body];
   const extra = body === 'raw' ? 0 : keyName(0).length - 1;
-  const target = body === 'raw' ? '/kv/@' : '/kv';
+  const target = {json: 'PUT /kv', raw: 'PUT /kv/@', txn: 'POST /txn'}[body];
   return (
-    `PUT ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n` +
+    `${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n` +
     `Content-Length: ${content.length + extra}\r\n\r\n${content}`
   );
 }

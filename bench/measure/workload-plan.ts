@@ -27,6 +27,7 @@ const httpWorkloads: Readonly<Record<WorkloadName, Partial<HttpWorkload>>> = {
   'put-follower': {},
   'get-follower': {readShare: 1},
   mix: {readShare: 0.9, keyCount: randomKeyCount},
+  txn: {body: 'txn'},
 };
 
 export const comparedKey = keyName(0);
@@ -62,7 +63,7 @@ export function etcdHas(workload: WorkloadName): boolean {
 }
 
 export function isWrite(workload: WorkloadName): boolean {
-  return workload.startsWith('put');
+  return workload.startsWith('put') || workload === 'txn';
 }
 
 /** One round; throws when what the generator calls success did not reach the store. */

@@ -15,6 +15,7 @@ export function detailSections(results: Results): ReadonlyMap<string, string> {
     ['failover', failoverSection],
     ['restart', restartSection],
     ['catch-up', catchUpSection],
+    ['building-blocks', buildingBlocksSection],
     ['soak', soakSection],
     ['growth', growthSection],
     ['micro', microSection],
@@ -159,6 +160,42 @@ function catchUpSection({catchUp}: Results): string | null {
       ['growth of RssAnon, receiver', megabytes(catchUp.receiverGrowthBytes)],
     ],
   );
+}
+
+function buildingBlocksSection({watch, leases, client}: Results): string | null {
+  const rows: string[][] = [];
+  if (watch !== undefined && watch !== null) {
+    const count = watch.watcherCount.toLocaleString('en');
+    rows.push(
+      [`events a second to ${count} watchers`, rate(watch.eventsPerSecond)],
+      ['writes a second meanwhile', rate(watch.writesPerSecond)],
+      ['write sent to event received, p50', milliseconds(watch.p50Us)],
+      ['write sent to event received, p99', milliseconds(watch.p99Us)],
+      ['events that did not come', String(watch.missingCount)],
+    );
+  }
+  if (leases !== undefined && leases !== null) {
+    const count = leases.leaseCount.toLocaleString('en');
+    rows.push(
+      [`${count} leases that end at once: the last one is late by`, ms(leases.lateMs)],
+      ['p99 of PUTs at 64 connections before', milliseconds(leases.p99UsBefore)],
+      ['p99 meanwhile, of the worst two seconds', milliseconds(leases.p99UsDuring)],
+      ['PUT/s before', rate(leases.requestsPerSecondBefore)],
+      ['PUT/s meanwhile', rate(leases.requestsPerSecondDuring)],
+    );
+  }
+  if (client !== undefined && client !== null) {
+    rows.push(
+      [`puts of rosetta/client, ${client.inFlight} in flight`, rate(client.putsPerSecond)],
+      [`PUTs of wrk, ${client.inFlight} connections`, rate(client.wrkPutsPerSecond)],
+      ['processor time of the client a put', `${client.clientCpuUsPerPut.toFixed(0)} µs`],
+    );
+  }
+  return rows.length === 0 ? null : markdownTable(['building blocks', ''], rows);
+}
+
+function ms(value: number): string {
+  return milliseconds(value * 1000);
 }
 
 function soakSection({soak}: Results): string | null {

@@ -23,6 +23,7 @@ const titles: Readonly<Record<string, string>> = {
   failover: 'Failover',
   restart: 'Restart',
   'catch-up': 'Catching up by a snapshot',
+  'building-blocks': 'Watches, leases and the client',
   soak: 'Soak',
   growth: 'Growth',
   micro: 'Hot parts',

@@ -21,6 +21,7 @@ export const workloadNames = [
   'put-follower',
   'get-follower',
   'mix',
+  'txn',
 ] as const;
 
 export type WorkloadName = (typeof workloadNames)[number];
@@ -77,6 +78,40 @@ export interface CatchUpFigures {
   readonly receiverGrowthBytes: number | null;
 }
 
+/** Many watchers on all nodes, each told of its share of the writes. */
+export interface WatchFigures {
+  readonly watcherCount: number;
+  readonly writesPerSecond: number;
+  /** Of all watchers together. */
+  readonly eventsPerSecond: number;
+  /** Events that did not come. */
+  readonly missingCount: number;
+  /** From sending the write to each watcher's event. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+/** Leases with a key each that all end in one second, under a load of PUTs. */
+export interface LeaseFigures {
+  readonly leaseCount: number;
+  /** From the end of their time until the last one is gone. */
+  readonly lateMs: number;
+  readonly p99UsBefore: number;
+  /** Of the worst two seconds. */
+  readonly p99UsDuring: number;
+  readonly requestsPerSecondBefore: number;
+  readonly requestsPerSecondDuring: number;
+}
+
+/** `rosetta/client` in one process beside wrk. */
+export interface ClientFigures {
+  readonly inFlight: number;
+  readonly putsPerSecond: number;
+  readonly wrkPutsPerSecond: number;
+  /** Of the process that uses the client. */
+  readonly clientCpuUsPerPut: number;
+}
+
 export interface SoakFigures {
   readonly durationSeconds: number;
   readonly load: LoadFigures;
@@ -123,6 +158,9 @@ export interface Results {
   readonly restart: RestartFigures | null;
   /** Absent from results of earlier versions. */
   readonly catchUp?: CatchUpFigures | null;
+  readonly watch?: WatchFigures | null;
+  readonly leases?: LeaseFigures | null;
+  readonly client?: ClientFigures | null;
   readonly soak: SoakFigures | null;
   readonly limits: MachineLimits | null;
   readonly growth: readonly GrowthRow[];

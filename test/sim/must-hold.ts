@@ -1,6 +1,6 @@
 /**
- * A range of seeds as a test; what `npm run simulate` does for many. Each with a third of its time
- * of faults: the first seconds of many seeds show more than the last of few.
+ * A range of seeds as a test; what `npm run simulate` does for many. Each with a quarter of its
+ * time of faults: the first seconds of many seeds show more than the last of few.
  */
 import assert from 'node:assert/strict';
 import {runOnce} from './shrink.ts';
@@ -11,7 +11,7 @@ export function mustHold(seeds: {readonly first: number; readonly count: number}
   let writeCount = 0;
   let faultCount = 0;
   for (let seed = seeds.first; seed < seeds.first + seeds.count; seed++) {
-    const overrides = {chaosMs: Math.round(drawSwarm(seed).chaosMs / 3)};
+    const overrides = {chaosMs: Math.round(drawSwarm(seed).chaosMs / 4)};
     const {violation, coverage} = runOnce(seed, overrides);
     assert.ok(
       violation === null,

@@ -18,6 +18,8 @@ export interface AskOptions {
   readonly at?: number;
 }
 
+const patienceMs = 60_000;
+
 export class CheckedApi {
   /** `host:port` of each node. */
   readonly endpoints: readonly string[];
@@ -129,6 +131,11 @@ export class CheckedApi {
         headers: {...length, ...headers},
         agent: this.#agent,
       });
+      // Under load some answers take seconds; a stream that should be a refusal never ends.
+      const patience = setTimeout(() => {
+        call.destroy(new Error(`${method} ${path}: no end of the answer`));
+      }, patienceMs);
+      call.on('close', () => clearTimeout(patience));
       call.on('error', reject);
       call.on('response', response => {
         const chunks: Buffer[] = [];
