@@ -52,7 +52,7 @@ test(
     const [follower] = await cluster.followers();
     assert.ok(follower !== undefined);
     await follower.kill9();
-    await writeMany(leader.httpPort, 'k', 60_000);
+    await writeMany(leader.httpPort, 'k', 30_000);
     for (const delayMs of [100, 200, 300, 400, 600]) {
       cluster.start(follower);
       await follower.waitAlive();
@@ -61,6 +61,6 @@ test(
     }
     await cluster.restart(follower);
     const status = await cluster.assertSameState();
-    assert.equal(status.keys, 60_000);
+    assert.equal(status.keys, 30_000);
   },
 );
