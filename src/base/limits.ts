@@ -121,9 +121,9 @@ export const limits = {
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
 
-  // Leases. Those that expire are revoked so many at a time.
+  // Leases. Those that expire are revoked so many at a time; writes wait behind them.
   leaseCountMax: 1_000_000,
-  leaseRevokeCountMax: 512,
+  leaseRevokeCountMax: 64,
   /** Of one lease, and of those revoked by one command together: they go in one revision. */
   leaseKeyCountMax: 100_000,
   /** An expired lease with fewer keys is revoked together with others up to so many. */

@@ -40,7 +40,7 @@ export class LeaseExecutor {
       return {type: 'refused', revision, code: 'OVERLOADED', detail};
     }
     const id = command.id === 0 ? leases.drawId() : command.id;
-    const {ttlMs} = leases.grant(id, command.ttlMs, false);
+    const {ttlMs} = leases.grant(id, command.ttlMs, null);
     return {type: 'lease', revision, id, ttlMs, remainingMs: ttlMs};
   }
 

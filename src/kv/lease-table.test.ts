@@ -3,7 +3,7 @@
  * and what is deleted with them. Two replicas apply the same, one of them in steps, and one reloads
  * from its rows now and then.
  */
-import {deepEqual, equal} from 'node:assert/strict';
+import {deepEqual, equal, fail} from 'node:assert/strict';
 import {test} from 'node:test';
 import {
   bytes,
@@ -24,9 +24,11 @@ import {Prng} from '../base/prng.ts';
 import type {CommandBody} from './command.ts';
 import type {CommandResult} from './result.ts';
 import {KvStateMachine} from './state-machine.ts';
+import {tables} from './tables.ts';
 
 class Replica {
-  readonly machine = new KvStateMachine(new FakeRows());
+  readonly rows = new FakeRows();
+  readonly machine = new KvStateMachine(this.rows);
   #index = 0;
 
   run(body: CommandBody): CommandResult {
@@ -80,6 +82,23 @@ test('ids that are drawn are free, and a replica that reloads draws the same', (
   });
   deepEqual(drawn[0], [2 ** 48, 2 ** 48 + 1, 2 ** 48 + 2, 2 ** 48 + 3]);
   deepEqual(drawn[1], drawn[0]);
+});
+
+test('a private lease names its key itself, and nothing has to be looked for when it ends', () => {
+  const replica = new Replica();
+  replica.run(transaction({success: [put('a', '1', {ttlMs: 1_000}), put('b', '', {ttlMs: 5})]}));
+  const [first = 0, second = 0] = [...replica.leases().keys()];
+  deepEqual([...replica.leases().values()], [['a'], ['b']]);
+  deepEqual(replica.machine.leases.keys(first, bytes('a'), 10), []);
+  const ofLeaseKeys = {start: Uint8Array.of(tables.leaseKeys), isReverse: false};
+  replica.rows.scan({...ofLeaseKeys, end: Uint8Array.of(tables.leaseKeys + 1)}, () =>
+    fail('a row for the key of a private lease'),
+  );
+  // A longer life is another lease.
+  replica.run(transaction({success: [put('a', '2', {ttlMs: 9_000})]}));
+  equal(refusal(replica.run(revoke(first))), 'LEASE_NOT_FOUND');
+  replica.run(revoke(second));
+  deepEqual([...replica.leases().values()], [['a']]);
 });
 
 test('a private lease is gone with its key, however the key goes', () => {

@@ -93,12 +93,13 @@ export class LeaseTable {
     return this.#nextId++;
   }
 
-  /** `id` must be free. */
-  grant(id: number, ttlMs: number, isPrivate: boolean): Lease {
+  /** `id` must be free. `key`: of a private lease, which the key has next; null: it has no keys. */
+  grant(id: number, ttlMs: number, key: Uint8Array | null): Lease {
     assert(ttlMs > 0, 'a lease of % ms', ttlMs);
+    const isPrivate = key !== null;
     const keyCount = isPrivate ? 1 : 0;
     const lease: Lease = {id, grant: this.#nextGrant++, ttlMs, isPrivate, keyCount};
-    this.#write(lease);
+    this.#write(lease, key);
     this.#count++;
     this.#listener?.onGranted(lease);
     return lease;
@@ -107,31 +108,36 @@ export class LeaseTable {
   /** A key changes its lease; 0: none. The new one must exist, and have room for it. */
   move(key: Uint8Array, from: number, to: number): void {
     if (from !== 0) {
-      this.#rows.delete(leaseKeyRow(from, key));
       const lease = must(this.get(from), 'lease % of a key exists', from);
       if (lease.isPrivate) this.remove(lease);
-      else this.#addKeys(lease, -1);
+      else {
+        this.#rows.delete(leaseKeyRow(from, key));
+        this.#addKeys(lease, -1);
+      }
     }
     if (to === 0) return;
     const lease = must(this.get(to), 'lease % exists', to);
+    // Its row names its key.
+    if (lease.isPrivate) return;
     this.#rows.put(leaseKeyRow(to, key), emptyRow);
-    if (!lease.isPrivate) this.#addKeys(lease, 1);
+    this.#addKeys(lease, 1);
   }
 
   #addKeys(lease: Lease, change: 1 | -1): void {
     const keyCount = lease.keyCount + change;
     assert(keyCount >= 0, 'the keys of lease % are counted', lease.id);
     assert(keyCount <= limits.leaseKeyCountMax, 'lease % has % keys', lease.id, keyCount);
-    this.#write({...lease, keyCount});
+    this.#write({...lease, keyCount}, null);
   }
 
-  #write(lease: Lease): void {
+  #write(lease: Lease, key: Uint8Array | null): void {
     const writer = this.#writer;
     writer.reset();
     writer.u64(lease.grant);
     writer.u64(lease.ttlMs);
     writer.u8(lease.isPrivate ? privateFlag : 0);
     writer.u64(lease.keyCount);
+    if (key !== null) writer.raw(key);
     this.#rows.put(leaseRow(lease.id), writer.contentView());
   }
 
@@ -157,6 +163,9 @@ export class LeaseTable {
     after: Uint8Array | null,
     countMax: number,
   ): readonly Uint8Array[] | null {
+    const row = this.#rows.get(leaseRow(id));
+    const own = row === undefined ? null : privateKeyOf(row);
+    if (own !== null) return after === null ? [own] : [];
     if (!this.#rows.isReadyToScan(tables.leaseKeys)) return null;
     const keys: Uint8Array[] = [];
     const first = after === null ? leaseKeyRow(id, new Uint8Array(0)) : leaseKeyRow(id, after);
@@ -194,8 +203,18 @@ function decodeLease(id: number, bytes: Uint8Array): Lease {
   const ttlMs = reader.u64();
   const flags = reader.u8();
   const keyCount = reader.u64();
-  reader.end();
-  return {id, grant, ttlMs, isPrivate: (flags & privateFlag) !== 0, keyCount};
+  const isPrivate = (flags & privateFlag) !== 0;
+  if (!isPrivate) reader.end();
+  return {id, grant, ttlMs, isPrivate, keyCount};
+}
+
+const flagsOffset = 16;
+const keyOffset = 25;
+
+/** A copy; null: the lease is not private. */
+function privateKeyOf(row: Uint8Array): Uint8Array | null {
+  const isPrivate = ((row[flagsOffset] ?? 0) & privateFlag) !== 0;
+  return isPrivate ? new Uint8Array(row.subarray(keyOffset)) : null;
 }
 
 function successor(rowKey: Uint8Array): Uint8Array {

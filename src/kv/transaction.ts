@@ -283,7 +283,7 @@ export class TransactionExecutor {
   #leaseOf(put: PutOperation, live: RecordRow | null): number {
     if (put.ignoreLease) return must(live, 'checked: the key exists').leaseId;
     if (put.ttlMs === 0) return put.leaseId;
-    return this.#leases.grant(this.#leases.drawId(), put.ttlMs, true).id;
+    return this.#leases.grant(this.#leases.drawId(), put.ttlMs, put.key).id;
   }
 
   /** Bytes of the value that was there; null: there was none. */

@@ -20,8 +20,8 @@ import {DeadlineWheel} from './deadline-wheel.ts';
 import type {WheelItem} from './deadline-wheel.ts';
 import type {ProposeCallback, ReadCallback} from './service.ts';
 
-/** Batches of revocations under way at once. */
-const batchCountMax = 2;
+/** Batches of revocations under way at once; two when they have many keys. */
+const batchCountMax = 4;
 const proposeTimeoutMs = 5_000;
 /** Leases that a new leader takes up in one tick. */
 const loadedPerTick = 2_000;
@@ -62,6 +62,8 @@ interface Leadership {
    */
   loading: 'wanted' | 'confirming' | 'done' | number;
   batchCount: number;
+  /** Of the leases in these batches. */
+  keyCount: number;
   isConfirming: boolean;
   retryAtMs: number;
 }
@@ -153,6 +155,7 @@ export class LeaseExpirer implements LeaseListener {
       due: [],
       loading: 'wanted',
       batchCount: 0,
+      keyCount: 0,
       isConfirming: false,
       retryAtMs: 0,
     };
@@ -202,16 +205,22 @@ export class LeaseExpirer implements LeaseListener {
   }
 
   #maybeRevoke(leadership: Leadership, nowMs: number): void {
-    const {due, isConfirming, batchCount, retryAtMs} = leadership;
-    if (due.length === 0 || isConfirming || batchCount >= batchCountMax) return;
-    if (nowMs < retryAtMs) return;
+    if (leadership.isConfirming || !this.#mayRevoke(leadership, nowMs)) return;
     leadership.isConfirming = true;
     this.#parts.confirm(proposeTimeoutMs, error => {
       leadership.isConfirming = false;
       if (error !== null || this.#leadership !== leadership) return;
       const {role, term} = this.#parts.raft;
-      if (role === 'leader' && term === leadership.term) this.#revokeSome(leadership);
+      if (role !== 'leader' || term !== leadership.term) return;
+      while (this.#mayRevoke(leadership)) this.#revokeSome(leadership);
     });
+  }
+
+  #mayRevoke(leadership: Leadership, nowMs = this.#parts.clock.monotonicMs()): boolean {
+    const {due, batchCount, keyCount, retryAtMs} = leadership;
+    if (due.length === 0 || nowMs < retryAtMs) return false;
+    if (batchCount < 2) return true;
+    return batchCount < batchCountMax && keyCount < limits.leaseRevokeKeyCountTarget;
   }
 
   #revokeSome(leadership: Leadership): void {
@@ -225,8 +234,9 @@ export class LeaseExpirer implements LeaseListener {
       const {id} = timed.lease;
       const isGone = leadership.timed.get(id) !== timed;
       if (!isGone && timed.deadlineMs <= nowMs) {
-        keyCount += this.#parts.machine.leases.get(id)?.keyCount ?? 0;
-        if (batch.length > 0 && keyCount > limits.leaseRevokeKeyCountTarget) break;
+        const ownCount = this.#parts.machine.leases.get(id)?.keyCount ?? 0;
+        if (batch.length > 0 && keyCount + ownCount > limits.leaseRevokeKeyCountTarget) break;
+        keyCount += ownCount;
         timed.isRevoking = true;
         batch.push(timed);
       } else if (!isGone) {
@@ -240,8 +250,10 @@ export class LeaseExpirer implements LeaseListener {
     const leases = batch.map(({lease: {id, grant}}) => ({id, grant}));
     const command = encodeCommand({idempotency: null, body: {type: 'lease-revoke', leases}});
     leadership.batchCount++;
+    leadership.keyCount += keyCount;
     propose(command, proposeTimeoutMs, error => {
       leadership.batchCount--;
+      leadership.keyCount -= keyCount;
       if (error !== null) this.#onRefused(leadership, batch, error);
       // Those that were passed over, for too many keys, are still there.
       else this.#putBack(leadership, batch);
