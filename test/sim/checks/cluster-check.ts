@@ -15,6 +15,7 @@ import type {PeerMessage} from '../../../src/transport/transport.ts';
 import type {Coverage} from '../coverage.ts';
 import {ClusterLog, isQuorum} from './cluster-log.ts';
 import {MemberView} from './member-view.ts';
+import type {PresentDisk} from './membership-check.ts';
 import {MembershipCheck} from './membership-check.ts';
 import type {OrderCheck} from './order-check.ts';
 import {demand} from './violation.ts';
@@ -345,13 +346,14 @@ export class ClusterCheck {
     view.lastMembershipIndex = record.index;
   }
 
-  #diskOf(id: string): {readonly incarnation: string; readonly durableIndex: number} | null {
+  #diskOf(id: string): PresentDisk | null {
     const view = this.views.find(candidate => candidate.id === id);
     if (view === undefined) return null;
     // A snapshot counts from its installation on.
     const checkpoint = view.state?.checkpointMeta().index ?? Infinity;
     const durableIndex = Math.max(view.log.writtenIndex, checkpoint);
-    return {incarnation: view.incarnation, durableIndex};
+    const term = Math.max(view.term, view.log.durableHardState?.term ?? 0);
+    return {incarnation: view.incarnation, term, durableIndex};
   }
 
   #watchStore(view: MemberView, opened: OpenedLog): void {

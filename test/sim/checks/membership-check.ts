@@ -7,6 +7,14 @@ import type {Membership} from '../../../src/raft/membership.ts';
 import type {RaftState} from '../../../src/raft/raft-state.ts';
 import {demand} from './violation.ts';
 
+export interface PresentDisk {
+  readonly incarnation: string;
+  /** The latest that it has heard of. */
+  readonly term: number;
+  /** Up to where it is durable. */
+  readonly durableIndex: number;
+}
+
 export class MembershipCheck {
   readonly #ids = new Map<string, string>();
 
@@ -33,14 +41,13 @@ export class MembershipCheck {
     }
   }
 
-  /** `disks`: of each member's present directory, up to where it is durable. */
-  onLeader(
-    state: Readonly<RaftState>,
-    disks: (id: string) => {readonly incarnation: string; readonly durableIndex: number} | null,
-  ): void {
+  /** `disks`: the present directory of each member. */
+  onLeader(state: Readonly<RaftState>, disks: (id: string) => PresentDisk | null): void {
     for (const progress of state.leadership?.progress.values() ?? []) {
       const disk = disks(progress.id);
       if (disk?.incarnation !== progress.incarnation) continue;
+      // A later leader may have replaced what it acknowledged; this one can commit no more of it.
+      if (disk.term > state.term) continue;
       demand(progress.matchIndex <= disk.durableIndex, 'what is counted is there', () => {
         return `${state.id} counts ${progress.matchIndex} of ${progress.id}, durable is ${disk.durableIndex}`;
       });
