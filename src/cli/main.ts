@@ -38,7 +38,12 @@ function main(): void {
     const parsed = parseFlags({args, env: process.env, readFile});
     if (parsed.type === 'help') process.stdout.write(helpText() + verbsHelp());
     else if (parsed.type === 'version') process.stdout.write(`rosetta ${packageVersion()}\n`);
-    else void runServer(parsed.flags);
+    else {
+      runServer(parsed.flags).catch((error: unknown) => {
+        complain(describe(error));
+        process.exit(1);
+      });
+    }
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     failUsage(error);

@@ -24,7 +24,7 @@ import {Prng} from '../base/prng.ts';
 import type {CommandBody} from './command.ts';
 import type {CommandResult} from './result.ts';
 import {KvStateMachine} from './state-machine.ts';
-import {tables} from './tables.ts';
+import {leaseKeyRow, leaseRow, tables} from './tables.ts';
 
 class Replica {
   readonly rows = new FakeRows();
@@ -99,6 +99,21 @@ test('a private lease names its key itself, and nothing has to be looked for whe
   equal(refusal(replica.run(revoke(first))), 'LEASE_NOT_FOUND');
   replica.run(revoke(second));
   deepEqual([...replica.leases().values()], [['a']]);
+});
+
+test('a private lease of the time when its key had a row of its own ends as any other', () => {
+  for (const ends of ['revoked', 'deleted']) {
+    const replica = new Replica();
+    replica.run(transaction({success: [put('a', '1', {ttlMs: 1_000})]}));
+    const [id = 0] = [...replica.leases().keys()];
+    const row = must(replica.rows.get(leaseRow(id)), 'it is there');
+    replica.rows.put(leaseRow(id), Uint8Array.from(row.subarray(0, 25)));
+    replica.rows.put(leaseKeyRow(id, bytes('a')), Uint8Array.of(1));
+    deepEqual([...replica.leases().values()], [['a']]);
+    replica.run(ends === 'revoked' ? revoke(id) : transaction({success: [del('a')]}));
+    deepEqual([...replica.leases()], []);
+    equal(replica.rows.get(leaseKeyRow(id, bytes('a'))), undefined, ends);
+  }
 });
 
 test('a private lease is gone with its key, however the key goes', () => {

@@ -108,12 +108,12 @@ export class LeaseTable {
   /** A key changes its lease; 0: none. The new one must exist, and have room for it. */
   move(key: Uint8Array, from: number, to: number): void {
     if (from !== 0) {
-      const lease = must(this.get(from), 'lease % of a key exists', from);
+      const row = must(this.#rows.get(leaseRow(from)), 'lease % of a key exists', from);
+      const lease = decodeLease(from, row);
+      const isNamed = lease.isPrivate && row.length > keyOffset;
+      if (!isNamed) this.#rows.delete(leaseKeyRow(from, key));
       if (lease.isPrivate) this.remove(lease);
-      else {
-        this.#rows.delete(leaseKeyRow(from, key));
-        this.#addKeys(lease, -1);
-      }
+      else this.#addKeys(lease, -1);
     }
     if (to === 0) return;
     const lease = must(this.get(to), 'lease % exists', to);
@@ -211,10 +211,10 @@ function decodeLease(id: number, bytes: Uint8Array): Lease {
 const flagsOffset = 16;
 const keyOffset = 25;
 
-/** A copy; null: the lease is not private. */
+/** A copy; null: the lease is not private, or of the time when its key had a row as any other. */
 function privateKeyOf(row: Uint8Array): Uint8Array | null {
   const isPrivate = ((row[flagsOffset] ?? 0) & privateFlag) !== 0;
-  return isPrivate ? new Uint8Array(row.subarray(keyOffset)) : null;
+  return isPrivate && row.length > keyOffset ? new Uint8Array(row.subarray(keyOffset)) : null;
 }
 
 function successor(rowKey: Uint8Array): Uint8Array {

@@ -102,6 +102,22 @@ test('a file that is not what was written is called damaged, or read as it was',
   assert.ok(damagedCount > 150, `${damagedCount} of 400 were noticed`);
 });
 
+test('a row that stands in the place of another is noticed, though each is whole', async t => {
+  const {file} = await copyOf(t, 800);
+  const whole = fs.readFileSync(file);
+  let leafCount = 0;
+  for (let page = 2 * 4096; page + 4096 <= whole.length && leafCount < 5; page += 4096) {
+    // Leaves with three rows and more: the list of their places begins behind the header.
+    if (whole.readUInt16LE(page + 18) !== 2 || whole.readUInt16LE(page + 20) < 6) continue;
+    leafCount += 1;
+    const bytes = Buffer.from(whole);
+    bytes.writeUInt16LE(bytes.readUInt16LE(page + 24), page + 26);
+    fs.writeFileSync(file, bytes);
+    assert.throws(() => rowsOf(file), CheckpointDamagedError);
+  }
+  assert.equal(leafCount, 5);
+});
+
 test('a cursor reads nothing from a copy that is closed', async t => {
   const {file} = await copyOf(t, 5_000);
   const open = new CheckpointFile(file);

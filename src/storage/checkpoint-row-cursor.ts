@@ -101,6 +101,7 @@ export class CheckpointRowCursor {
       // It is the first one to hand out.
       this.#leaf().position -= 1;
       this.#rowCount -= 1;
+      this.rowKeyView = Buffer.from(after);
       return;
     }
   }
@@ -115,12 +116,17 @@ export class CheckpointRowCursor {
       }
       const offset = step.nodes[step.position];
       if (offset === undefined) {
+        // The window moves on, and the next key is compared with this one.
+        this.rowKeyView = Buffer.from(this.rowKeyView);
         this.#steps.pop();
         continue;
       }
       if (this.#isAtLeaf()) {
+        const before = this.rowKeyView;
         step.position += 1;
         this.#take(step.page, offset);
+        // Nothing else tells when one row stands in the place of another.
+        if (compareBytes(before, this.rowKeyView) >= 0) throw this.#damaged('rows out of order');
         return true;
       }
       this.#descend(null);
