@@ -33,8 +33,10 @@ export class SessionKeys implements WriteKeys {
       const leftMs = Math.max(1, deadlineMs - this.#caller.nowMs());
       const options = {signal, timeoutMs: leftMs};
       if (session === null) {
-        if (await this.#isOpened(options, deadlineMs - pauseMs)) continue;
-        await this.#caller.sleep(pauseMs, signal);
+        const lastStartMs = deadlineMs - openPauseMsMin;
+        if (await this.#isOpened(options, lastStartMs)) continue;
+        const untilLastMs = Math.max(1, lastStartMs - this.#caller.nowMs());
+        await this.#caller.sleep(Math.min(pauseMs, untilLastMs), signal);
         pauseMs = Math.min(2 * pauseMs, openPauseMsMax);
       } else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
       else if (session.isSpent) this.#session = null;
