@@ -55,10 +55,12 @@ export class LeaseExecutor {
     }
     this.#events.begin();
     let deletedCount = 0;
+    let isFull = false;
     // A lease that is named twice is gone after the first time.
     for (const lease of new Map(chosen.map(each => [each.id, each])).values()) {
-      if (deletedCount > 0 && deletedCount + lease.keyCount > limits.leaseKeyCountMax) break;
-      deletedCount += yield* this.#revokeOne(lease);
+      isFull ||= deletedCount > 0 && deletedCount + lease.keyCount > limits.leaseKeyCountMax;
+      if (isFull) this.#leases.passOver(lease);
+      else deletedCount += yield* this.#revokeOne(lease);
     }
     this.#events.finish();
     return {type: 'lease-revoke', revision: this.#meta.revision, deletedCount};

@@ -28,6 +28,8 @@ export interface Lease {
 export interface LeaseListener {
   onGranted(lease: Lease): void;
   onGone(lease: Lease): void;
+  /** A revocation named it and left it to a later one: it had too many keys for this revision. */
+  onPassedOver(lease: Lease): void;
   /** All of them are others: a snapshot took the place of the state. */
   onReplaced(): void;
 }
@@ -147,6 +149,11 @@ export class LeaseTable {
     this.#count--;
     assert(this.#count >= 0, 'leases are counted');
     this.#listener?.onGone(lease);
+  }
+
+  /** Not revoked with the others of its command. */
+  passOver(lease: Lease): void {
+    this.#listener?.onPassedOver(lease);
   }
 
   /** As `keysInCommand`; null also while a command is being executed. */

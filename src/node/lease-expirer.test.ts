@@ -220,6 +220,30 @@ test('leases with many keys go in smaller batches, and one passed over goes late
   assert.equal(scene.machine.keyCount(), 0);
 });
 
+test('one passed over goes later also when nobody was told in time', t => {
+  t.after(setLimits({leaseKeyCountMax: 3}));
+  const scene = new Scene();
+  scene.advance(100);
+  for (const id of [1, 2]) {
+    scene.run({type: 'lease-grant', id, ttlMs: 1_000});
+    scene.run(transaction({success: [put(`${id}-a`, '', {leaseId: id})]}));
+  }
+  scene.applies = false;
+  scene.advance(3_000);
+  const [late] = scene.proposed.splice(0);
+  assert.ok(late);
+  late.callback(new RosettaError('OUTCOME_UNKNOWN', 'the disk is slow'), null);
+  for (const name of ['2-b', '2-c']) {
+    scene.run(transaction({success: [put(name, '', {leaseId: 2})]}));
+  }
+  scene.apply(late.command);
+  assert.equal(scene.machine.leases.get(1), null);
+  assert.equal(scene.machine.leases.get(2)?.keyCount, 3);
+  scene.applies = true;
+  scene.advance(300);
+  assert.equal(scene.machine.leases.count, 0);
+});
+
 test('a key that is put with a lifetime again and again is timed once', t => {
   const {mock: added} = t.mock.method(DeadlineWheel.prototype, 'add');
   const {mock: removed} = t.mock.method(DeadlineWheel.prototype, 'remove');

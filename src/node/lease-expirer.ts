@@ -99,6 +99,12 @@ export class LeaseExpirer implements LeaseListener {
     if (this.#leadership !== null) this.#forget(this.#leadership, id);
   }
 
+  /** However long ago the revocation was proposed, and whatever its proposer was told. */
+  onPassedOver({id, grant}: Lease): void {
+    const timed = this.#leadership?.timed.get(id);
+    if (timed?.lease.grant === grant) this.#putBack(timed);
+  }
+
   /** Once the wheel has forgotten it too, however far its deadline is. */
   #forget({timed, wheel}: Leadership, id: number): void {
     const gone = timed.get(id);
@@ -255,23 +261,22 @@ export class LeaseExpirer implements LeaseListener {
       leadership.batchCount--;
       leadership.keyCount -= keyCount;
       if (error !== null) this.#onRefused(leadership, batch, error);
-      // Those that were passed over, for too many keys, are still there.
-      else this.#putBack(leadership, batch);
     });
   }
 
   /** What may still commit stays under way: its keepalives are refused until it is decided. */
   #onRefused(leadership: Leadership, batch: readonly Timed[], error: RosettaError): void {
     leadership.retryAtMs = this.#parts.clock.monotonicMs() + retryMs;
-    if (error.outcome !== 'unknown') this.#putBack(leadership, batch);
+    if (error.outcome === 'unknown' || this.#leadership !== leadership) return;
+    for (const timed of batch) this.#putBack(timed);
   }
 
-  #putBack(leadership: Leadership, batch: readonly Timed[]): void {
-    for (const timed of batch) {
-      if (leadership.timed.get(timed.lease.id) !== timed) continue;
-      timed.isRevoking = false;
-      leadership.due.push(timed);
-    }
+  /** A later batch will name it. */
+  #putBack(timed: Timed): void {
+    const leadership = this.#leadership;
+    if (!timed.isRevoking || leadership?.timed.get(timed.lease.id) !== timed) return;
+    timed.isRevoking = false;
+    leadership.due.push(timed);
   }
 }
 

@@ -39,19 +39,15 @@ function writeRange(
     socket.on('error', reject);
     socket.on('close', () => reject(new Error(`closed after ${answered - range.from} answers`)));
     socket.on('data', (chunk: string) => {
-      const text = rest + chunk;
-      const lines = text.split('HTTP/1.1 ');
-      // The last piece may be cut inside its status line.
-      rest = `HTTP/1.1 ${lines.pop() ?? ''}`;
-      if (lines.length === 0) rest = text;
-      for (const line of [...lines.slice(1), ...complete(rest)]) {
-        if (!line.startsWith('200')) {
-          socket.destroy(new Error(`a write was answered ${line.slice(0, 400)}`));
+      rest += chunk;
+      for (let end = endOfAnswer(rest); end > 0; end = endOfAnswer(rest)) {
+        if (!rest.startsWith('HTTP/1.1 200 ')) {
+          socket.destroy(new Error(`a write was answered ${rest.slice(0, 400)}`));
           return;
         }
+        rest = rest.slice(end);
         answered++;
       }
-      if (complete(rest).length > 0) rest = '';
       if (answered < range.end) {
         send();
         return;
@@ -63,13 +59,13 @@ function writeRange(
   });
 }
 
-/** The one answer `text` holds, if its body has arrived. */
-function complete(text: string): string[] {
+/** Where the answer at the beginning of `text` ends; 0: some of it is still to come. */
+function endOfAnswer(text: string): number {
   const headEnd = text.indexOf('\r\n\r\n');
-  if (!text.startsWith('HTTP/1.1 ') || headEnd < 0) return [];
+  if (headEnd < 0) return 0;
   const length = /content-length: *(\d+)/i.exec(text.slice(0, headEnd));
-  if (length !== null && text.length < headEnd + 4 + Number(length[1])) return [];
-  return [text.slice('HTTP/1.1 '.length)];
+  const end = headEnd + 4 + Number(length?.[1] ?? 0);
+  return text.length < end ? 0 : end;
 }
 
 function put(key: string): string {
