@@ -49,8 +49,8 @@ test(
   {timeout: 240_000},
   async t => {
     const faults = ['kill-all'] as const;
-    // Long enough for a slow machine to serve again, and acknowledge something, between two kills.
-    const result = await mustTurnRed(t, {seconds: 15, seed: 6, faults, hasLyingDisks: true});
+    // Long enough for a slow machine to serve again between two kills.
+    const result = await mustTurnRed(t, {seconds: 20, seed: 6, faults, hasLyingDisks: true});
     const illegal = illegalWorkloads(result);
     assert.ok(illegal.length > 0, result.problems.join('\n'));
   },

@@ -12,6 +12,13 @@ import type {TortureCluster} from './torture-cluster.ts';
 
 const strikesAtOnceMax = 2;
 
+interface Load {
+  /** Operations answered so far. */
+  readonly okCount: () => number;
+  /** No strike before so many more. */
+  readonly okBetweenStrikes: number;
+}
+
 interface Active {
   readonly strike: Strike;
   readonly undoAtMs: number;
@@ -23,18 +30,23 @@ export class Nemesis {
   readonly #cluster: TortureCluster;
   readonly #prng: Prng;
   readonly #names: readonly FaultName[];
+  readonly #load: Load;
   readonly #say: (line: string) => void;
   #active: Active[] = [];
+  /** Answers before the last strike. */
+  #okCount = 0;
 
   constructor(
     cluster: TortureCluster,
     prng: Prng,
     names: readonly FaultName[],
+    load: Load,
     say: (line: string) => void,
   ) {
     this.#cluster = cluster;
     this.#prng = prng;
     this.#names = names;
+    this.#load = load;
     this.#say = say;
   }
 
@@ -42,7 +54,7 @@ export class Nemesis {
     const endMs = performance.now() + durationMs;
     while (performance.now() < endMs) {
       await this.#undoDue(performance.now());
-      if (this.#names.length > 0 && this.#active.length < strikesAtOnceMax) await this.#strike();
+      if (this.#mayStrike()) await this.#strike();
       await pause(this.#prng.integer({min: 300, max: 2_000}));
     }
   }
@@ -52,8 +64,15 @@ export class Nemesis {
     return this.#undoDue(Infinity);
   }
 
+  #mayStrike(): boolean {
+    if (this.#names.length === 0 || this.#active.length >= strikesAtOnceMax) return false;
+    const {okCount, okBetweenStrikes} = this.#load;
+    return okCount() - this.#okCount >= okBetweenStrikes;
+  }
+
   async #strike(): Promise<void> {
     const prng = this.#prng;
+    this.#okCount = this.#load.okCount();
     const name = must(this.#names[prng.integer({min: 0, max: this.#names.length - 1})], 'a fault');
     const strike = await faults[name]({cluster: this.#cluster, prng, free: await this.#free()});
     if (strike === null) return;

@@ -41,6 +41,8 @@ export interface TortureResult {
 const settleMsMax = 30_000;
 /** Members that lost what they acknowledged may never agree again. */
 const lyingSettleMsMax = 8_000;
+/** A disk that lies loses what was acknowledged before a kill: that much there has to be. */
+const lyingOkBetweenStrikes = 100;
 
 export async function runTorture(
   options: TortureOptions,
@@ -96,7 +98,11 @@ class Run {
     }
     const startedAtMs = performance.now();
     const okBefore = this.#okCount();
-    const nemesis = new Nemesis(cluster, new Prng(seed), this.#faults(cluster), line => {
+    const load = {
+      okCount: () => this.#okCount(),
+      okBetweenStrikes: this.#options.hasLyingDisks ? lyingOkBetweenStrikes : 0,
+    };
+    const nemesis = new Nemesis(cluster, new Prng(seed), this.#faults(cluster), load, line => {
       const at = (performance.now() - startedAtMs) / 1000;
       this.#say(`${at.toFixed(1).padStart(6)} s  ${line}`);
     });

@@ -93,6 +93,8 @@ export const watches: Section = {
       const since = await watch(api, `?key=from&from=${first}`, jsonLines);
       // Three revisions ahead of what any node has reached.
       const ahead = await watch(api, `?key=from&from=${first + 3}`, jsonLines, 1);
+      // What is next is next for the node that is asked: a read there waits for the first.
+      await api.ok('GET /kv/from', {at: 2});
       const next = await watch(api, '?key=from', jsonLines, 2);
       for (const value of ['2', '3', '4']) await put(api, 'from', value);
       for (const [stream, values] of [
