@@ -115,18 +115,33 @@ function checkRange(range: KeyRange): number {
   return range.start.length + endSize;
 }
 
-/** The writes that one path through a transaction may make. Keys as latin1 text. */
+/**
+ * What the operations of a list may write, on whichever path through those that are transactions.
+ * `place`: of the operation in the list. An operation is no obstacle to itself: what it writes more
+ * than once it writes on different paths.
+ */
 interface Writes {
-  readonly puts: Map<string, Uint8Array>;
+  /** By key as latin1 text. */
+  readonly puts: Map<string, PlacedKey>;
   readonly deletes: Set<string>;
-  readonly deletedRanges: KeyRange[];
+  readonly deletedRanges: PlacedRange[];
+}
+
+interface PlacedKey {
+  readonly key: Uint8Array;
+  readonly place: number;
+}
+
+interface PlacedRange {
+  readonly range: KeyRange;
+  readonly place: number;
 }
 
 function checkWrites(transaction: Transaction): Writes {
   const success = checkList(transaction.success);
   const failure = checkList(transaction.failure);
   // Only one of the two happens, so together they may name a key twice.
-  for (const [text, key] of failure.puts) success.puts.set(text, key);
+  for (const [text, put] of failure.puts) success.puts.set(text, put);
   for (const text of failure.deletes) success.deletes.add(text);
   success.deletedRanges.push(...failure.deletedRanges);
   return success;
@@ -134,51 +149,66 @@ function checkWrites(transaction: Transaction): Writes {
 
 function checkList(operations: readonly Operation[]): Writes {
   const all: Writes = {puts: new Map(), deletes: new Set(), deletedRanges: []};
-  for (const operation of operations) {
+  for (const [place, operation] of operations.entries()) {
     if (operation.type === 'put') {
       const text = keyText(operation.key);
       refuseSecond(all, text);
-      all.puts.set(text, operation.key);
+      all.puts.set(text, {key: operation.key, place});
     } else if (operation.type === 'delete') {
       const text = keyText(operation.key);
       refuseSecond(all, text);
       all.deletes.add(text);
     } else if (operation.type === 'delete-range') {
-      all.deletedRanges.push(operation.range);
+      all.deletedRanges.push({range: operation.range, place});
     } else if (operation.type === 'transaction') {
-      const nested = checkWrites(operation);
-      // All of it before any: its two sides may name one key, only one of them happens.
-      for (const text of nested.puts.keys()) refuseSecond(all, text);
-      for (const text of nested.deletes) refuseSecond(all, text);
-      for (const [text, key] of nested.puts) all.puts.set(text, key);
-      for (const text of nested.deletes) all.deletes.add(text);
-      all.deletedRanges.push(...nested.deletedRanges);
+      addNested(all, checkWrites(operation), place);
     }
   }
   if (all.deletedRanges.length > 0 && all.puts.size > 0) checkRanges(all);
   return all;
 }
 
+function addNested(all: Writes, nested: Writes, place: number): void {
+  // All of it before any: its two sides may name one key, only one of them happens.
+  for (const text of nested.puts.keys()) refuseSecond(all, text);
+  for (const text of nested.deletes) refuseSecond(all, text);
+  for (const [text, {key}] of nested.puts) all.puts.set(text, {key, place});
+  for (const text of nested.deletes) all.deletes.add(text);
+  for (const {range} of nested.deletedRanges) all.deletedRanges.push({range, place});
+}
+
 function refuseSecond(all: Writes, text: string): void {
   if (all.puts.has(text) || all.deletes.has(text)) throw duplicate();
 }
 
-/** For each range a binary search among the sorted puts. */
+/** For each range a binary search among the sorted puts for the first one of another operation. */
 function checkRanges(all: Writes): void {
-  const keys = [...all.puts.values()].sort(compareBytes);
-  for (const range of all.deletedRanges) {
+  const puts = [...all.puts.values()].sort((a, b) => compareBytes(a.key, b.key));
+  const nextOthers = indexesOfNextOthers(puts);
+  for (const {range, place} of all.deletedRanges) {
     let low = 0;
-    let high = keys.length;
+    let high = puts.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const key = keys[middle];
-      if (key !== undefined && compareBytes(key, range.start) < 0) low = middle + 1;
+      const put = puts[middle];
+      if (put !== undefined && compareBytes(put.key, range.start) < 0) low = middle + 1;
       else high = middle;
     }
-    const first = keys[low];
+    const isOwn = puts[low]?.place === place;
+    const first = puts[isOwn ? (nextOthers[low] ?? puts.length) : low];
     if (first === undefined) continue;
-    if (range.end === null || compareBytes(first, range.end) < 0) throw duplicate();
+    if (range.end === null || compareBytes(first.key, range.end) < 0) throw duplicate();
   }
+}
+
+/** For each put where the first one behind it is that belongs to another operation. */
+function indexesOfNextOthers(puts: readonly PlacedKey[]): readonly number[] {
+  const indexes = new Array<number>(puts.length).fill(puts.length);
+  for (let i = puts.length - 2; i >= 0; i--) {
+    const isSame = puts[i]?.place === puts[i + 1]?.place;
+    indexes[i] = isSame ? (indexes[i + 1] ?? puts.length) : i + 1;
+  }
+  return indexes;
 }
 
 function duplicate(): RosettaError {
