@@ -29,7 +29,7 @@ import type {Steps} from './steps.ts';
 import {latestBound, latestKeyView, tables} from './tables.ts';
 import type {EventPointer} from './tables.ts';
 import {TimeIndex} from './time-index.ts';
-import {TransactionExecutor} from './transaction.ts';
+import {isKeyTransaction, TransactionExecutor} from './transaction.ts';
 
 /** The part of a log entry that the state machine sees. */
 interface AppliedEntry {
@@ -119,6 +119,10 @@ export class KvStateMachine implements StateReader, EventSource {
     } catch (error) {
       if (!(error instanceof MalformedBytesError)) throw error;
       throw new AssertionError(`entry ${entry.index} holds no command: ${error.message}`);
+    }
+    const {idempotency, body} = command;
+    if (idempotency === null && body.type === 'transaction' && isKeyTransaction(body)) {
+      return this.#applied(this.#transactions.executeAtOnce(body), proposedAtMs);
     }
     this.#suspended = {steps: this.#execute(command, proposedAtMs), proposedAtMs};
     return this.resume();
@@ -326,6 +330,7 @@ export class KvStateMachine implements StateReader, EventSource {
   *#run({body}: Command, nowMs: number): Steps<CommandResult> {
     switch (body.type) {
       case 'transaction':
+        if (isKeyTransaction(body)) return this.#transactions.executeAtOnce(body);
         return yield* this.#transactions.execute(body);
       case 'compact':
         return this.#compact(body);

@@ -22,7 +22,7 @@ export function validateTransaction(transaction: Transaction): RosettaError | nu
     if (size > limits.commandSizeBytesMax) {
       throw new RosettaError('COMMAND_TOO_LARGE', `The command has about ${size} bytes.`);
     }
-    if (!isSingleOperation(transaction)) checkWrites(transaction);
+    if (!isShort(transaction)) checkWrites(transaction);
     return null;
   } catch (error) {
     if (error instanceof RosettaError) return error;
@@ -113,6 +113,16 @@ function checkRange(range: KeyRange): number {
     throw new RosettaError('KEY_TOO_LONG', 'A bound of the range is longer than a key may be.');
   }
   return range.start.length + endSize;
+}
+
+/** At most one operation on either side, and none that holds several: nothing is written twice. */
+function isShort({success, failure}: Transaction): boolean {
+  return (
+    success.length <= 1 &&
+    failure.length <= 1 &&
+    success[0]?.type !== 'transaction' &&
+    failure[0]?.type !== 'transaction'
+  );
 }
 
 /**

@@ -156,9 +156,9 @@ export const mutants: readonly Mutant[] = [
     find: 'this.#file.sync(error => this.#onDone(error, callback));',
     replace: 'this.#file.write(new Uint8Array(0), 0, error => this.#onDone(error, callback));',
   }),
-  mutant('conditions of a write are not looked at', 'kv/transaction.ts', {
-    find: ': compareHolds(compare, this.#live(keys.key));',
-    replace: ': true;',
+  mutant('conditions of a write are not looked at', 'kv/key-executor.ts', {
+    find: 'return compareHolds(compare, this.#live(key));',
+    replace: 'return true;',
   }),
   mutant('a watcher joins the live ones before it has caught up', 'node/watch-hub.ts', {
     find: 'return watcher.next >= this.#next;',
@@ -198,16 +198,38 @@ export const mutants: readonly Mutant[] = [
     find: 'succeeded ? transaction.success : transaction.failure',
     replace: 'transaction.success',
   }),
-  mutant('the last compare of a transaction decides alone', 'kv/transaction.ts', {
-    find: 'if (!succeeded)',
-    replace: 'if (false)',
-  }),
-  mutant('a part of a transaction is left out', 'kv/transaction.ts', {
-    find: 'results.push(this.#run(step));',
-    replace:
-      "results.push(results.length === 1 && step.type === 'put'" +
-      "? {type: 'put', version: 1, previous: null} : this.#run(step));",
-  }),
+  {
+    name: 'the last compare of a transaction decides alone',
+    edits: [
+      {file: 'kv/transaction.ts', find: 'if (!succeeded)', replace: 'if (false)'},
+      {
+        file: 'kv/transaction.ts',
+        find: 'transaction.compare.every(compare => keys.holds(compare, compare.keys.key))',
+        replace:
+          'transaction.compare.reduce((_, compare) => ' +
+          'keys.holds(compare, compare.keys.key), true)',
+      },
+    ],
+  },
+  {
+    name: 'a part of a transaction is left out',
+    edits: [
+      {
+        file: 'kv/transaction.ts',
+        find: 'results.push(this.#keys.run(step));',
+        replace:
+          "results.push(results.length === 1 && step.type === 'put'" +
+          "? {type: 'put', version: 1, previous: null} : this.#keys.run(step));",
+      },
+      {
+        file: 'kv/transaction.ts',
+        find: 'results.push(keys.run(operation));',
+        replace:
+          "results.push(results.length === 1 && operation.type === 'put'" +
+          "? {type: 'put', version: 1, previous: null} : keys.run(operation));",
+      },
+    ],
+  },
   {
     name: 'a lease takes keys with it that have another one now',
     edits: [
