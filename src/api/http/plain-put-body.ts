@@ -5,6 +5,7 @@
  */
 import {isUtf8, type Buffer} from 'node:buffer';
 import {limits} from '../../base/limits.ts';
+import {bytesOf, closingBrace, endOfPlainText, hasAt, quote} from './plain-json.ts';
 
 export interface PlainPutBody {
   /** Views of the body. */
@@ -16,9 +17,6 @@ const beforeKey = bytesOf('{"key":"');
 const beforeValue = bytesOf(',"value":"');
 /** No more than key and value may have, and what is around them. */
 const plainSizeBytesMax = limits.keySizeBytesMax + limits.valueSizeBytesMax + 64;
-const quote = 0x22;
-const backslash = 0x5c;
-const closingBrace = 0x7d;
 
 /** Null: this body is not of that shape. */
 export function readPlainPutBody(body: Buffer): PlainPutBody | null {
@@ -35,24 +33,4 @@ export function readPlainPutBody(body: Buffer): PlainPutBody | null {
   if (keySizeBytes === 0 || keySizeBytes > limits.keySizeBytesMax) return null;
   if (valueEnd - valueStart > limits.valueSizeBytesMax || !isUtf8(body)) return null;
   return {key: body.subarray(keyStart, keyEnd), value: body.subarray(valueStart, valueEnd)};
-}
-
-/** Where the closing quote is, or the first byte that needs a closer look. */
-function endOfPlainText(body: Buffer, start: number): number {
-  for (let at = start; at < body.length; at++) {
-    const code = body[at] as number;
-    if (code === quote) return at;
-    if (code === backslash || code < 0x20) return body.length;
-  }
-  return body.length;
-}
-
-function hasAt(body: Buffer, at: number, text: readonly number[]): boolean {
-  if (at + text.length > body.length) return false;
-  for (let i = 0; i < text.length; i++) if (body[at + i] !== text[i]) return false;
-  return true;
-}
-
-function bytesOf(text: string): readonly number[] {
-  return Array.from(text, character => character.charCodeAt(0));
 }

@@ -18,6 +18,7 @@ import {
 import {parseJson, type JsonObject, type JsonValue} from './json-parser.ts';
 import {fieldSet, type JsonSchema} from './json-schema.ts';
 import {isLeaseId, leaseIdOf, lifetimeFields} from './lease-fields.ts';
+import {readPlainTransaction} from './plain-transaction.ts';
 import {encodingSchema, keyOnlyFields, keySchema, putFields} from './put-fields.ts';
 
 const operators: ReadonlySet<string> = new Set<CompareOperator>(['=', '!=', '<', '>']);
@@ -54,18 +55,23 @@ function listOf(items: JsonSchema): JsonSchema {
 
 /** Throws INVALID_JSON, INVALID_REQUEST, DUPLICATE_KEY, and what keys, values and size ask for. */
 export function readTransaction(body: Buffer): Transaction {
+  const transaction = readPlainTransaction(body) ?? parseTransaction(body);
+  const invalid = validateTransaction(transaction);
+  if (invalid !== null) throw invalid;
+  return transaction;
+}
+
+/** Of whatever form; not yet validated as a whole. */
+export function parseTransaction(body: Buffer): Transaction {
   const fields = requestObject(parseJson(body), transactionFields.names);
   const items = (name: string): readonly JsonValue[] =>
     listField(fields, name, limits.operationCountMax);
-  const transaction = {
+  return {
     type: 'transaction',
     compare: items('compare').map((item, i) => readCompare(item, `compare[${i}]`)),
     success: items('success').map((item, i) => readOperation(item, `success[${i}]`)),
     failure: items('failure').map((item, i) => readOperation(item, `failure[${i}]`)),
-  } as const;
-  const invalid = validateTransaction(transaction);
-  if (invalid !== null) throw invalid;
-  return transaction;
+  };
 }
 
 function readCompare(item: JsonValue, name: string): Compare {

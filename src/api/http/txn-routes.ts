@@ -1,6 +1,6 @@
 /** POST /txn: compares, then one of two lists of operations, all of it or nothing, one revision. */
 import {assert, must} from '../../base/assert.ts';
-import type {Operation, Transaction} from '../../kv/command.ts';
+import type {Operation} from '../../kv/command.ts';
 import type {CommandResult, OperationResult} from '../../kv/result.ts';
 import {refuseConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
@@ -48,32 +48,36 @@ function handleTransaction(exchange: Exchange): void {
   refuseConditions(exchange.headers);
   readBody(exchange, jsonBodyLimit, body => {
     const transaction = readTransaction(body);
+    // Keys and values may be views of the body, which nobody keeps until the answer.
+    const named = {success: namesOf(transaction.success), failure: namesOf(transaction.failure)};
     propose(exchange, transaction, timeoutMs, answer => {
       assert(answer.type === 'transaction', 'a transaction was answered by %', answer.type);
-      exchange.sendJson(200, answerJson(transaction, answer), answer.revision);
+      const names = answer.succeeded ? named.success : named.failure;
+      exchange.sendJson(200, answerJson(names, answer), answer.revision);
     });
   });
 }
 
+/** Of each put the keyFields of its key; null for what names no key in its result. */
+function namesOf(operations: readonly Operation[]): readonly (string | null)[] {
+  return operations.map(operation => (operation.type === 'put' ? keyFields(operation.key) : null));
+}
+
+/** `names`: of the operations that were done. */
 function answerJson(
-  transaction: Transaction,
-  answer: Extract<CommandResult, {type: 'transaction'}>,
+  names: readonly (string | null)[],
+  {succeeded, revision, results}: Extract<CommandResult, {type: 'transaction'}>,
 ): string {
-  const {succeeded, revision, results} = answer;
-  const operations = succeeded ? transaction.success : transaction.failure;
-  assert(results.length === operations.length, '% results', results.length);
-  const texts = results.map((result, i) =>
-    resultJson(must(operations[i], 'an operation a result'), result, revision),
-  );
+  assert(results.length === names.length, '% results', results.length);
+  const texts = results.map((result, i) => resultJson(names[i] ?? null, result, revision));
   return `{"succeeded":${succeeded},"revision":${revision},"results":[${texts.join(',')}]}`;
 }
 
 /** As the body of the single request; a get of nothing has none. */
-function resultJson(operation: Operation, result: OperationResult, revision: number): string {
+function resultJson(name: string | null, result: OperationResult, revision: number): string {
   switch (result.type) {
     case 'put':
-      assert(operation.type === 'put', 'a % was answered by put', operation.type);
-      return putJson(keyFields(operation.key), revision, result.version);
+      return putJson(must(name, 'a put was answered by put'), revision, result.version);
     case 'get':
       return result.record === null ? 'null' : recordJson(result.record, {keysOnly: false});
     case 'delete':
