@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {checksum} from './checksum.ts';
+import {crc32} from 'node:zlib';
+import {checksum, rangeChecksum} from './checksum.ts';
+import {Prng} from './prng.ts';
 
 test('the checksum is CRC-32 as everybody computes it', () => {
   assert.equal(checksum(Buffer.from('123456789')), 0xcbf43926);
@@ -16,5 +18,28 @@ test('no bytes leave the seed as it is, whatever memory they do not have', () =>
   const emptyView = Buffer.from('hello').subarray(5);
   for (const empty of [new Uint8Array(0), Buffer.alloc(0), emptyView]) {
     assert.equal(checksum(empty, seed), seed);
+  }
+});
+
+test('short pieces, computed here, have the checksum that native code gives them', () => {
+  const prng = new Prng(1);
+  const bytes = Buffer.from(Array.from({length: 800}, () => prng.integer({min: 0, max: 255})));
+  for (let size = 0; size <= 300; size++) {
+    const from = prng.integer({min: 0, max: 450});
+    const seed = prng.integer({min: 0, max: 2 ** 32 - 1});
+    const piece = bytes.subarray(from, from + size);
+    const expected = size === 0 ? seed : crc32(piece, seed);
+    assert.equal(checksum(piece, seed), expected, `${size} bytes`);
+    assert.equal(rangeChecksum(bytes, from, from + size, seed), expected, `a range of ${size}`);
+  }
+});
+
+test('every flipped bit of a short piece changes its checksum', () => {
+  const bytes = Buffer.alloc(40, 'a');
+  const sum = checksum(bytes);
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const flipped = Buffer.from(bytes);
+    flipped[bit >> 3] = bytes.readUInt8(bit >> 3) ^ (1 << (bit & 7));
+    assert.notEqual(checksum(flipped), sum, `bit ${bit}`);
   }
 });

@@ -9,7 +9,7 @@
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
 import {emptyBytes, writeU64} from '../base/bytes.ts';
-import {checksum} from '../base/checksum.ts';
+import {checksum, rangeChecksum} from '../base/checksum.ts';
 import type {LogIndex, Term} from './ids.ts';
 
 /**
@@ -28,6 +28,9 @@ export interface Entry {
   /** Unsigned 32-bit. */
   readonly checksum: number;
 }
+
+/** What the checksum covers, beside the data. */
+export type EntryHead = Pick<Entry, 'term' | 'index' | 'type' | 'proposedAtMs'>;
 
 /** A (term, index) pair names one entry of one history (Log Matching, Raft §5.3). */
 export interface EntryId {
@@ -62,29 +65,32 @@ export function makeEntry(fields: {
   assert(fields.index > 0, 'an entry has an index above 0');
   const data = fields.data ?? emptyBytes;
   const {term, index, type, proposedAtMs} = fields;
-  const sum = computeChecksum(term, index, type, proposedAtMs, data);
+  const sum = checksum(data, headChecksum(fields));
   return {term, index, type, proposedAtMs, data, checksum: sum};
 }
 
 export function isEntryIntact(entry: Entry): boolean {
-  const {term, index, type, proposedAtMs, data} = entry;
-  return computeChecksum(term, index, type, proposedAtMs, data) === entry.checksum;
+  return checksum(entry.data, headChecksum(entry)) === entry.checksum;
+}
+
+/** The checksum of an entry with this head whose data are `bytes[from … to)`. */
+export function entryChecksum(
+  head: EntryHead,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): number {
+  return rangeChecksum(bytes, from, to, headChecksum(head));
 }
 
 export function entrySizeBytes(entry: Entry): number {
   return entryOverheadSizeBytes + entry.data.length;
 }
 
-function computeChecksum(
-  term: Term,
-  index: LogIndex,
-  type: EntryType,
-  proposedAtMs: number,
-  data: Uint8Array,
-): number {
+function headChecksum({term, index, type, proposedAtMs}: EntryHead): number {
   writeU64(header, term, 0);
   writeU64(header, index, 8);
   writeU64(header, proposedAtMs, 16);
   header[24] = typeCodes[type];
-  return checksum(data, checksum(header));
+  return checksum(header);
 }

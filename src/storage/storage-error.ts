@@ -42,6 +42,10 @@ export class WalCorruptionError extends StorageError {
   }
 }
 
+export function damagedBatchError(path: string, offset: number): WalCorruptionError {
+  return new WalCorruptionError('a batch that was durable is not valid', {path, offset});
+}
+
 export const freeSpaceAdvice = 'free some space on its disk and start again';
 
 /** The reason why a file cannot be written, if the system gave one; any other error as it is. */

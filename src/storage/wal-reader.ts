@@ -9,7 +9,7 @@ import type {Entry} from '../raft/entry.ts';
 import {entrySizeBytes} from '../raft/entry.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import {indexAfter} from '../raft/ids.ts';
-import {WalCorruptionError} from './storage-error.ts';
+import {damagedBatchError, WalCorruptionError} from './storage-error.ts';
 import type {WalIndex} from './wal-index.ts';
 import type {BatchHeader} from './wal-record.ts';
 import {
@@ -111,10 +111,7 @@ class BatchCursor {
     const {bytes, at} = this.#locate(segment, offset);
     const available = segment.end - offset;
     const header = decodeBatchHeader(bytes, {at, offset, segmentId: segment.id, available});
-    if (header === null) {
-      const problem = 'a batch that was durable is not valid';
-      throw new WalCorruptionError(problem, {path: segment.path, offset});
-    }
+    if (header === null) throw damagedBatchError(segment.path, offset);
     this.#offset = offset + header.sizeBytes;
     return {bytes, at, header, path: segment.path, offset};
   }

@@ -110,3 +110,12 @@ test('a segment header that contradicts itself is none, whatever its checksum sa
     assert.throws(() => open(disk), WalCorruptionError, `at ${at}`);
   }
 });
+
+test('an entry that its checksum does not fit makes the batch invalid, in a run or not', async () => {
+  // Of the first entry: time, checksum, type; of the second one its term; a byte of the data.
+  for (const at of [72 + 8, 72 + 20, 72 + 24, 100, 64 + 8 + 4 * 28 + 2000]) {
+    const disk = await writtenLog(4);
+    changeBatch(disk, batch => batch.writeUInt8(batch.readUInt8(at) ^ 1, at));
+    assert.throws(() => open(disk), WalCorruptionError, `at ${at}`);
+  }
+});

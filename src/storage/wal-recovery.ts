@@ -15,14 +15,20 @@ import type {LogIndex, Term} from '../raft/ids.ts';
 import {indexBefore, logIndex, minIndex, noIndex, noTerm} from '../raft/ids.ts';
 import {decodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
-import {WalCorruptionError} from './storage-error.ts';
+import {damagedBatchError, WalCorruptionError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
 import {keepBrokenBytes} from './wal-broken-file.ts';
 import type {SegmentCandidate, WalDirectory} from './wal-directory.ts';
 import {openCandidates} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
-import {commandTerm, comparePositions, decodeBatchHeader, visitEntries} from './wal-record.ts';
+import {
+  areCommandsIntact,
+  commandTerm,
+  comparePositions,
+  decodeBatchHeader,
+  visitEntries,
+} from './wal-record.ts';
 import {findBatch, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
 import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
@@ -211,7 +217,7 @@ class Recovery {
     }
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
-      if (end !== claimedEnd) throw damaged(segment, end);
+      if (end !== claimedEnd) throw damagedBatchError(segment.path, end);
       segment.limit = segment.filled;
     } else {
       this.#recoverTail(segment, bytes);
@@ -224,7 +230,7 @@ class Recovery {
     const {end} = segment;
     const hasRemains = scanRemains(segment, bytes, end, position => this.#noteSynced(position));
     if (comparePositions({sequence: segment.sequence, offset: end}, this.#maxSynced) < 0) {
-      throw damaged(segment, end);
+      throw damagedBatchError(segment.path, end);
     }
     if (hasRemains) {
       const isKept = keepBrokenBytes(this.#input, segment, bytes.subarray(end));
@@ -283,12 +289,13 @@ class Recovery {
     const {at, header, mayTrust} = batch;
     this.#noteSynced(header.synced);
     if (header.entryCount > 0) {
-      const term = mayTrust ? commandTerm(bytes, at, header) : null;
-      const isTaken =
-        term === null
-          ? this.#takeEntries(segment, bytes, batch)
-          : this.#takeRun(segment, batch, term);
-      if (!isTaken) return false;
+      const term = commandTerm(bytes, at, header);
+      if (term === null) {
+        if (!this.#takeEntries(segment, bytes, batch)) return false;
+      } else {
+        if (!mayTrust && !areCommandsIntact(bytes, at, header, term)) return false;
+        if (!this.#takeRun(segment, batch, term)) return false;
+      }
     }
     this.#hardState = header.hardState;
     return true;
@@ -310,7 +317,7 @@ class Recovery {
     return true;
   }
 
-  /** Commands of one term, which the checkpoint holds. */
+  /** Commands of one term, intact or held by the checkpoint. */
   #takeRun(
     segment: WalSegment,
     {at, header}: {readonly at: number; readonly header: BatchHeader},
@@ -390,11 +397,4 @@ class Recovery {
     const count = segment.readSync(bytes, 0);
     return bytes.subarray(0, count);
   }
-}
-
-function damaged(segment: WalSegment, offset: number): WalCorruptionError {
-  return new WalCorruptionError('a batch that was durable is not valid', {
-    path: segment.path,
-    offset,
-  });
 }

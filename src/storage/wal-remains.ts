@@ -18,12 +18,11 @@ export function scanRemains(
   visitSynced: (position: WalPosition) => void,
 ): boolean {
   // The batch that stands here may have a good header and damaged entries: it was noted.
-  let hasRemains = bytes.subarray(end).indexOf(batchNeedle(segment.id)) >= 0;
-  let at = end;
-  for (;;) {
+  const first = bytes.indexOf(batchNeedle(segment.id), end);
+  if (first < 0) return false;
+  for (let at = first; ;) {
     const found = findBatch(bytes, segment, at);
-    if (found === null) return hasRemains;
-    hasRemains = true;
+    if (found === null) return true;
     visitSynced(found.header.synced);
     at = found.at + batchAlignment;
   }

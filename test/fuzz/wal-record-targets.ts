@@ -7,6 +7,7 @@ import type {HardState} from '../../src/raft/hard-state.ts';
 import {maxIndex, minIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
 import type {WalPosition} from '../../src/storage/wal-record.ts';
 import {
+  areCommandsIntact,
   batchSizeBytes,
   commandTerm,
   decodeBatchHeader,
@@ -63,6 +64,10 @@ function decode(bytes: Buffer): Batch {
   const common = commandTerm(bytes, 0, header);
   const entries: Entry[] = [];
   const visited = visitEntries(bytes, 0, header, entry => entries.push(entry));
+  if (common !== null) {
+    const areIntact = areCommandsIntact(bytes, 0, header, common);
+    assert(areIntact === visited, 'a run of commands is intact when each of them is');
+  }
   if (!visited) {
     assert(entries.length === 0, 'nothing of a damaged batch is visited');
     throw new NoRecordError('entries');
