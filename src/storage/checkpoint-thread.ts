@@ -1,7 +1,9 @@
 /**
- * The main thread's end of the checkpoint's thread: requests with callbacks. When the thread dies,
- * every waiting and every later request gets the reason. The thread keeps the process alive only
- * while an answer is due.
+ * The main thread's end of the checkpoint's thread: requests with callbacks. The first request
+ * starts the thread: nothing needs it while a node starts, and it takes a tenth of a second of a
+ * processor that the recovery of the log, or another member, can use. When the thread dies, every
+ * waiting and every later request gets the reason. It keeps the process alive only while an answer
+ * is due.
  */
 import {Worker} from 'node:worker_threads';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
@@ -26,28 +28,18 @@ process.on('exit', () => {
 type AnswerCallback = (error: Error | null, answer: CheckpointReply | null) => void;
 
 export class CheckpointThread {
-  readonly #worker: Worker;
+  readonly #onStart: () => void;
+  /** Null before the first request. */
+  #worker: Worker | null = null;
   readonly #waiting = new Map<number, AnswerCallback>();
   #nextId = 1;
   #failure: Error | null = null;
   #hasExited = false;
   readonly #exitCallbacks: (() => void)[] = [];
 
-  constructor() {
-    // The compiled worker lies beside this file's own compiled form.
-    const gate = new ExitGate();
-    gates.add(gate);
-    const script = new URL('./checkpoint-worker.js', import.meta.url);
-    this.#worker = new Worker(script, {workerData: gate.shared});
-    this.#worker.unref();
-    this.#worker.on('message', (reply: CheckpointReply) => this.#onReply(reply));
-    this.#worker.on('error', error => this.#fail(asError(error)));
-    this.#worker.on('exit', () => {
-      gates.delete(gate);
-      this.#hasExited = true;
-      this.#fail(new Error('the checkpoint thread has ended'));
-      for (const callback of this.#exitCallbacks.splice(0)) callback();
-    });
+  /** `onStart` may send what the thread is to do before everything else. */
+  constructor(onStart: () => void) {
+    this.#onStart = onStart;
   }
 
   send(request: CheckpointRequest, callback: AnswerCallback): void {
@@ -56,30 +48,53 @@ export class CheckpointThread {
       process.nextTick(() => callback(failure, null));
       return;
     }
-    if (this.#waiting.size === 0) this.#worker.ref();
+    const worker = this.#worker ?? this.#start();
+    if (this.#waiting.size === 0) worker.ref();
     const id = this.#nextId++;
     this.#waiting.set(id, callback);
-    this.#worker.postMessage({id, request} satisfies CheckpointRequestMessage);
+    worker.postMessage({id, request} satisfies CheckpointRequestMessage);
   }
 
   /** Performs what was sent before, then ends the thread. */
   close(callback: () => void): void {
-    if (this.#hasExited) {
+    const worker = this.#worker;
+    if (worker === null || this.#hasExited) {
+      this.#fail(endedError());
       process.nextTick(callback);
       return;
     }
     this.#exitCallbacks.push(callback);
-    this.#worker.ref();
+    worker.ref();
     this.send({type: 'close'}, () => {
       // The exit is what counts.
-      this.#worker.ref();
+      worker.ref();
     });
   }
 
-  #onReply(reply: CheckpointReply): void {
+  #start(): Worker {
+    // The compiled worker lies beside this file's own compiled form.
+    const gate = new ExitGate();
+    gates.add(gate);
+    const script = new URL('./checkpoint-worker.js', import.meta.url);
+    const worker = new Worker(script, {workerData: gate.shared});
+    worker.unref();
+    worker.on('message', (reply: CheckpointReply) => this.#onReply(worker, reply));
+    worker.on('error', error => this.#fail(asError(error)));
+    worker.on('exit', () => {
+      gates.delete(gate);
+      this.#hasExited = true;
+      this.#fail(endedError());
+      for (const callback of this.#exitCallbacks.splice(0)) callback();
+    });
+    this.#worker = worker;
+    this.#onStart();
+    return worker;
+  }
+
+  #onReply(worker: Worker, reply: CheckpointReply): void {
     const callback = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if (this.#waiting.size === 0) this.#worker.unref();
+    if (this.#waiting.size === 0) worker.unref();
     if (reply.error === null) callback?.(null, reply);
     else callback?.(toError(reply.error), null);
   }
@@ -98,6 +113,10 @@ function toError(error: CheckpointError): Error {
   }
   const result = new Error(error.message);
   return error.code === null ? result : Object.assign(result, {code: error.code});
+}
+
+function endedError(): Error {
+  return new Error('the checkpoint thread has ended');
 }
 
 function asError(error: unknown): Error {

@@ -82,6 +82,30 @@ function assertDamaged(open: () => unknown, message: RegExp): void {
 
 describe('LMDB checkpoint store', () => {
   test(
+    'the thread starts with the first request, and a store that needed none ends without one',
+    inDirectory(async directory => {
+      let threadCount = 0;
+      const count = (): void => {
+        threadCount++;
+      };
+      process.on('worker', count);
+      try {
+        const unused = openLmdbCheckpointStore({directory});
+        await close(unused);
+        assert.equal(threadCount, 0);
+        const store = openLmdbCheckpointStore({directory});
+        await write(store, 1, [['a', '1']]);
+        await write(store, 2, [['b', '2']]);
+        assert.equal(threadCount, 1);
+        assert.equal(read(store, 'a'), '1');
+        await close(store);
+      } finally {
+        process.off('worker', count);
+      }
+    }),
+  );
+
+  test(
     'a flipped bit in a value is noticed by the read that meets it',
     inDirectory(async directory => {
       const file = await fill(directory);

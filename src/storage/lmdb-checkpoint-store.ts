@@ -88,7 +88,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
   readonly #disk: Disk;
   readonly #temporary: string;
   readonly #reserveSizeBytes: number;
-  readonly #thread = new CheckpointThread();
+  readonly #thread = new CheckpointThread(() => this.#openInThread(null));
   #current: string;
   #environment: LmdbEnvironment;
   #meta: CheckpointMeta;
@@ -113,7 +113,6 @@ export class LmdbCheckpointStore implements CheckpointStore {
     this.#current = opened.current;
     this.#environment = opened.environment;
     this.#meta = opened.meta;
-    this.#openInThread(null);
   }
 
   meta(): CheckpointMeta {
