@@ -117,7 +117,7 @@ export class PeerGate implements TransportHandler {
 
   onPeerUp(id: NodeId): void {
     this.#lastRefusal.delete(id);
-    this.#parts.replica()?.onPeerUp();
+    this.#parts.replica()?.onPeerUp(id);
   }
 
   onPeerDown(id: NodeId): void {
@@ -176,6 +176,7 @@ export class PeerGate implements TransportHandler {
       return {status: 503, code: 'STARTING', detail};
     }
     if (this.#introductions.note(from, {incarnation, listen, http})) this.#parts.onAddresses();
+    this.#parts.replica()?.onReachable(from);
     return null;
   }
 

@@ -268,7 +268,14 @@ export class Replica {
     this.raft.noteContact(from);
   }
 
-  onPeerUp(): void {
+  /** A connection with `id` has come up, in either direction. */
+  onReachable(id: NodeId): void {
+    this.raft.reportReachable(id);
+    this.#loop.scheduleIfReady();
+  }
+
+  onPeerUp(id: NodeId): void {
+    this.raft.reportReachable(id);
     this.proposer.routeWaiting();
     this.#loop.schedule();
   }

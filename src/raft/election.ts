@@ -41,12 +41,25 @@ export function campaign(state: RaftState): void {
   if (!canCampaign(state)) return;
   becomePreCandidate(state);
   state.votes.set(state.id, true);
+  for (const to of otherVoters(state)) askForPreVote(state, to);
+  countPreVotes(state);
+}
+
+/**
+ * `to` can be reached again: what it was asked before may be lost (Raft §5.1: requests are
+ * repeated). When a whole cluster starts, whoever is first asks members that are not there yet, and
+ * would wait for another timeout before it asked again.
+ */
+export function repeatPreVote(state: RaftState, to: NodeId): void {
+  if (state.role !== 'pre-candidate' || state.votes.has(to) || !canCampaign(state)) return;
+  if (otherVoters(state).includes(to)) askForPreVote(state, to);
+}
+
+/** The question changes nothing there, however often it is asked. */
+function askForPreVote(state: RaftState, to: NodeId): void {
   const {id: from, term} = state;
   const last = state.log.lastId();
-  for (const to of otherVoters(state)) {
-    sendNow(state, {type: 'pre-vote', from, to, term: termAfter(term), last});
-  }
-  countPreVotes(state);
+  sendNow(state, {type: 'pre-vote', from, to, term: termAfter(term), last});
 }
 
 /** Without pre-vote: after one was won, or because the leader said so. */

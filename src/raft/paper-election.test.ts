@@ -33,6 +33,35 @@ test('§5.1: a server that sees a larger term adopts it and becomes a follower',
   }
 });
 
+test('§5.1: a voter that could not be reached is asked again as soon as it can be', () => {
+  const cluster = startCluster(5);
+  for (const id of ['3', '4', '5']) cluster.isolate(id);
+  const raft = cluster.raft('1');
+  raft.campaign();
+  cluster.stabilize();
+  assert.equal(raft.role, 'pre-candidate');
+  cluster.heal();
+  // The second member has answered, the ninth is none.
+  for (const id of ['1', '2', '3', '9']) raft.reportReachable(nodeId(id));
+  cluster.process('1');
+  assert.deepEqual(
+    cluster.messages.map(({type, to}) => `${type} ${to}`),
+    ['pre-vote 3'],
+  );
+  cluster.stabilize();
+  assert.equal(raft.role, 'leader');
+  assert.equal(raft.term, 1);
+});
+
+test('§5.1: only who waits for answers asks again', () => {
+  const cluster = startCluster(3);
+  cluster.elect('1');
+  for (const id of ['1', '2'] as const) {
+    for (const other of [one, two, three]) cluster.raft(id).reportReachable(other);
+    assert.equal(cluster.raft(id).hasReady(), false);
+  }
+});
+
 test('§5.1: a request of an earlier term is refused and answered with the present one', () => {
   const cluster = startCluster(3);
   cluster.elect('1');

@@ -9,7 +9,7 @@
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import {isActive} from './contact.ts';
-import {campaign, noteOwnVotePersisted, tickElection} from './election.ts';
+import {campaign, noteOwnVotePersisted, repeatPreVote, tickElection} from './election.ts';
 import type {HardState} from './hard-state.ts';
 import type {LogIndex, NodeId, Term} from './ids.ts';
 import {indexAfter, maxIndex} from './ids.ts';
@@ -130,6 +130,11 @@ export class Raft {
     const progress = this.#state.leadership?.progress.get(id);
     if (progress?.state !== 'replicate') return;
     progress.becomeProbe(indexAfter(progress.matchIndex));
+  }
+
+  /** A connection with `id` has come up, in either direction. */
+  reportReachable(id: NodeId): void {
+    repeatPreVote(this.#state, id);
   }
 
   /** The stream to `id` has ended: with the snapshot that `meta` describes, or null: it failed. */

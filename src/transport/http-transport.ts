@@ -83,6 +83,7 @@ export class HttpTransport implements Transport {
       handler,
       rejections: this.#rejections,
       identity: () => this.#identity,
+      onChannel: from => this.#links.get(from)?.hurry(),
     });
     this.#server.start(this.#listenAddress(), (error, port) => {
       this.#boundPort = port;

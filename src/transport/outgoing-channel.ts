@@ -50,6 +50,8 @@ export class OutgoingChannel {
   #socket: Socket | null = null;
   #cancelDial: (() => void) | null = null;
   #redialTimer: Timer | null = null;
+  /** Nobody answered the last attempt. */
+  #wasUnreachable = false;
   #isFlushDue = false;
   #missedAckCount = 0;
   #droppedCount = 0;
@@ -105,6 +107,18 @@ export class OutgoingChannel {
     this.#write();
   }
 
+  /**
+   * The peer has just connected to this node, so it is there: whoever could not reach it before
+   * need not wait until it is time to dial again. After a connection that was lost it does wait:
+   * two that drop each other's connections must not do so without a pause.
+   */
+  hurry(): void {
+    if (!this.#wasUnreachable || this.#redialTimer === null || this.#isClosed) return;
+    this.#redialTimer.cancel();
+    this.#backoff.reset();
+    this.#dial();
+  }
+
   /** Nothing is reported from now on. */
   close(): void {
     this.#isClosed = true;
@@ -118,6 +132,7 @@ export class OutgoingChannel {
   #dial(): void {
     const {address, to, clock} = this.#options;
     const startedAtMs = clock.monotonicMs();
+    this.#redialTimer = null;
     this.#cancelDial = dial({address, to, headers: this.#options.headers(), clock}, result => {
       this.#cancelDial = null;
       this.#onDialed(result, startedAtMs);
@@ -125,6 +140,7 @@ export class OutgoingChannel {
   }
 
   #onDialed(result: DialResult, startedAtMs: number): void {
+    this.#wasUnreachable = result.type === 'failed';
     if (result.type === 'open') {
       this.#adopt(result.socket, result.head);
       return;

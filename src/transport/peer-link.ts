@@ -50,6 +50,12 @@ export class PeerLink {
     };
   }
 
+  /** The peer has just connected to this node. */
+  hurry(): void {
+    this.#control.hurry();
+    this.#data.hurry();
+  }
+
   tick(): void {
     this.#control.tick();
     this.#data.tick();

@@ -30,6 +30,8 @@ export interface PeerServerOptions {
   readonly handler: TransportHandler;
   /** Null until setIdentity was called. */
   readonly identity: () => LocalIdentity | null;
+  /** A peer's channel is open: it is there, and lets this node be its peer. */
+  readonly onChannel: (from: NodeId) => void;
 }
 
 const notFound: Refusal = {
@@ -174,6 +176,7 @@ export class PeerServer {
     });
     this.#channels.set(key, channel);
     channel.start(head);
+    this.#options.onChannel(introduction.handshake.from);
   }
 
   #onRequest(request: http.IncomingMessage, response: http.ServerResponse): void {
