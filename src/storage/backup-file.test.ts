@@ -49,7 +49,7 @@ function snapshotOf(
     return block !== null;
   };
   for (const [key, value] of rows) {
-    encoder.addRow(Buffer.from(key, 'latin1'), Buffer.from(value, 'latin1'));
+    encoder.addRow(Buffer.from(key + value, 'latin1'), key.length);
     while (encoder.isFull()) take();
   }
   while (take());

@@ -6,7 +6,7 @@ import {MalformedBytesError} from '../base/bytes.ts';
 import {BackupChecker} from './backup-checker.ts';
 import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
-import {SnapshotDecoder} from './snapshot-stream.ts';
+import {SnapshotDecoder, visitViews} from './snapshot-stream.ts';
 import {StorageError} from './storage-error.ts';
 
 const readSizeBytes = 1024 * 1024;
@@ -54,7 +54,8 @@ export function readBackup(
   const checker: BackupChecker = new BackupChecker(block => {
     let [decoder] = decoders;
     if (decoder === undefined) {
-      decoder = new SnapshotDecoder(must(checker.head, 'a head before the blocks'), onRow);
+      const head = must(checker.head, 'a head before the blocks');
+      decoder = new SnapshotDecoder(head, visitViews(onRow));
       decoders.push(decoder);
     }
     const rows = decoder;

@@ -7,7 +7,7 @@ import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
 import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
 import type {SnapshotExport, SnapshotReader} from './checkpoint-store.ts';
-import {SnapshotDecoder} from './snapshot-stream.ts';
+import {SnapshotDecoder, visitViews} from './snapshot-stream.ts';
 
 /** What the snapshot does not say itself. */
 export type BackupOrigin = Pick<BackupHead, 'clusterId' | 'nodeId' | 'version' | 'createdAtMs'>;
@@ -113,9 +113,8 @@ function headOf(
   blocks: readonly Uint8Array[],
 ): BackupHead {
   const reader = new BackupContentReader();
-  const decoder = new SnapshotDecoder(snapshot.meta, (rowKey, value) => {
-    reader.takeRow(rowKey, value);
-  });
+  const visitRow = visitViews((rowKey, value) => reader.takeRow(rowKey, value));
+  const decoder = new SnapshotDecoder(snapshot.meta, visitRow);
   for (const block of blocks) decoder.takeBlock(block);
   const {index, term, membership} = snapshot.meta;
   return {

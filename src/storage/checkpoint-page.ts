@@ -4,15 +4,20 @@
  */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
+import {writeU64} from '../base/bytes.ts';
 
 export const pageHeaderSizeBytes = 24;
+/** Of the transaction that wrote the page. */
+export const pageTransactionOffset = 8;
 export const pageFlagsOffset = 18;
-const pageLowerOffset = 20;
-const pageUpperOffset = 22;
+/** End of the list of nodes, and where the nodes begin, both counted from the header's end. */
+export const pageLowerOffset = 20;
+export const pageUpperOffset = 22;
 export const overflowCountOffset = 20;
 export const branchFlag = 0x01;
 export const leafFlag = 0x02;
 export const overflowFlag = 0x04;
+const metaFlag = 0x08;
 
 export const nodeHeaderSizeBytes = 8;
 export const bigDataFlag = 0x01;
@@ -21,6 +26,12 @@ export const overflowReferenceSizeBytes = 24;
 
 const metaMagic = 0xbeefc0de;
 const metaSizeBytes = 168;
+/** `struct MDB_db` of the free pages and of the rows, behind their sizes and flags. */
+const freeTreeOffset = 54;
+const rowTreeOffset = 102;
+const lastPageOffset = 144;
+const transactionOffset = 152;
+const bootIdOffset = 160;
 export const noPage = 2 ** 64;
 
 /** What the newest meta page says of the file. */
@@ -79,6 +90,81 @@ export function newestMeta(descriptor: number): PageMeta | null {
     if (newest === null || second.transaction > newest.transaction) newest = second;
   }
   return newest;
+}
+
+/** A tree of rows, as its meta page describes it. */
+interface TreeRecord {
+  readonly depth: number;
+  readonly branchPageCount: number;
+  readonly leafPageCount: number;
+  readonly overflowPageCount: number;
+  readonly rowCount: number;
+  /** `noPage`: there are no rows. */
+  readonly root: number;
+}
+
+const emptyTree: TreeRecord = {
+  depth: 0,
+  branchPageCount: 0,
+  leafPageCount: 0,
+  overflowPageCount: 0,
+  rowCount: 0,
+  root: noPage,
+};
+
+/** Of the pages of a compact copy: any later commit has a higher one. */
+export const copyTransaction = 1;
+
+/** The newest meta page that LMDB made, as it is in the file. Null: neither is valid. */
+export function readMetaPage(descriptor: number): Buffer | null {
+  const newest = newestMeta(descriptor);
+  if (newest === null) return null;
+  const page = Buffer.alloc(newest.pageSize);
+  for (const at of [0, newest.pageSize]) {
+    fs.readSync(descriptor, page, 0, page.length, at);
+    if (readPageNumber(page, transactionOffset) === newest.transaction) break;
+  }
+  return page;
+}
+
+/**
+ * Both meta pages of a file that holds one tree and no list of free pages, as LMDB's compact copies
+ * have them: the first says that there is nothing, and is older. All that is not said here is as in
+ * `template`, a meta page that LMDB made.
+ */
+export function encodeMetaPages(template: Buffer, tree: TreeRecord, lastPage: number): Buffer {
+  const first = encodeMetaPage(template, {tree: emptyTree, number: 0, lastPage: 1});
+  const second = encodeMetaPage(template, {tree, number: 1, lastPage});
+  return Buffer.concat([first, second]);
+}
+
+/** The page's number is also that of the transaction that wrote it. */
+function encodeMetaPage(
+  template: Buffer,
+  content: {readonly tree: TreeRecord; readonly number: number; readonly lastPage: number},
+): Buffer {
+  const {tree, number, lastPage} = content;
+  const page = Buffer.alloc(template.length);
+  template.copy(page, 0, 0, metaSizeBytes);
+  page.fill(0, 0, pageHeaderSizeBytes);
+  writeU64(page, number, 0);
+  page.writeUInt16LE(metaFlag, pageFlagsOffset);
+  encodeTree(page, emptyTree, freeTreeOffset);
+  encodeTree(page, tree, rowTreeOffset);
+  writeU64(page, lastPage, lastPageOffset);
+  writeU64(page, number * copyTransaction, transactionOffset);
+  page.fill(0, bootIdOffset, metaSizeBytes);
+  return page;
+}
+
+function encodeTree(page: Buffer, tree: TreeRecord, at: number): void {
+  page.writeUInt16LE(tree.depth, at);
+  writeU64(page, tree.branchPageCount, at + 2);
+  writeU64(page, tree.leafPageCount, at + 10);
+  writeU64(page, tree.overflowPageCount, at + 18);
+  writeU64(page, tree.rowCount, at + 26);
+  if (tree.root === noPage) page.fill(0xff, at + 34, at + 42);
+  else writeU64(page, tree.root, at + 34);
 }
 
 function readMeta(descriptor: number, at: number): PageMeta | null {

@@ -18,7 +18,7 @@ import type {
 } from './checkpoint-worker-protocol.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {ExitGate} from './exit-gate.ts';
-import {LmdbEnvironment, messageOf} from './lmdb-environment.ts';
+import {beginFreeList, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
 import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
@@ -226,22 +226,6 @@ class CheckpointWorker {
 
   #import(streamId: number): SnapshotBuilder {
     return must(this.#imports.get(streamId), 'no import %', streamId);
-  }
-}
-
-/**
- * A compact copy has no list of free pages. LMDB aborts the process when the first commit to such a
- * file frees so many pages that their list needs a page of its own: it looks for free pages in the
- * tree it is just beginning. This first commit frees a handful.
- */
-function beginFreeList(file: string): void {
-  const environment = new LmdbEnvironment(file, {isUnsynced: true});
-  try {
-    const meta = must(environment.readMeta(), 'a copy has a format row');
-    environment.transaction(() => environment.putMeta(meta));
-    environment.padFile();
-  } finally {
-    environment.close();
   }
 }
 

@@ -7,7 +7,7 @@ import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import type {RootDatabase} from 'lmdb';
 import {open} from 'lmdb';
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import type {RowRange} from '../kv/rows.ts';
 import {
   CheckpointDamagedError,
@@ -203,6 +203,22 @@ export class LmdbEnvironment {
       if (systemErrorCode(error) !== null) throw error;
       throw new CheckpointDamagedError(this.path, messageOf(error), error);
     }
+  }
+}
+
+/**
+ * A compact copy has no list of free pages. LMDB aborts the process when the first commit to such a
+ * file frees so many pages that their list needs a page of its own: it looks for free pages in the
+ * tree it is just beginning. This first commit frees a handful.
+ */
+export function beginFreeList(file: string): void {
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  try {
+    const meta = must(environment.readMeta(), 'a copy has a format row');
+    environment.transaction(() => environment.putMeta(meta));
+    environment.padFile();
+  } finally {
+    environment.close();
   }
 }
 

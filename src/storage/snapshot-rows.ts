@@ -10,7 +10,8 @@ import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {CheckpointFile, CheckpointRowCursor} from './checkpoint-row-cursor.ts';
 import {CheckpointDamagedError, decodeMeta, formatRowKey} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
-import {LmdbEnvironment, syncFile} from './lmdb-environment.ts';
+import {CheckpointFileWriter} from './checkpoint-file-writer.ts';
+import {syncFile} from './lmdb-environment.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 
@@ -97,24 +98,25 @@ export class SnapshotRows {
     const cursor = this.#cursor;
     while (!this.#encoder.isFull() && cursor.next()) {
       // Rows of the checkpoint itself are made anew by whoever receives this.
-      if (cursor.rowKeyView[0] !== 0) this.#encoder.addRow(cursor.rowKeyView, cursor.valueView);
+      if (cursor.rowView[0] !== 0) this.#encoder.addRow(cursor.rowView, cursor.keySizeBytes);
     }
   }
 }
 
 /** Builds the environment of a snapshot that arrives. */
 export class SnapshotBuilder {
-  readonly #environment: LmdbEnvironment;
-  readonly #meta: CheckpointMeta;
+  readonly #writer: CheckpointFileWriter;
   readonly #decoder: SnapshotDecoder;
+  /** After an error nothing more is taken: what is there ends somewhere within a block. */
+  #hasFailed = false;
 
   constructor(file: string, meta: CheckpointMeta) {
-    this.#meta = meta;
     fs.mkdirSync(path.dirname(file), {mode: 0o700});
-    this.#environment = new LmdbEnvironment(file, {isUnsynced: true});
-    this.#decoder = new SnapshotDecoder(meta, (rowKey, value) => {
-      assert((rowKey[0] ?? 0) > 0, 'a row of the checkpoint itself');
-      this.#environment.append(rowKey, value);
+    const writer = new CheckpointFileWriter(file, meta);
+    this.#writer = writer;
+    this.#decoder = new SnapshotDecoder(meta, (bytes, keyStart, keyEnd, valueStart, valueEnd) => {
+      assert((bytes[keyStart] ?? 0) > 0 || keyStart === keyEnd, 'a row of the checkpoint itself');
+      writer.addRow(bytes, keyStart, keyEnd, valueStart, valueEnd);
     });
   }
 
@@ -124,20 +126,22 @@ export class SnapshotBuilder {
   }
 
   takeBlock(block: Uint8Array): void {
-    this.#environment.transaction(() => this.#decoder.takeBlock(block));
+    if (this.#hasFailed) throw new Error('an earlier block was refused');
+    this.#hasFailed = true;
+    this.#decoder.takeBlock(block);
+    this.#hasFailed = false;
   }
 
   /** Durable when it returns. */
   finish(): void {
     if (!this.#decoder.isComplete) throw new Error('the snapshot ends early');
-    this.#environment.transaction(() => this.#environment.putMeta(this.#meta));
-    this.#environment.padFile();
-    this.#environment.close();
-    syncFile(this.#environment.path);
-    prepareCurrent(path.dirname(this.#environment.path));
+    const {path: file} = this.#writer;
+    this.#writer.finish();
+    syncFile(file);
+    prepareCurrent(path.dirname(file));
   }
 
   close(): void {
-    this.#environment.close();
+    this.#writer.close();
   }
 }

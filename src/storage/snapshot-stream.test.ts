@@ -6,7 +6,7 @@ import {Prng} from '../base/prng.ts';
 import {logIndex, term} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
-import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
+import {SnapshotDecoder, SnapshotEncoder, visitViews} from './snapshot-stream.ts';
 
 const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
 
@@ -21,7 +21,7 @@ function encode(rows: readonly Row[], after: SnapshotPosition | null = null): Ui
     return block !== null;
   };
   for (const [key, value] of rows) {
-    encoder.addRow(Buffer.from(key), value);
+    encoder.addRow(Buffer.concat([Buffer.from(key), value]), key.length);
     while (encoder.isFull()) take();
   }
   while (take());
@@ -31,9 +31,10 @@ function encode(rows: readonly Row[], after: SnapshotPosition | null = null): Ui
 
 function decode(blocks: readonly Uint8Array[]): {rows: Row[]; isComplete: boolean} {
   const rows: Row[] = [];
-  const decoder = new SnapshotDecoder(meta, (key, value) => {
+  const visitRow = visitViews((key, value) => {
     rows.push([Buffer.from(key).toString(), Buffer.from(value)]);
   });
+  const decoder = new SnapshotDecoder(meta, visitRow);
   for (const block of blocks) decoder.takeBlock(block);
   return {rows, isComplete: decoder.isComplete};
 }
@@ -60,7 +61,8 @@ describe('snapshot stream', () => {
       ['c', Buffer.alloc(10)],
     ];
     const received: string[] = [];
-    const decoder = new SnapshotDecoder(meta, key => received.push(Buffer.from(key).toString()));
+    const visitRow = visitViews(key => received.push(Buffer.from(key).toString()));
+    const decoder = new SnapshotDecoder(meta, visitRow);
     assert.equal(decoder.begin(), null);
     for (const block of encode(rows).slice(0, 3)) decoder.takeBlock(block);
     const after = decoder.begin();

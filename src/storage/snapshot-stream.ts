@@ -5,15 +5,10 @@
  */
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {
-  asBuffer,
-  ByteReader,
-  ByteWriter,
-  compareBytes,
-  MalformedBytesError,
-} from '../base/bytes.ts';
+import {asBuffer, ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
+import {AscendingKeys} from './ascending-keys.ts';
 import {decodeMeta, encodeMeta, rowSizeBytesMax} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
@@ -25,14 +20,17 @@ const rowsKind = 2;
 const endKind = 3;
 /** Payload size before and checksum behind the payload. */
 const frameSizeBytes = 8;
+/** Enough for `rowSizeBytesMax`. */
+const varintSizeBytesMax = 5;
 
 /** Turns rows into blocks. Take blocks until `isFull` is false, then add rows, then `end`. */
 export class SnapshotEncoder {
-  /** Row bytes that are in no block yet. */
-  readonly #pending = new ByteWriter(limits.snapshotBlockSizeBytesMax * 2);
+  /** Row bytes; from `#taken` up to `#length` they are in no block yet. */
+  #pending: Buffer = Buffer.allocUnsafeSlow(limits.snapshotBlockSizeBytesMax * 2);
+  #taken = 0;
+  #length = 0;
   /** Bytes of the row stream in one full block, next to the frame and the kind. */
   readonly #pieceSizeBytesMax = limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
-  #taken = 0;
   #rowCount: number;
   #checksum: number;
 
@@ -50,78 +48,109 @@ export class SnapshotEncoder {
   /** Before the first row. */
   header(meta: CheckpointMeta): Uint8Array {
     const writer = new ByteWriter();
-    writer.u8(headerKind);
     writer.u32(magic);
     writer.u8(formatVersion);
     writer.u64(this.#rowCount);
     writer.u32(this.#checksum);
     writer.raw(encodeMeta(meta));
-    return block(writer.contentView());
+    return block(headerKind, writer.contentView());
   }
 
   /** Whether a full block waits to be taken. */
   isFull(): boolean {
-    return this.#pending.length - this.#taken >= this.#pieceSizeBytesMax;
+    return this.#length - this.#taken >= this.#pieceSizeBytesMax;
   }
 
-  addRow(rowKey: Uint8Array, value: Uint8Array): void {
+  /** `row`: the key, and the value behind it. */
+  addRow(row: Uint8Array, keySizeBytes: number): void {
     assert(!this.isFull(), 'the block is not taken');
-    this.#pending.bytes(rowKey);
-    this.#pending.bytes(value);
+    const valueSizeBytes = row.length - keySizeBytes;
+    const wanted = this.#length + row.length + 2 * varintSizeBytesMax;
+    if (wanted > this.#pending.length) this.#grow(wanted);
+    const bytes = this.#pending;
+    const keyAt = writeVarint(bytes, keySizeBytes, this.#length);
+    // At once to where the value belongs; then the key moves in front of the value's size.
+    const gap = varintSizeBytes(valueSizeBytes);
+    bytes.set(row, keyAt + gap);
+    bytes.copyWithin(keyAt, keyAt + gap, keyAt + gap + keySizeBytes);
+    writeVarint(bytes, valueSizeBytes, keyAt + keySizeBytes);
+    this.#length = keyAt + gap + row.length;
     this.#rowCount += 1;
   }
 
   /** The next block of rows, not full only at the end; null when no row bytes wait. */
   takeRows(): Uint8Array | null {
-    const pending = this.#pending.contentView().subarray(this.#taken);
-    if (pending.length === 0) return null;
-    const piece = pending.subarray(0, this.#pieceSizeBytesMax);
+    const size = Math.min(this.#length - this.#taken, this.#pieceSizeBytesMax);
+    if (size === 0) return null;
+    const piece = this.#pending.subarray(this.#taken, this.#taken + size);
     this.#checksum = checksum(piece, this.#checksum);
-    const payload = Buffer.allocUnsafe(1 + piece.length);
-    payload[0] = rowsKind;
-    payload.set(piece, 1);
-    this.#taken += piece.length;
+    this.#taken += size;
+    const bytes = block(rowsKind, piece);
     this.#compact();
-    return block(payload);
+    return bytes;
   }
 
   end(): Uint8Array {
-    assert(this.#pending.length === this.#taken, 'row bytes left');
+    assert(this.#length === this.#taken, 'row bytes left');
     const writer = new ByteWriter();
-    writer.u8(endKind);
     writer.u64(this.#rowCount);
     writer.u32(this.#checksum);
-    return block(writer.contentView());
+    return block(endKind, writer.contentView());
   }
 
   /** Moves what is left to the front once most has been taken. */
   #compact(): void {
-    const rest = this.#pending.contentView().subarray(this.#taken);
-    if (rest.length > this.#taken && rest.length > 0) return;
-    const copy = new Uint8Array(rest);
-    this.#pending.reset();
-    this.#pending.raw(copy);
+    const rest = this.#length - this.#taken;
+    if (rest > this.#taken) return;
+    this.#pending.copyWithin(0, this.#taken, this.#length);
+    this.#length = rest;
     this.#taken = 0;
   }
+
+  #grow(sizeBytes: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(sizeBytes, this.#pending.length * 2));
+    grown.set(this.#pending.subarray(0, this.#length));
+    this.#pending = grown;
+  }
+}
+
+/**
+ * What a decoder hands a row to: the key lies from `keyStart` up to `keyEnd` of `bytes`, the value
+ * behind it from `valueStart` up to `valueEnd`. The bytes are valid during the visit.
+ */
+export type RowVisitor = (
+  bytes: Buffer,
+  keyStart: number,
+  keyEnd: number,
+  valueStart: number,
+  valueEnd: number,
+) => void;
+
+/** For who takes key and value as views. */
+export function visitViews(
+  visitRow: (rowKeyView: Uint8Array, valueView: Uint8Array) => void,
+): RowVisitor {
+  return (bytes, keyStart, keyEnd, valueStart, valueEnd) => {
+    visitRow(bytes.subarray(keyStart, keyEnd), bytes.subarray(valueStart, valueEnd));
+  };
 }
 
 /** Takes blocks in order and hands out rows; every deviation is a MalformedBytesError. */
 export class SnapshotDecoder {
   readonly #meta: CheckpointMeta;
-  readonly #visitRow: (rowKeyView: Uint8Array, valueView: Uint8Array) => void;
+  readonly #visitRow: RowVisitor;
   /** The beginning of a row whose end has not come yet. */
   #partial: Buffer = Buffer.alloc(0);
-  #lastKey: Uint8Array | null = null;
+  readonly #keys = new AscendingKeys();
+  /** Behind the number that was read last. */
+  #numberEnd = 0;
   #state: 'header' | 'rows' | 'done' = 'header';
   #rowCount = 0;
   /** Of all whole rows; at the end of the stream there are no others. */
   #checksum = 0;
 
   /** `meta`: what the header must say. */
-  constructor(
-    meta: CheckpointMeta,
-    visitRow: (rowKeyView: Uint8Array, valueView: Uint8Array) => void,
-  ) {
+  constructor(meta: CheckpointMeta, visitRow: RowVisitor) {
     this.#meta = meta;
     this.#visitRow = visitRow;
   }
@@ -138,7 +167,7 @@ export class SnapshotDecoder {
   begin(): SnapshotPosition | null {
     this.#state = 'header';
     this.#partial = Buffer.alloc(0);
-    const lastKey = this.#lastKey;
+    const lastKey = this.#keys.last();
     if (lastKey === null) return null;
     return {lastKey, rowCount: this.#rowCount, checksum: this.#checksum};
   }
@@ -184,27 +213,44 @@ export class SnapshotDecoder {
     }
     if (bytes.length - offset > rowSizeBytesMax) throw new MalformedBytesError('row too large');
     this.#checksum = checksum(bytes.subarray(0, offset), this.#checksum);
-    // A view so far: of all keys of a block only the last one is worth a copy.
-    if (this.#lastKey !== null) this.#lastKey = new Uint8Array(this.#lastKey);
     this.#partial = Buffer.from(bytes.subarray(offset));
   }
 
   /** Hands out the row at `offset` and returns its end; `offset` when it is not complete. */
   #takeRow(bytes: Buffer, offset: number): number {
-    const keySize = readVarint(bytes, offset);
-    if (keySize === null) return offset;
-    const valueSize = readVarint(bytes, keySize.end + keySize.value);
-    if (valueSize === null) return offset;
-    const end = valueSize.end + valueSize.value;
-    if (end > bytes.length) return offset;
-    const rowKey = bytes.subarray(keySize.end, keySize.end + keySize.value);
-    if (this.#lastKey !== null && compareBytes(this.#lastKey, rowKey) >= 0) {
+    const keySize = this.#readVarint(bytes, offset);
+    if (keySize < 0) return offset;
+    const keyStart = this.#numberEnd;
+    const keyEnd = keyStart + keySize;
+    const valueSize = this.#readVarint(bytes, keyEnd);
+    if (valueSize < 0) return offset;
+    const valueStart = this.#numberEnd;
+    const valueEnd = valueStart + valueSize;
+    if (valueEnd > bytes.length) return offset;
+    if (!this.#keys.take(bytes, keyStart, keyEnd)) {
       throw new MalformedBytesError('rows out of order');
     }
-    this.#visitRow(rowKey, bytes.subarray(valueSize.end, end));
+    this.#visitRow(bytes, keyStart, keyEnd, valueStart, valueEnd);
     this.#rowCount += 1;
-    this.#lastKey = rowKey;
-    return end;
+    return valueEnd;
+  }
+
+  /** -1: the bytes end before the number does. */
+  #readVarint(bytes: Buffer, offset: number): number {
+    let value = 0;
+    let scale = 1;
+    for (let at = offset; at < bytes.length; at++) {
+      const byte = bytes[at] as number;
+      value += (byte & 0x7f) * scale;
+      const isTooLong = at - offset >= varintSizeBytesMax;
+      if (isTooLong || value > rowSizeBytesMax) throw new MalformedBytesError('row too large');
+      if (byte < 0x80) {
+        this.#numberEnd = at + 1;
+        return value;
+      }
+      scale *= 0x80;
+    }
+    return -1;
   }
 
   #takeEnd(content: Buffer): void {
@@ -221,12 +267,15 @@ export class SnapshotDecoder {
   }
 }
 
-function block(payload: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafeSlow(payload.length + frameSizeBytes);
-  bytes.writeUInt32LE(payload.length, 0);
-  bytes.set(payload, 4);
-  bytes.writeUInt32LE(checksum(payload), 4 + payload.length);
+function block(kind: number, content: Uint8Array): Uint8Array {
+  const payloadSizeBytes = 1 + content.length;
+  const bytes = Buffer.allocUnsafeSlow(payloadSizeBytes + frameSizeBytes);
   assert(bytes.length <= limits.snapshotBlockSizeBytesMax, 'block of % bytes', bytes.length);
+  bytes.writeUInt32LE(payloadSizeBytes, 0);
+  bytes[4] = kind;
+  bytes.set(content, 5);
+  const end = 4 + payloadSizeBytes;
+  bytes.writeUInt32LE(checksum(bytes.subarray(4, end)), end);
   return bytes;
 }
 
@@ -242,23 +291,18 @@ function openBlock(bytes: Uint8Array): Buffer {
   return payload;
 }
 
-/** Enough for `rowSizeBytesMax`. */
-const varintSizeBytesMax = 5;
-
-/** Null: the bytes end before the number does. */
-function readVarint(
-  bytes: Buffer,
-  offset: number,
-): {readonly value: number; readonly end: number} | null {
-  let value = 0;
-  let scale = 1;
-  for (let at = offset; at < bytes.length; at++) {
-    const byte = bytes[at] as number;
-    value += (byte & 0x7f) * scale;
-    const isTooLong = at - offset >= varintSizeBytesMax;
-    if (isTooLong || value > rowSizeBytesMax) throw new MalformedBytesError('row too large');
-    if (byte < 0x80) return {value, end: at + 1};
-    scale *= 0x80;
+/** Returns the offset behind it. */
+function writeVarint(bytes: Buffer, value: number, at: number): number {
+  while (value >= 0x80) {
+    bytes[at++] = (value & 0x7f) | 0x80;
+    value >>>= 7;
   }
-  return null;
+  bytes[at++] = value;
+  return at;
+}
+
+function varintSizeBytes(value: number): number {
+  let size = 1;
+  for (; value >= 0x80; value >>>= 7) size += 1;
+  return size;
 }

@@ -17,7 +17,7 @@ import type {
 } from '../../src/storage/checkpoint-store.ts';
 import type {FrozenOverlay} from '../../src/storage/overlay.ts';
 import type {SnapshotPosition} from '../../src/storage/snapshot-position.ts';
-import {SnapshotDecoder, SnapshotEncoder} from '../../src/storage/snapshot-stream.ts';
+import {SnapshotDecoder, SnapshotEncoder, visitViews} from '../../src/storage/snapshot-stream.ts';
 
 /** Latin-1 strings as keys: their order is byte order. */
 type Rows = ReadonlyMap<string, Uint8Array>;
@@ -280,7 +280,9 @@ function blocksOf(copy: Checkpoint, after: SnapshotPosition | null): Uint8Array[
   const held = after === null ? null : keyText(after.lastKey);
   for (const key of copy.keys) {
     if (held !== null && key <= held) continue;
-    encoder.addRow(Buffer.from(key, 'latin1'), copy.rows.get(key) ?? new Uint8Array(0));
+    const rowKey = Buffer.from(key, 'latin1');
+    const value = copy.rows.get(key) ?? new Uint8Array(0);
+    encoder.addRow(Buffer.concat([rowKey, value]), rowKey.length);
     while (encoder.isFull()) takeRows();
   }
   while (takeRows());
@@ -303,9 +305,10 @@ class FakeSnapshotImport implements SnapshotImport {
 
   constructor(meta: CheckpointMeta, parts: FakeImportParts) {
     this.#parts = parts;
-    this.#decoder = new SnapshotDecoder(meta, (key, value) => {
+    const visitRow = visitViews((key, value) => {
       this.#rows.set(keyText(key), Uint8Array.from(value));
     });
+    this.#decoder = new SnapshotDecoder(meta, visitRow);
   }
 
   begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {

@@ -5,7 +5,7 @@ import {MalformedBytesError, compareBytes} from '../../src/base/bytes.ts';
 import {checksum} from '../../src/base/checksum.ts';
 import {RowSealer, decodeMeta, encodeMeta, openRowView} from '../../src/storage/checkpoint-row.ts';
 import type {CheckpointMeta} from '../../src/storage/checkpoint-store.ts';
-import {SnapshotDecoder, SnapshotEncoder} from '../../src/storage/snapshot-stream.ts';
+import {SnapshotDecoder, SnapshotEncoder, visitViews} from '../../src/storage/snapshot-stream.ts';
 import {codecTarget, mustBeRefusal} from './codec-target.ts';
 import type {Damage} from './damage.ts';
 import {damaged, damages, maybeDamages} from './damage.ts';
@@ -97,7 +97,7 @@ function soundBlocksOf(input: SnapshotInput): Buffer[] {
   };
   for (const {key, value} of rowsOf(input)) {
     while (encoder.isFull()) takeRows();
-    encoder.addRow(key, value);
+    encoder.addRow(Buffer.concat([key, value]), key.length);
   }
   while (encoder.isFull()) takeRows();
   takeRows();
@@ -131,11 +131,12 @@ function sealBlock(bytes: Buffer): void {
 
 function checkSnapshot(input: SnapshotInput): Verdict {
   const received: Row[] = [];
-  const decoder = new SnapshotDecoder(input.meta, (key, value) => {
+  const visitRow = visitViews((key, value) => {
     const last = received.at(-1);
     assert(last === undefined || compareBytes(last.key, key) < 0, 'rows in order');
     received.push({key: Uint8Array.from(key), value: Uint8Array.from(value)});
   });
+  const decoder = new SnapshotDecoder(input.meta, visitRow);
   try {
     for (const block of blocksOf(input)) {
       const before = Buffer.from(block);

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {test} from 'node:test';
+import type {TestContext} from 'node:test';
+import {Prng} from '../base/prng.ts';
+import {logIndex, term} from '../raft/ids.ts';
+import {emptyMembership} from '../raft/membership.ts';
+import {CheckpointFileWriter} from './checkpoint-file-writer.ts';
+import {walkPages} from './checkpoint-pages.ts';
+import {openRowView} from './checkpoint-row.ts';
+import {checkFileLength, LmdbEnvironment} from './lmdb-environment.ts';
+
+const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
+const everything = {start: Buffer.of(1), end: Buffer.of(255), isReverse: false};
+
+type Row = readonly [key: string, value: string];
+
+function newFile(t: TestContext): string {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-file-writer-'));
+  t.after(() => fs.rmSync(directory, {recursive: true}));
+  return path.join(directory, 'data.mdb');
+}
+
+/** `gapSize`: of bytes between key and value, as a row stream has them. */
+function writeRows(file: string, rows: readonly Row[], gapSize: number): void {
+  const writer = new CheckpointFileWriter(file, meta);
+  for (const [key, value] of rows) {
+    const bytes = Buffer.from(`>${key}${'.'.repeat(gapSize)}${value}<`, 'latin1');
+    const keyEnd = 1 + key.length;
+    const valueStart = keyEnd + gapSize;
+    writer.addRow(bytes, 1, keyEnd, valueStart, valueStart + value.length);
+  }
+  writer.finish();
+}
+
+function rowsThroughLmdb(environment: LmdbEnvironment): Row[] {
+  const rows: Row[] = [];
+  environment.scan(everything, (key, value) => {
+    rows.push([text(key), text(value)]);
+    return true;
+  });
+  return rows;
+}
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}
+
+/** Keys of 3 to `keySizeMax` bytes, values of `valueSizeMax` at most, some far larger. */
+function randomRows(
+  seed: number,
+  count: number,
+  sizes: {readonly keySizeMax: number; readonly valueSizeMax: number},
+): Row[] {
+  const prng = new Prng(seed);
+  const rows = new Map<string, string>();
+  while (rows.size < count) {
+    const number = String(prng.uint32() % 1_000_000).padStart(6, '0');
+    const key = `\x01${number}`.padEnd(3 + (prng.uint32() % (sizes.keySizeMax - 2)), 'k');
+    const isLarge = prng.uint32() % 97 === 0;
+    const size = prng.uint32() % (isLarge ? 60_000 : sizes.valueSizeMax + 1);
+    rows.set(key, String.fromCharCode(prng.uint32() % 256).repeat(size));
+  }
+  return [...rows].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** What a file has to be, by our own walk through its pages and by LMDB; and LMDB goes on with it. */
+function checkFile(file: string, rows: readonly Row[]): void {
+  const found: Row[] = [];
+  const damages: string[] = [];
+  const {rowCount, pageCount} = walkPages(file, {
+    onRow: (key, stored) => {
+      const value = openRowView(key, stored);
+      if (value === null) damages.push(`checksum of ${text(key)}`);
+      else if (key[0] !== 0) found.push([text(key), text(value)]);
+    },
+    onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
+  });
+  assert.deepEqual(damages, []);
+  assert.deepEqual(found, rows);
+  assert.equal(rowCount, rows.length + 1);
+  checkFileLength(file);
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  assert.deepEqual(environment.readMeta(), meta);
+  assert.deepEqual(rowsThroughLmdb(environment), rows);
+  for (const [key, value] of rows.filter((_, i) => i % 7 === 0)) {
+    const stored = environment.get(Buffer.from(key, 'latin1'));
+    assert.equal(stored === undefined ? null : text(stored), value);
+  }
+  // Two meta pages and those of the tree of free pages come on top.
+  const usedPageCount = environment.usedSizeBytes() / 4096;
+  assert.ok(usedPageCount >= pageCount + 2 && usedPageCount <= pageCount + 4, 'pages are counted');
+  environment.close();
+}
+
+for (const gapSize of [0, 1, 4, 5]) {
+  test(`rows with ${gapSize} bytes between key and value are all there`, t => {
+    const file = newFile(t);
+    const rows = randomRows(gapSize + 1, 700, {keySizeMax: 40, valueSizeMax: 300});
+    writeRows(file, rows, gapSize);
+    checkFile(file, rows);
+  });
+}
+
+// From one leaf to several levels of branches, at the number of pages where a branch is full too.
+for (const count of [0, 1, 2, 20, 21, 22, 41, 42, 43, 500, 3_000]) {
+  test(`${count} rows of one size make a sound tree`, t => {
+    const file = newFile(t);
+    const rows = Array.from({length: count}, (_, i): Row => {
+      return [`\x01${String(i).padStart(6, '0')}`, 'v'.repeat(150)];
+    });
+    writeRows(file, rows, 2);
+    checkFile(file, rows);
+  });
+}
+
+for (const [seed, keySizeMax, valueSizeMax] of [
+  [11, 10, 0],
+  [12, 1_900, 10],
+  [13, 1_200, 1_500],
+  [14, 1_978, 4_000],
+] as const) {
+  test(`keys of up to ${keySizeMax} and values of up to ${valueSizeMax} bytes`, t => {
+    const file = newFile(t);
+    const rows = randomRows(seed, 400, {keySizeMax, valueSizeMax});
+    writeRows(file, rows, 2);
+    checkFile(file, rows);
+  });
+}
+
+test('every number of pages at one level is a sound tree', t => {
+  const file = newFile(t);
+  // Branches of three children at most, so that there are many levels.
+  const value = 'v'.repeat(1_000);
+  for (let count = 1; count <= 60; count++) {
+    const rows = Array.from({length: count}, (_, i): Row => {
+      return [`\x01${String(i).padStart(6, '0')}`.padEnd(1_000, 'k'), value];
+    });
+    writeRows(file, rows, 2);
+    checkFile(file, rows);
+    fs.rmSync(file);
+  }
+});
+
+test('LMDB changes, frees and copies what was written', async t => {
+  const file = newFile(t);
+  const rows = randomRows(21, 3_000, {keySizeMax: 40, valueSizeMax: 300});
+  writeRows(file, rows, 2);
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  const wanted = new Map(rows);
+  const prng = new Prng(22);
+  for (let round = 0; round < 5; round++) {
+    environment.transaction(() => {
+      for (const [key] of rows) {
+        const rowKey = Buffer.from(key, 'latin1');
+        const draw = prng.uint32() % 8;
+        if (draw === 0) {
+          environment.remove(rowKey);
+          wanted.delete(key);
+        } else if (draw === 1) {
+          const value = 'n'.repeat(prng.uint32() % 9_000);
+          environment.put(rowKey, Buffer.from(value));
+          wanted.set(key, value);
+        }
+      }
+    });
+  }
+  const expected = [...wanted].sort(([a], [b]) => (a < b ? -1 : 1));
+  assert.deepEqual(rowsThroughLmdb(environment), expected);
+  // A compact copy fails when a page is neither in use nor free.
+  const copy = path.join(path.dirname(file), 'copy.mdb');
+  await environment.copyTo(copy);
+  environment.close();
+  checkFile(copy, expected);
+});
+
+test('what is not finished is no checkpoint', t => {
+  const file = newFile(t);
+  const writer = new CheckpointFileWriter(file, meta);
+  writer.addRow(Buffer.from('\x01kv'), 0, 2, 2, 3);
+  assert.throws(() => checkFileLength(file), /no valid meta page/);
+  writer.close();
+  writer.close();
+  assert.throws(() => checkFileLength(file), /no valid meta page/);
+});
+
+test('keys that LMDB does not take are refused', t => {
+  const writer = new CheckpointFileWriter(newFile(t), meta);
+  const bytes = Buffer.alloc(3_000, 1);
+  assert.throws(() => writer.addRow(bytes, 0, 0, 0, 10), /row key of 0 bytes/);
+  assert.throws(() => writer.addRow(bytes, 0, 1_981, 1_981, 2_000), /row key of 1981 bytes/);
+  writer.addRow(bytes, 0, 1_978, 1_978, 2_000);
+  writer.close();
+});
