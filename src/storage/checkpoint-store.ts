@@ -36,7 +36,10 @@ export interface SnapshotImport {
    * is the first of a reader opened there, on the same copy. Not while a call waits for its answer.
    */
   begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void;
-  /** One block as `next` returned it, in order. An error ends the import. */
+  /**
+   * One block as `next` returned it, in order. Several may wait for their answers, which come in
+   * order too. An error ends the import, whatever was written behind that block.
+   */
   write(block: Uint8Array, callback: (error: Error | null) => void): void;
   /** All blocks are in: verifies the whole and makes it durable beside the current checkpoint. */
   finish(callback: (error: Error | null) => void): void;

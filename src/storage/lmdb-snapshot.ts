@@ -15,8 +15,11 @@ import type {CheckpointThread} from './checkpoint-thread.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 import {decodePosition, encodePosition} from './snapshot-position.ts';
 
-/** Blocks that are asked for before anyone wants them, so that disk and network overlap. */
-const readAheadCount = 2;
+/**
+ * Blocks that are asked for before anyone wants them, so that disk and network overlap, also while
+ * the thread writes a checkpoint in between.
+ */
+const readAheadCount = 4;
 
 export class LmdbSnapshotExport implements SnapshotExport {
   readonly meta: CheckpointMeta;

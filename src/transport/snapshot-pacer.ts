@@ -1,7 +1,8 @@
 /**
  * How fast snapshots leave this node, all streams together: evenly, at a rate that falls while the
  * event loop is late and comes back when it is not. A stream has time; the requests that share the
- * loop, the processors and the network with it have not.
+ * loop, the processors and the network with it have not. The loop of a busy leader is always late:
+ * there the lowest rate holds, and holds in the mean, because what a late turn left out follows.
  */
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
@@ -27,14 +28,22 @@ export class SnapshotPacer {
     return this.#bytesPerMs * 1_000;
   }
 
-  /** Calls back when so many bytes may leave, in a later turn; returns the cancellation. */
+  /**
+   * Calls back when so many bytes may leave: before this returns when they are due, otherwise in a
+   * later turn. Returns the cancellation.
+   */
   take(sizeBytes: number, callback: () => void): () => void {
     const nowMs = this.#clock.monotonicMs();
-    const dueAtMs = Math.max(nowMs, this.#freeAtMs);
+    const earliestMs = nowMs - limits.snapshotBurstSizeBytesMax / this.#bytesPerMs;
+    const dueAtMs = Math.max(earliestMs, this.#freeAtMs);
     this.#freeAtMs = dueAtMs + sizeBytes / this.#bytesPerMs;
-    const timer = this.#clock.setTimer(Math.max(1, dueAtMs - nowMs), () => {
-      const latenessMs = this.#clock.monotonicMs() - Math.max(dueAtMs, nowMs + 1);
-      this.#adapt(latenessMs > latenessMsMax);
+    if (dueAtMs <= nowMs) {
+      callback();
+      return () => undefined;
+    }
+    const delayMs = Math.max(1, dueAtMs - nowMs);
+    const timer = this.#clock.setTimer(delayMs, () => {
+      this.#adapt(this.#clock.monotonicMs() - (nowMs + delayMs) > latenessMsMax);
       callback();
     });
     return () => timer.cancel();

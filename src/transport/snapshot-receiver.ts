@@ -1,7 +1,8 @@
 /**
- * The other end of a snapshot stream: frames of a request body into a SnapshotImport, one operation
- * at a time, the request paused meanwhile. A stream that breaks off leaves an import that another
- * one may continue; whatever else goes wrong, the import is aborted exactly once.
+ * The other end of a snapshot stream: frames of a request body into a SnapshotImport. A few blocks
+ * are on their way to it at a time, everything else alone, and the request is paused when no more
+ * may be. A stream that breaks off leaves an import that another one may continue; whatever else
+ * goes wrong, the import is aborted exactly once.
  */
 import type {Buffer} from 'node:buffer';
 import type {IncomingMessage, ServerResponse} from 'node:http';
@@ -30,7 +31,13 @@ interface Piece {
   readonly payload: Buffer;
 }
 
-/** What happens to the import when the operation on it, if there is one, has ended. */
+/**
+ * Blocks that the import has not answered for: enough that neither side waits for the other's turn,
+ * few enough for memory.
+ */
+const blocksUnderWayMax = 4;
+
+/** What happens to the import when the operations on it, if there are any, have ended. */
 type Fate = 'abort' | 'keep';
 
 export class SnapshotReceiver {
@@ -44,8 +51,11 @@ export class SnapshotReceiver {
   #meta: CheckpointMeta | null = null;
   #import: SnapshotImport | null = null;
   #blockCount = 0;
-  /** An operation of the import is under way. */
-  #isWorking = false;
+  /** Operations of the import that are under way, and how many of their kind may be. */
+  #workingCount = 0;
+  #workingCountMax = 0;
+  /** One of them has failed. */
+  #hasFailed = false;
   /** The last frame has been taken. */
   #hasEnd = false;
   #hasBodyEnded = false;
@@ -122,12 +132,20 @@ export class SnapshotReceiver {
   }
 
   #work(): void {
-    while (!this.#isWorking && this.#fate === null) {
-      const piece = this.#queue.shift();
+    while (this.#fate === null) {
+      const [piece] = this.#queue;
+      const isBusy = this.#workingCount > 0 && this.#workingCount >= this.#workingCountMax;
+      // Everything but a block waits for the blocks before it.
+      const mustWait = this.#workingCount > 0 && piece !== undefined && !isBlock(piece);
+      if (isBusy || mustWait) {
+        this.#request.pause();
+        return;
+      }
       if (piece === undefined) {
         this.#request.resume();
         return;
       }
+      this.#queue.shift();
       this.#take(piece);
     }
   }
@@ -162,7 +180,7 @@ export class SnapshotReceiver {
       this.#refuse('SNAPSHOT_NOT_WANTED', detail);
       return;
     }
-    this.#step(done => {
+    this.#step(1, done => {
       snapshot.begin((error, after) => {
         if (error === null && this.#fate === null) {
           this.#response.writeHead(200, {
@@ -178,7 +196,7 @@ export class SnapshotReceiver {
 
   #onBlock(snapshot: SnapshotImport, payload: Buffer): void {
     this.#blockCount += 1;
-    this.#step(done => snapshot.write(payload, done));
+    this.#step(blocksUnderWayMax, done => snapshot.write(payload, done));
   }
 
   #onEndFrame(payload: Buffer): void {
@@ -195,7 +213,7 @@ export class SnapshotReceiver {
     if (!this.#hasEnd || !this.#hasBodyEnded || this.#fate !== null || snapshot === null) return;
     if (this.#isFinishing || this.#queue.length > 0) return;
     this.#isFinishing = true;
-    this.#step(done => {
+    this.#step(1, done => {
       snapshot.finish(error => {
         if (error === null && this.#fate === null) this.#complete(snapshot);
         else done(error);
@@ -203,16 +221,17 @@ export class SnapshotReceiver {
     });
   }
 
-  /** Runs one operation of the import with the request paused. */
-  #step(operation: (done: (error: Error | null) => void) => void): void {
-    this.#isWorking = true;
-    this.#request.pause();
+  /** Runs one operation of the import, beside at most `countMax` - 1 others of its kind. */
+  #step(countMax: number, operation: (done: (error: Error | null) => void) => void): void {
+    this.#workingCount += 1;
+    this.#workingCountMax = countMax;
     // The import has its own time: a stall is a peer that sends nothing.
     this.#stallTimer?.cancel();
     operation(error => {
-      this.#isWorking = false;
+      this.#workingCount -= 1;
+      if (error !== null) this.#hasFailed = true;
       if (this.#fate !== null) {
-        this.#settle(error === null ? this.#fate : 'abort');
+        if (this.#workingCount === 0) this.#settle(this.#hasFailed ? 'abort' : this.#fate);
         return;
       }
       if (error !== null) {
@@ -225,7 +244,7 @@ export class SnapshotReceiver {
   }
 
   #complete(snapshot: SnapshotImport): void {
-    this.#isWorking = false;
+    this.#workingCount = 0;
     this.#fate = 'keep';
     this.#stallTimer?.cancel();
     this.#request.resume();
@@ -236,7 +255,7 @@ export class SnapshotReceiver {
 
   #noteProgress(): void {
     this.#stallTimer?.cancel();
-    if (this.#fate !== null || this.#isFinishing) return;
+    if (this.#fate !== null || this.#isFinishing || this.#workingCount > 0) return;
     this.#stallTimer = this.#clock.setTimer(limits.snapshotStallTimeoutMs, () => this.#breakOff());
   }
 
@@ -259,15 +278,15 @@ export class SnapshotReceiver {
     if (this.#fate !== null) return;
     this.#leave('keep');
     this.#response.destroy();
-    if (!this.#isWorking) this.#end(null, false);
+    if (this.#workingCount === 0) this.#end(null, false);
   }
 
   #leave(fate: Fate): void {
     this.#fate = fate;
     this.#stallTimer?.cancel();
     this.#queue.length = 0;
-    // While an operation runs, its callback does it: nothing is done under its feet.
-    if (!this.#isWorking) this.#settleImport(fate);
+    // While an operation runs, the last callback does it: nothing is done under its feet.
+    if (this.#workingCount === 0) this.#settleImport(fate);
   }
 
   #settle(fate: Fate): void {
@@ -289,4 +308,8 @@ export class SnapshotReceiver {
     this.#listener.onEnd(refusal, mustTell);
     for (const callback of this.#overCallbacks.splice(0)) callback();
   }
+}
+
+function isBlock(piece: Piece): boolean {
+  return piece.kind === 'snapshot-block';
 }

@@ -12,7 +12,7 @@ import type {SnapshotReader} from '../storage/checkpoint-store.ts';
 import {decodePosition} from '../storage/snapshot-position.ts';
 import {openRequest, parseRefusal, readBody} from './dial.ts';
 import type {FrameKind} from './frame.ts';
-import {encodeFrame, FrameParser} from './frame.ts';
+import {encodeFrame, frameHeader, FrameParser} from './frame.ts';
 import {decodeRefusal, encodeOffer} from './snapshot-frames.ts';
 import type {SnapshotPacer} from './snapshot-pacer.ts';
 import type {SnapshotSource} from './transport.ts';
@@ -116,8 +116,9 @@ export class SnapshotSender {
     this.#cancelPace = this.#pacer.take(block.length, () => {
       if (this.#isDone) return;
       this.#blockCount += 1;
+      this.#request.write(frameHeader('snapshot-block', [block]));
       // The callback runs when the kernel has the bytes: one block is in memory at a time.
-      this.#request.write(encodeFrame('snapshot-block', block), error => {
+      this.#request.write(block, error => {
         if (this.#isDone) return;
         if (error !== null && error !== undefined) {
           this.#finish(error);

@@ -307,6 +307,50 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
     );
 
     test(
+      'blocks may be written before the ones before them are answered for',
+      withStore(async store => {
+        const changes = Array.from({length: 3_000}, (_, i): Change => {
+          return [`row${i}`, `value ${i} ${'.'.repeat(i % 600)}`];
+        });
+        await write(store, 20, changes);
+        const snapshot = await exported(store);
+        const blocks = await allBlocks(snapshot);
+        snapshot.close();
+        assert.ok(blocks.length >= 5);
+        await withHome(async home => {
+          const other = home.open();
+          const refused = other.beginImport(snapshot.meta);
+          assert.equal(await begin(refused), null);
+          // The second block of rows is missing: nothing behind it is taken, though each is whole.
+          const writes = blocks
+            .toSpliced(2, 1)
+            .map(block => settled(done => refused.write(block, done)));
+          const results = await Promise.allSettled(writes);
+          const isTaken = results.map(({status}) => status === 'fulfilled');
+          assert.ok(isTaken.slice(0, 2).every(Boolean), 'those before it are');
+          assert.equal(isTaken.at(-1), false);
+          const firstRefused = isTaken.indexOf(false);
+          assert.ok(!isTaken.includes(true, firstRefused), 'an error is the end');
+          await assert.rejects(settled(done => refused.finish(done)));
+
+          const incoming = other.beginImport(snapshot.meta);
+          assert.equal(await begin(incoming), null);
+          const answered: number[] = [];
+          const all = blocks.map(async (block, i) => {
+            await settled(done => incoming.write(block, done));
+            answered.push(i);
+          });
+          await Promise.all(all);
+          assert.deepEqual(answered, [...blocks.keys()]);
+          await settled(done => incoming.finish(done));
+          await settled(done => incoming.install(done));
+          assert.deepEqual(rowsIn(other, '\x01', '\xff'), rowsIn(store, '\x01', '\xff'));
+          await close(other);
+        })();
+      }),
+    );
+
+    test(
       'a stream goes on where the last one broke off, whatever it had sent',
       withStore(async store => {
         const changes: Change[] = [['huge', 'h'.repeat(900_000)]];

@@ -118,14 +118,14 @@ export class ListSource implements SnapshotSource {
   }
 }
 
-/** An import that keeps the blocks; `hold` makes it wait, `failure` makes it fail. */
+/** An import that keeps the blocks; `isHeld` makes it wait, `failure` makes it fail. */
 export class ListImport implements SnapshotImport {
   readonly blocks: Uint8Array[] = [];
   failure: Error | null = null;
   isHeld = false;
   isFinished = false;
   abortCount = 0;
-  #held: (() => void) | null = null;
+  readonly #held: (() => void)[] = [];
 
   begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void {
     const rowCount = this.blocks.length;
@@ -136,14 +136,13 @@ export class ListImport implements SnapshotImport {
   write(block: Uint8Array, callback: (error: Error | null) => void): void {
     this.blocks.push(block.slice());
     const done = (): void => callback(this.failure);
-    if (this.isHeld) this.#held = done;
+    if (this.isHeld) this.#held.push(done);
     else done();
   }
 
   release(): void {
     this.isHeld = false;
-    this.#held?.();
-    this.#held = null;
+    for (const done of this.#held.splice(0)) done();
   }
 
   finish(callback: (error: Error | null) => void): void {
