@@ -177,6 +177,29 @@ test('LMDB changes, frees and copies what was written', async t => {
   checkFile(copy, expected);
 });
 
+test('a large file goes to the disk in parts, and no descriptor is left open', async t => {
+  const file = newFile(t);
+  const rows = Array.from({length: 72}, (_, i): Row => {
+    return [`\x01${String(i).padStart(6, '0')}`, String(i % 10).repeat(1024 * 1024)];
+  });
+  writeRows(file, rows, 3);
+  while (descriptorsOf(file) > 0) await new Promise(resolve => setImmediate(resolve));
+  checkFile(file, rows);
+});
+
+/** How often this process has the file open; 0 where nobody can say. */
+function descriptorsOf(file: string): number {
+  const directory = '/proc/self/fd';
+  if (!fs.existsSync(directory)) return 0;
+  return fs.readdirSync(directory).filter(name => {
+    try {
+      return fs.readlinkSync(path.join(directory, name)) === file;
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
 test('what is not finished is no checkpoint', t => {
   const file = newFile(t);
   const writer = new CheckpointFileWriter(file, meta);

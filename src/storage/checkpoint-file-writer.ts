@@ -31,6 +31,8 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 import {beginFreeList, LmdbEnvironment} from './lmdb-environment.ts';
 
 const writeSizeBytes = 1024 * 1024;
+/** So much goes to the disk while the next part arrives: the end has little to wait for. */
+const syncSizeBytes = 32 * writeSizeBytes;
 const firstPage = 2;
 /** What each node costs in the list at the beginning of its page. */
 const pointerSizeBytes = 2;
@@ -52,6 +54,14 @@ interface Branch {
 export class CheckpointFileWriter {
   readonly path: string;
   readonly #descriptor: number;
+  /**
+   * Of the same file. The system tells each descriptor once what the disk could not take: what this
+   * one hears nobody listens to, `finish` hears all of it again.
+   */
+  readonly #syncDescriptor: number;
+  /** Where the part begins that nothing was done for yet. */
+  #unsyncedPosition = 0;
+  #isSyncing = false;
   readonly #metaTemplate: Buffer;
   readonly #pageSize: number;
   /** A larger row has its value on pages of its own. */
@@ -79,9 +89,13 @@ export class CheckpointFileWriter {
   constructor(path: string, meta: CheckpointMeta) {
     this.path = path;
     const environment = new LmdbEnvironment(path, {isUnsynced: true});
-    environment.transaction(() => environment.putMeta(meta));
-    environment.close();
+    try {
+      environment.transaction(() => environment.putMeta(meta));
+    } finally {
+      environment.close();
+    }
     this.#descriptor = fs.openSync(path, 'r+');
+    this.#syncDescriptor = fs.openSync(path, 'r');
     this.#metaTemplate = must(readMetaPage(this.#descriptor), 'LMDB made a meta page');
     fs.ftruncateSync(this.#descriptor, 0);
     const pageSize = this.#metaTemplate.length;
@@ -140,7 +154,10 @@ export class CheckpointFileWriter {
     this.#rowCount += 1;
   }
 
-  /** The file is whole when this returns, and not yet on the disk. Throws the system's errors. */
+  /**
+   * The file is whole when this returns, and on the disk but for what LMDB has just changed. Throws
+   * the system's errors.
+   */
   finish(): void {
     this.#closeLeaf();
     const {root, depth} = this.#closeBranches();
@@ -156,6 +173,7 @@ export class CheckpointFileWriter {
     const lastPage = this.#nextPage - 1;
     assert(this.#filePosition === this.#nextPage * this.#pageSize, 'all pages are in the file');
     this.#write(encodeMetaPages(this.#metaTemplate, tree, lastPage), 0);
+    fs.fsyncSync(this.#descriptor);
     this.close();
     beginFreeList(this.path);
   }
@@ -165,6 +183,7 @@ export class CheckpointFileWriter {
     if (this.#isClosed) return;
     this.#isClosed = true;
     fs.closeSync(this.#descriptor);
+    if (!this.#isSyncing) fs.closeSync(this.#syncDescriptor);
   }
 
   /** Room for a node in the leaf, the next one when this one is full. Returns where it begins. */
@@ -224,9 +243,7 @@ export class CheckpointFileWriter {
     writeU64(this.#leaf, count, writeU64(this.#leaf, copyTransaction, reference));
     this.#nextPage += count;
     this.#overflowPageCount += count;
-    this.#writeOutput();
-    this.#write(pages, this.#filePosition);
-    this.#filePosition += pages.length;
+    this.#append(pages);
   }
 
   #closeLeaf(): void {
@@ -306,16 +323,37 @@ export class CheckpointFileWriter {
     page.writeUInt16LE(flags, pageFlagsOffset);
     page.writeUInt16LE(lower, pageLowerOffset);
     page.writeUInt16LE(upper, pageUpperOffset);
-    if (this.#outputSize + page.length > this.#output.length) this.#writeOutput();
-    this.#output.set(page, this.#outputSize);
-    this.#outputSize += page.length;
+    this.#append(page);
     return number;
+  }
+
+  #append(pages: Buffer): void {
+    if (this.#outputSize + pages.length > this.#output.length) this.#writeOutput();
+    if (pages.length > this.#output.length) {
+      this.#write(pages, this.#filePosition);
+      this.#filePosition += pages.length;
+    } else {
+      this.#output.set(pages, this.#outputSize);
+      this.#outputSize += pages.length;
+    }
   }
 
   #writeOutput(): void {
     this.#write(this.#output.subarray(0, this.#outputSize), this.#filePosition);
     this.#filePosition += this.#outputSize;
     this.#outputSize = 0;
+    if (this.#filePosition - this.#unsyncedPosition >= syncSizeBytes) this.#beginSync();
+  }
+
+  /** In the thread pool. */
+  #beginSync(): void {
+    if (this.#isSyncing) return;
+    this.#isSyncing = true;
+    this.#unsyncedPosition = this.#filePosition;
+    fs.fdatasync(this.#syncDescriptor, () => {
+      this.#isSyncing = false;
+      if (this.#isClosed) fs.closeSync(this.#syncDescriptor);
+    });
   }
 
   #write(bytes: Buffer, position: number): void {

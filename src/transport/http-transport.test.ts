@@ -298,16 +298,16 @@ scenario('a block that is refused ends a stream that has sent more', async harne
   target.isHeld = true;
   b.handler.import = target;
   const blocks = Array.from({length: 8}, () => new Uint8Array(256 * 1024));
-  let result: Error | null | undefined;
+  const results: (Error | null)[] = [];
   a.transport.sendSnapshot(b.id, new ListSource(snapshotMeta(a.member), blocks), error => {
-    result = error;
+    results.push(error);
     harness.onEvent();
   });
   await harness.until(() => target.blocks.length === 4);
   target.failure = new Error('out of order');
   target.release();
-  await harness.until(() => result !== undefined);
-  assert.match(result?.message ?? '', /SNAPSHOT_FAILED: out of order/);
+  await harness.until(() => results.length === 1);
+  assert.match(results[0]?.message ?? '', /SNAPSHOT_FAILED: out of order/);
   assert.equal(target.abortCount, 1);
   assert.equal(target.blocks.length, 4, 'nothing is written behind it');
   assert.deepEqual(b.handler.broken, []);
