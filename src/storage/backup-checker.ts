@@ -19,6 +19,9 @@ const sizeFieldSizeBytes = 4;
 /** Payload size before and checksum behind the payload of a block. */
 const blockFrameSizeBytes = 8;
 
+/** A block's; the head is smaller. */
+const partSizeBytesMax = limits.snapshotBlockSizeBytesMax;
+
 /** What comes next, and how many bytes of it must be here to say more. */
 type Part = 'prefix' | 'head' | 'size' | 'block' | 'end' | 'nothing';
 
@@ -26,15 +29,19 @@ export class BackupChecker {
   readonly #visitBlock: (blockView: Uint8Array) => void;
   #part: Part = 'prefix';
   #wantedSizeBytes = backupPrefixSizeBytes;
-  /** Bytes of the part that has begun, when they came in several pieces. */
-  #begun: Buffer = Buffer.alloc(0);
+  /** Of the part that has begun, when it comes in several pieces; `#begunSize` bytes of it are. */
+  readonly #begun = Buffer.allocUnsafeSlow(partSizeBytesMax);
+  #begunSize = 0;
   #head: BackupHead | null = null;
   #end: BackupEnd | null = null;
   /** Of everything that was checked, up to the part that comes next. */
   #sizeBytes = 0;
   #checksum = 0;
 
-  /** `visitBlock` gets each block whose checksum holds, as SnapshotDecoder takes it. */
+  /**
+   * `visitBlock` gets each block whose checksum holds, as SnapshotDecoder takes it: a view, valid
+   * during the visit.
+   */
   constructor(visitBlock: (blockView: Uint8Array) => void = () => undefined) {
     this.#visitBlock = visitBlock;
   }
@@ -45,21 +52,32 @@ export class BackupChecker {
   }
 
   get sizeBytes(): number {
-    return this.#sizeBytes + this.#begun.length;
+    return this.#sizeBytes + this.#begunSize;
   }
 
   /** Throws MalformedBytesError. */
   push(bytes: Uint8Array): void {
-    let rest = this.#begun.length === 0 ? asBuffer(bytes) : Buffer.concat([this.#begun, bytes]);
-    while (rest.length >= this.#wantedSizeBytes) {
-      if (this.#part === 'nothing') {
-        if (rest.length === 0) break;
-        throw new MalformedBytesError('bytes behind its end');
-      }
-      const size = this.#take(rest.subarray(0, this.#wantedSizeBytes));
-      rest = rest.subarray(size);
+    let rest = asBuffer(bytes);
+    while (rest.length > 0) {
+      if (this.#part === 'nothing') throw new MalformedBytesError('bytes behind its end');
+      const isWhole = this.#begunSize === 0 && rest.length >= this.#wantedSizeBytes;
+      rest = rest.subarray(
+        isWhole ? this.#take(rest.subarray(0, this.#wantedSizeBytes)) : this.#gather(rest),
+      );
     }
-    this.#begun = rest.length === 0 ? rest : Buffer.from(rest);
+  }
+
+  /** Returns how much of it belongs to the part that has begun. */
+  #gather(bytes: Buffer): number {
+    const size = Math.min(this.#wantedSizeBytes - this.#begunSize, bytes.length);
+    bytes.copy(this.#begun, this.#begunSize, 0, size);
+    this.#begunSize += size;
+    if (this.#begunSize === this.#wantedSizeBytes) {
+      const begun = this.#begun.subarray(0, this.#begunSize);
+      // Nothing is done with when more is wanted of the same part.
+      if (this.#take(begun) > 0) this.#begunSize = 0;
+    }
+    return size;
   }
 
   /** All bytes have been pushed. Throws MalformedBytesError when that was not a whole file. */

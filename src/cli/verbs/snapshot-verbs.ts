@@ -1,4 +1,6 @@
 /** `snapshot save FILE` and `snapshot status FILE`: backups of a running cluster. */
+import {Buffer} from 'node:buffer';
+import type {FileHandle} from 'node:fs/promises';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import {BackupChecker, readBackup} from '../../server/backup-file.ts';
@@ -82,6 +84,9 @@ async function receive(answer: ApiAnswer, file: string, input: VerbInput): Promi
   }
 }
 
+/** Of one write, which goes on while more arrives. */
+const writeSizeBytes = 1024 * 1024;
+
 async function receivePart(
   answer: ApiAnswer,
   part: string,
@@ -90,20 +95,39 @@ async function receivePart(
   const checker = new BackupChecker();
   const handle = await fs.open(part, 'w', 0o600);
   try {
+    let chunks: Buffer[] = [];
+    let chunksSizeBytes = 0;
+    let writing = Promise.resolve();
+    const write = async (): Promise<void> => {
+      await writing;
+      writing = writeAll(handle, Buffer.concat(chunks));
+      // Whoever awaits it hears of it, if that is not too late.
+      writing.catch(() => undefined);
+      chunks = [];
+      chunksSizeBytes = 0;
+    };
     for await (const chunk of chunksOf(answer)) {
       checker.push(chunk);
-      let written = 0;
-      while (written < chunk.length) {
-        written += (await handle.write(chunk, written)).bytesWritten;
-      }
+      chunks.push(chunk);
+      chunksSizeBytes += chunk.length;
+      if (chunksSizeBytes >= writeSizeBytes) await write();
       bar.show(checker.sizeBytes, checker.head?.estimatedSizeBytes ?? 0);
     }
+    await write();
+    await writing;
     const end = checker.finish();
     await handle.sync();
     if (checker.head === null) throw new MalformedBytesError('it has no head');
     return {head: checker.head, sizeBytes: checker.sizeBytes, checksum: end.checksum};
   } finally {
     await handle.close();
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    written += (await handle.write(bytes, written)).bytesWritten;
   }
 }
 
