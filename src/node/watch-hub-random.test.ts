@@ -105,6 +105,7 @@ function runRandom(seed: number): void {
       const dice = below(4);
       if (dice === 0) follower.sink.isFullNow = !follower.sink.isFullNow;
       else if (dice === 1) reopen(follower);
+      else if (dice === 2) follower.sink.fillsAfterFlush = !follower.sink.fillsAfterFlush;
     }
     for (const {sink, watch} of followers) if (!sink.isFullNow) watch.resume();
     if (below(20) === 0) {
@@ -116,7 +117,10 @@ function runRandom(seed: number): void {
     if (below(25) === 0) store.machine.reload();
     store.turns(below(3));
   }
-  for (const follower of followers) follower.sink.isFullNow = false;
+  for (const {sink} of followers) {
+    sink.isFullNow = false;
+    sink.fillsAfterFlush = false;
+  }
   for (const {watch} of followers) watch.resume();
   store.turns(20);
   for (const {keys, from, wantsPrevious, sink, told} of followers) {

@@ -36,6 +36,7 @@ test('a thousand watchers share one event and what a door made of it', () => {
         }),
       );
     },
+    flush: () => undefined,
     onProgress: () => undefined,
     onEnd: () => undefined,
     isFull: () => false,
@@ -206,6 +207,55 @@ test('a watcher without room is told nothing, and goes on where it was', () => {
     sink.told.map(({value}) => value),
     ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
   );
+});
+
+test('what one turn tells a watcher leaves together', () => {
+  const store = new Store();
+  const [sink, other] = [new RecordingSink(), new RecordingSink()];
+  store.open(one('a'), 0, sink);
+  store.open(one('b'), 0, other);
+  store.turns(2);
+  for (let i = 0; i < 5; i++) store.put('a', `${i}`);
+  store.put('b', '5');
+  store.turns(1);
+  assert.deepEqual(sink.flushes, [5]);
+  assert.deepEqual(other.flushes, [1]);
+  store.put('a', '6');
+  store.turns(1);
+  assert.deepEqual(sink.flushes, [5, 1]);
+  // Whoever reads the history, too.
+  const reader = new RecordingSink();
+  store.open(one('a'), 2, reader);
+  store.turns(2);
+  assert.deepEqual(reader.flushes, [6]);
+});
+
+test('one that is full only when all has left goes on behind it', t => {
+  t.after(setLimits(smallRuns));
+  const store = new Store();
+  const [sink, reader] = [new RecordingSink(), new RecordingSink()];
+  const watch = store.open(everything, 0, sink);
+  store.turns(2);
+  sink.fillsAfterFlush = true;
+  for (let i = 0; i < 3; i++) putMany(store, 10);
+  store.turns(2);
+  assert.equal(sink.told.length, 30);
+  store.put('a', '1');
+  store.turns(100);
+  assert.equal(sink.told.length, 30);
+  sink.isFullNow = false;
+  watch.resume();
+  store.turns(2);
+  assert.equal(sink.told.length, 31);
+  // Also one that reads the history, in whose steps the turn ends.
+  reader.fillsAfterFlush = true;
+  const reading = store.open(everything, 2, reader);
+  for (let i = 0; i < 10; i++) {
+    store.turns(2);
+    reader.isFullNow = false;
+    reading.resume();
+  }
+  assert.deepEqual(reader.told, sink.told);
 });
 
 test('one that takes nothing for too long is ended; so is one that stays behind', () => {

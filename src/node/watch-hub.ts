@@ -3,6 +3,9 @@
  * it when it is told, so a write costs nothing more than a look at a counter, whoever watches, and
  * whoever reads slowly holds nothing but a position.
  *
+ * Telling is cheap, sending is not: each turn tells what there is and then sends (watch-sender.ts),
+ * so that whoever is told several revisions of one turn gets them together.
+ *
  * Live watchers share one position, `#next`. Everyone else catches up from a position of its own,
  * in short steps, and joins the live ones where the two meet: between two revisions, so nothing is
  * left out and nothing told twice. A watcher whose sink is full leaves the live ones, also in the
@@ -18,13 +21,15 @@ import {RevisionReader} from './revision-reader.ts';
 import {keyTextOf, WatchEvent} from './watch-event.ts';
 import type {Topic} from './watch-index.ts';
 import {isWithin, textRange, WatchIndex} from './watch-index.ts';
-import {RunBuilder} from './watch-run.ts';
-import type {WatchRun} from './watch-run.ts';
+import {RunBuilder, type WatchRun} from './watch-run.ts';
+import {WatchSender} from './watch-sender.ts';
 import type {Watch, WatchRequest, WatchService, WatchSink} from './watch-service.ts';
-import {Watcher} from './watcher.ts';
+import {removeAt, Watcher} from './watcher.ts';
 
-/** Telling goes on for so long at a stretch; the clock is looked at every few steps or bytes. */
-const sliceMs = 2;
+/** Telling, then sending, goes on for so long at a stretch. */
+const tellingMs = 1;
+const sendingMs = 2;
+/** The clock is looked at every few steps or bytes. */
 const stepsPerLook = 16;
 const sizeBytesPerLook = 64 * 1024;
 /** However slow or still the clock is. */
@@ -55,6 +60,7 @@ export class WatchHub implements WatchService {
   readonly #refusal: () => RosettaError | null;
   readonly #index = new WatchIndex<Watcher>();
   readonly #reader: RevisionReader;
+  readonly #sender: WatchSender;
   readonly #watchers: Watcher[] = [];
   readonly #catchingUp: Watcher[] = [];
   #liveCount = 0;
@@ -73,6 +79,7 @@ export class WatchHub implements WatchService {
     this.#reader = new RevisionReader(parts.source);
     this.#clock = parts.clock;
     this.#refusal = parts.refusal;
+    this.#sender = new WatchSender(parts.clock, watcher => this.#onFull(watcher));
   }
 
   get count(): number {
@@ -128,16 +135,21 @@ export class WatchHub implements WatchService {
 
   readonly #onTurn = (): void => {
     this.#isScheduled = false;
-    const startedAtMs = this.#clock.monotonicMs();
+    const isAllTold = this.#tellSome();
+    const isAllSent = this.#sender.sendSome(sendingMs);
+    if (!isAllTold || !isAllSent) this.#schedule();
+  };
+
+  /** False: there is more to tell. */
+  #tellSome(): boolean {
+    const endMs = this.#clock.monotonicMs() + tellingMs;
     for (let stepCount = 1; this.#step(); stepCount++) {
       if (stepCount % stepsPerLook !== 0 && this.#reader.sizeBytes < sizeBytesPerLook) continue;
       this.#reader.sizeBytes = 0;
-      const isOver = this.#clock.monotonicMs() - startedAtMs > sliceMs;
-      if (!isOver && stepCount < stepCountMax) continue;
-      this.#schedule();
-      return;
+      if (stepCount >= stepCountMax || this.#clock.monotonicMs() > endMs) return false;
     }
-  };
+    return true;
+  }
 
   /** One step for the live ones and one for somebody who catches up; false: nobody waits. */
   #step(): boolean {
@@ -272,10 +284,15 @@ export class WatchHub implements WatchService {
   #tell(watcher: Watcher, run: WatchRun): void {
     const nowMs = this.#clock.monotonicMs();
     this.#reader.sizeBytes += run.sizeBytes;
-    if (watcher.tell(run, nowMs) || watcher.stage === 'ended') return;
+    this.#sender.add(watcher);
+    if (!watcher.tell(run, nowMs)) this.#onFull(watcher);
+  }
+
+  #onFull(watcher: Watcher): void {
+    if (watcher.stage === 'full' || watcher.stage === 'ended') return;
     this.#leave(watcher);
     watcher.stage = 'full';
-    watcher.fullSinceMs = nowMs;
+    watcher.fullSinceMs = this.#clock.monotonicMs();
   }
 
   /** Between two revisions only: whoever joins in the middle of one would miss its beginning. */
@@ -362,37 +379,17 @@ export class WatchHub implements WatchService {
     let progressCount = 0;
     for (let i = Math.ceil(this.count / ticksPerRound); i > 0 && this.count > 0; i--) {
       const watcher = must(this.#watchers[this.#lookTurn++ % this.count], 'a watcher');
-      if (this.#isTooSlow(watcher, nowMs)) {
+      if (watcher.isTooSlow(nowMs)) {
         const detail = 'the events were read too slowly; resume from this revision';
         this.#endOne(watcher, new RosettaError('WATCH_TOO_SLOW', detail));
-      } else if (
-        nowMs - watcher.toldAtMs >= limits.watchProgressMs &&
-        isBetweenRevisions(watcher)
-      ) {
+      } else if (nowMs - watcher.toldAtMs >= limits.watchProgressMs && watcher.isBetweenRevisions) {
         watcher.progress(this.#position(watcher) - 1, nowMs);
         if (++progressCount === progressCountMax) return;
       }
     }
   }
 
-  #isTooSlow({stage, fullSinceMs, behindSinceMs}: Watcher, nowMs: number): boolean {
-    if (stage === 'full' && nowMs - fullSinceMs >= limits.watchStallMs) return true;
-    return behindSinceMs !== null && nowMs - behindSinceMs >= limits.watchLagMs;
-  }
-
   #position(watcher: Watcher): number {
     return watcher.stage === 'live' ? Math.max(watcher.next, this.#next) : watcher.next;
   }
-}
-
-function isBetweenRevisions({stage, nextSub}: Watcher): boolean {
-  return stage !== 'full' && nextSub === 0;
-}
-
-/** The last one takes its place. */
-function removeAt<T>(list: T[], place: number, onMoved: (moved: T, place: number) => void): void {
-  const last = must(list.pop(), 'a list with this place');
-  if (place === list.length) return;
-  list[place] = last;
-  onMoved(last, place);
 }

@@ -17,6 +17,11 @@ export interface WatchRequest {
 export interface WatchSink {
   /** Nothing else is told between two runs of a revision, but it may end between them. */
   onRun(run: WatchRun): void;
+  /**
+   * What it was told may be kept until here, and leaves now. Called soon behind `onRun`, once for
+   * all runs that were told meanwhile.
+   */
+  flush(): void;
   /** Everything up to and including `revision` has been told. */
   onProgress(revision: number): void;
   /**
@@ -24,7 +29,7 @@ export interface WatchSink {
    * in part is told again as a whole.
    */
   onEnd(error: RosettaError, resumeFrom: number): void;
-  /** Asked behind each run. True: nothing is told until `resume`. */
+  /** Asked behind each `onRun` and `flush`. True: nothing is told until `resume`. */
   isFull(): boolean;
 }
 

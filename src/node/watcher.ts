@@ -1,6 +1,7 @@
 /** One open watch: what it asks for, and how far it has been told. */
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import type {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
 import type {TextRange} from './watch-index.ts';
 import type {WatchRun} from './watch-run.ts';
 import type {WatchSink} from './watch-service.ts';
@@ -30,6 +31,8 @@ export class Watcher {
   fullSinceMs = 0;
   /** When it fell behind the live ones; null: it has not, or never was one of them. */
   behindSinceMs: number | null = null;
+  /** It was told something that may not have left yet. */
+  isUnflushed = false;
   readonly #sink: WatchSink;
 
   constructor(parts: {
@@ -46,6 +49,15 @@ export class Watcher {
     this.toldAtMs = parts.nowMs;
   }
 
+  get isBetweenRevisions(): boolean {
+    return this.stage !== 'full' && this.nextSub === 0;
+  }
+
+  isTooSlow(nowMs: number): boolean {
+    if (this.stage === 'full' && nowMs - this.fullSinceMs >= limits.watchStallMs) return true;
+    return this.behindSinceMs !== null && nowMs - this.behindSinceMs >= limits.watchLagMs;
+  }
+
   /** It is told this revision with all others, and has not been by itself already. */
   awaits(revision: number): boolean {
     return this.stage === 'live' && this.next <= revision;
@@ -58,7 +70,14 @@ export class Watcher {
     this.nextSub = run.isLast ? 0 : run.endSub;
     this.toldAtMs = nowMs;
     this.#sink.onRun(run);
-    return !this.#sink.isFull();
+    return this.#hasRoom();
+  }
+
+  /** Returns whether there is room for more. */
+  flush(): boolean {
+    this.isUnflushed = false;
+    this.#sink.flush();
+    return this.#hasRoom();
   }
 
   /** No event of its next revision is asked for. */
@@ -75,4 +94,20 @@ export class Watcher {
   end(error: RosettaError, resumeFrom: number): void {
     this.#sink.onEnd(error, resumeFrom);
   }
+
+  #hasRoom(): boolean {
+    return !this.#sink.isFull();
+  }
+}
+
+/** Takes one out of one of the hub's lists; the last one takes its place. */
+export function removeAt(
+  list: Watcher[],
+  place: number,
+  onMoved: (moved: Watcher, place: number) => void,
+): void {
+  const last = must(list.pop(), 'a list with this place');
+  if (place === list.length) return;
+  list[place] = last;
+  onMoved(last, place);
 }

@@ -25,15 +25,20 @@ export class RecordingSink implements WatchSink {
   readonly told: Told[] = [];
   readonly runs: WatchRun[] = [];
   fillsAfterRun = false;
+  fillsAfterFlush = false;
+  /** How many runs left together, each time. */
+  readonly flushes: number[] = [];
   /** All up to here are known to have been told. */
   progress = 0;
   ended: {readonly code: string; readonly resumeFrom: number} | null = null;
   isFullNow = false;
   #partOf = 0;
+  #unflushedCount = 0;
 
   onRun(run: WatchRun): void {
     assert.equal(this.ended, null);
     this.runs.push(run);
+    this.#unflushedCount++;
     const last = run.events.length - 1;
     for (const [i, event] of run.events.entries()) this.#onEvent(event, run.isLast && i === last);
     if (this.fillsAfterRun) this.isFullNow = true;
@@ -46,6 +51,14 @@ export class RecordingSink implements WatchSink {
     this.told.push({revision, key: keyText, value, previous: previous && text(previous.value)});
     this.#partOf = isLast ? 0 : revision;
     if (isLast) this.progress = revision;
+  }
+
+  flush(): void {
+    assert.equal(this.ended, null);
+    assert.ok(this.#unflushedCount > 0, 'there is something to flush');
+    this.flushes.push(this.#unflushedCount);
+    this.#unflushedCount = 0;
+    if (this.fillsAfterFlush) this.isFullNow = true;
   }
 
   onProgress(revision: number): void {

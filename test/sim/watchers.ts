@@ -168,6 +168,7 @@ class Follower {
           if (isCurrent()) this.#onEvent(machine, event, run.isLast && i === last);
         }
       },
+      flush: () => undefined,
       onProgress: revision => {
         if (!isCurrent()) return;
         demand(this.#part.length === 0, 'revisions are told as a whole', machine.id);

@@ -4,6 +4,7 @@ import type {Socket} from 'node:net';
 import type {Clock} from '../../base/clock.ts';
 import {limits} from '../../base/limits.ts';
 import {headerList, streamHeaderList} from './answer-head.ts';
+import {NodeStream} from './node-stream.ts';
 import type {Answer, AnswerBody, AnswerStream, StreamEvents, StreamHead, Wire} from './wire.ts';
 
 export class NodeWire implements Wire {
@@ -76,13 +77,7 @@ export class NodeWire implements Wire {
   stream(head: StreamHead, events: StreamEvents): AnswerStream {
     const response = this.#response;
     response.writeHead(head.status, streamHeaderList(head));
-    response.on('drain', events.onDrain);
-    response.once('close', events.onClose);
-    return {
-      write: bytes => response.write(bytes),
-      end: () => void response.end(),
-      cut: () => void response.destroy(),
-    };
+    return new NodeStream(response, this.#request.socket, events);
   }
 
   onceSent(callback: () => void): void {

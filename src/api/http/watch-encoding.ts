@@ -6,11 +6,12 @@ import {Buffer} from 'node:buffer';
 import type {RosettaError} from '../../base/errors.ts';
 import type {WatchEvent} from '../../node/watch-event.ts';
 import type {WatchRun} from '../../node/watch-run.ts';
+import {chunkOf} from './chunked-coding.ts';
 import {keyFields, recordJson} from './record-json.ts';
 
 export interface WatchFormat {
   readonly contentType: string;
-  /** Differs from that of the other format; the four forms of an event are numbered from it. */
+  /** Differs from that of the other format; the eight forms of a run are numbered from it. */
   readonly firstForm: number;
   event(event: WatchEvent, form: {readonly hasPrevious: boolean; readonly isLast: boolean}): string;
   /** Sent at once. */
@@ -35,7 +36,7 @@ export const serverSentEvents: WatchFormat = {
 
 export const jsonLines: WatchFormat = {
   contentType: 'application/x-ndjson',
-  firstForm: 4,
+  firstForm: 8,
   event: (event, {hasPrevious, isLast}) => {
     const name = event.record === null ? 'delete' : 'put';
     const more = isLast ? '' : ',"more":true';
@@ -47,15 +48,21 @@ export const jsonLines: WatchFormat = {
   end: (error, resumeFrom) => `{"type":"end",${endFields(error, resumeFrom)}}\n`,
 };
 
-/** All watchers of one format share the bytes. */
-export function encodedRun(format: WatchFormat, run: WatchRun, hasPrevious: boolean): Uint8Array {
-  const number = format.firstForm + (hasPrevious ? 2 : 0) + (run.isLast ? 1 : 0);
+/** As it is sent. All watchers of one format share the bytes. */
+export function encodedRun(
+  format: WatchFormat,
+  run: WatchRun,
+  {hasPrevious, isChunked}: {readonly hasPrevious: boolean; readonly isChunked: boolean},
+): Uint8Array {
+  const number =
+    format.firstForm + (isChunked ? 4 : 0) + (hasPrevious ? 2 : 0) + (run.isLast ? 1 : 0);
   return run.encoded(number, ({events, isLast}) => {
     const last = events.length - 1;
     const lines = events.map((event, i) =>
       format.event(event, {hasPrevious, isLast: isLast && i === last}),
     );
-    return Buffer.from(lines.join(''));
+    const content = lines.join('');
+    return isChunked ? chunkOf(content) : Buffer.from(content);
   });
 }
 

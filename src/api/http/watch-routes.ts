@@ -134,28 +134,39 @@ class WatchStream implements WatchSink {
       },
       onClose: () => watch.close(),
     });
-    this.#write(format.beginning(watch.from - 1));
+    this.#took(this.#stream.write(format.beginning(watch.from - 1)));
   }
 
   onRun(run: WatchRun): void {
-    this.#write(encodedRun(this.#format, run, this.#hasPrevious));
+    const stream = this.#begun();
+    const {isChunked} = stream;
+    const piece = encodedRun(this.#format, run, {hasPrevious: this.#hasPrevious, isChunked});
+    this.#took(stream.gather(piece));
+  }
+
+  flush(): void {
+    this.#took(this.#begun().flush());
   }
 
   onProgress(revision: number): void {
-    this.#write(this.#format.progress(revision));
+    this.#took(this.#begun().write(this.#format.progress(revision)));
   }
 
   onEnd(error: RosettaError, resumeFrom: number): void {
-    this.#write(this.#format.end(error, resumeFrom));
-    this.#stream?.end();
+    const stream = this.#begun();
+    stream.write(this.#format.end(error, resumeFrom));
+    stream.end();
   }
 
   isFull(): boolean {
     return this.#isFull;
   }
 
-  #write(bytes: Uint8Array | string): void {
-    const stream = must(this.#stream, 'nothing is told before the stream began');
-    if (!stream.write(bytes)) this.#isFull = true;
+  #begun(): AnswerStream {
+    return must(this.#stream, 'nothing is told before the stream began');
+  }
+
+  #took(hasRoom: boolean): void {
+    if (!hasRoom) this.#isFull = true;
   }
 }

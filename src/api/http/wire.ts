@@ -34,9 +34,19 @@ export interface Answer {
 /** An answer whose content is made while it is sent. */
 export type StreamHead = Omit<Answer, 'sizeBytes' | 'body' | 'ending'> & {readonly type: string};
 
+/** Of `write`, `gather` and `flush` false says: wait for `onDrain` before the next piece. */
 export interface AnswerStream {
-  /** False: wait for `onDrain` before the next piece. */
-  write(bytes: Uint8Array | string): boolean;
+  /** Content is sent in chunks (chunked-coding.ts); otherwise it ends with the connection. */
+  readonly isChunked: boolean;
+  /** Content that is not empty; it leaves now. */
+  write(content: Uint8Array | string): boolean;
+  /**
+   * Keeps a piece until `flush`, `write` or `end`, a few KiB at most. It is already as it is sent:
+   * a chunk where content is sent in chunks. It is not copied first, so many answers may share it.
+   */
+  gather(piece: Uint8Array): boolean;
+  /** What was gathered leaves, in one write. */
+  flush(): boolean;
   /** The content is whole. */
   end(): void;
   /** The rest cannot be had: the client must not take what it got for the whole. */
