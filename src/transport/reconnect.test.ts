@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {freePorts} from '../../test/cluster/free-ports.ts';
 import {testClock} from '../../test/contract/http-transport-harness.ts';
 import {scenario} from '../../test/contract/raw-peer.ts';
 import {RecordingHandler} from '../../test/contract/recording-handler.ts';
 import {identityOf} from '../../test/contract/transport-contract.ts';
-import {must} from '../base/assert.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
 import {silentLogger} from '../base/logger.ts';
@@ -54,10 +52,13 @@ class PatientClock implements Clock {
 }
 
 scenario('a peer that connects is dialed, unless its connection was lost', async harness => {
-  const [port] = await freePorts(1);
-  const listen = `127.0.0.1:${must(port, 'a port')}`;
   const clock = new PatientClock();
   const options = {listen: '127.0.0.1:0', prng: new Prng(1), logger: silentLogger};
+  // An address where nobody listens yet.
+  const former = new HttpTransport({...options, clock});
+  await started(former, new RecordingHandler(harness.onEvent));
+  const listen = boundAddress(former);
+  await stopped(former);
   const own = new HttpTransport({...options, clock});
   try {
     const handler = new RecordingHandler(harness.onEvent);
