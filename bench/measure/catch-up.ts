@@ -18,6 +18,7 @@ const flags = ['-test-wal-segment-size=4194304', '-test-log-retention-size=41943
 const connectionCount = 64;
 const baselineSeconds = 6;
 const sliceSeconds = 2;
+const outgrowCountMax = 10;
 const deadlineMs = 180_000;
 const pollIntervalMs = 50;
 /** A follower this close takes part in every write. */
@@ -37,8 +38,9 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
       context.scratchDirectory,
     );
   const before = await load(baselineSeconds);
+  const last = must(await cluster.status(follower), 'the follower answers').lastLogIndex;
   await cluster.killNode(follower);
-  await load(baselineSeconds);
+  await outgrow(cluster, leader, last, () => load(baselineSeconds));
 
   const [leaderPid = 0] = cluster.pids().slice(leader < follower ? leader : leader - 1);
   const leaderMemory = new Peak(leaderPid);
@@ -83,6 +85,21 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
       `${Math.round((100 * rate) / before.requestsPerSecond)} % of the load`,
   );
   return figures;
+}
+
+/** Loads until the leader's log begins behind `index`: whoever ends there needs a snapshot. */
+async function outgrow(
+  cluster: RosettaCluster,
+  leader: number,
+  index: number,
+  load: () => Promise<unknown>,
+): Promise<void> {
+  for (let i = 0; i < outgrowCountMax; i++) {
+    await load();
+    const {lastLogIndex, log} = must(await cluster.status(leader), 'the leader answers');
+    if (lastLogIndex - log.entries > index) return;
+  }
+  throw new Error(`the log still begins before ${index}`);
 }
 
 async function hasCaughtUp(

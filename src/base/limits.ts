@@ -70,7 +70,7 @@ export const limits = {
   snapshotBlockSizeBytesMax: 256 * kib,
   /** Of all snapshots that leave a node together; less while its event loop is late. */
   snapshotBytesPerSecondMax: 64 * mib,
-  snapshotBytesPerSecondMin: 40 * mib,
+  snapshotBytesPerSecondMin: 28 * mib,
   /** Leaves at once when it could have left before, but the event loop or a disk was late. */
   snapshotBurstSizeBytesMax: 1 * mib,
   snapshotIdSizeBytesMax: 64,
