@@ -200,6 +200,32 @@ function descriptorsOf(file: string): number {
   }).length;
 }
 
+// Around the largest node that stays in its leaf, 2034 bytes: 8, key, value, checksum.
+for (let valueSize = 2_012; valueSize <= 2_020; valueSize++) {
+  test(`LMDB splits a leaf of values of ${valueSize} bytes as one of its own`, t => {
+    for (let addedSize = 2_012; addedSize <= 2_020; addedSize++) {
+      const file = newFile(t);
+      const rows = ['1', '3', '5', '7'].map((digit): Row => {
+        return [`\x01000000${digit}`, digit.repeat(valueSize)];
+      });
+      writeRows(file, rows, 2);
+      const environment = new LmdbEnvironment(file, {isUnsynced: true});
+      const wanted = new Map(rows);
+      for (const digit of ['2', '4', '6', '8']) {
+        const key = `\x01000000${digit}`;
+        environment.transaction(() => {
+          environment.put(Buffer.from(key, 'latin1'), Buffer.alloc(addedSize, digit));
+        });
+        wanted.set(key, digit.repeat(addedSize));
+      }
+      const expected = [...wanted].sort(([a], [b]) => (a < b ? -1 : 1));
+      assert.deepEqual(rowsThroughLmdb(environment), expected);
+      environment.close();
+      checkFile(file, expected);
+    }
+  });
+}
+
 test('what is not finished is no checkpoint', t => {
   const file = newFile(t);
   const writer = new CheckpointFileWriter(file, meta);
@@ -214,7 +240,7 @@ test('keys that LMDB does not take are refused', t => {
   const writer = new CheckpointFileWriter(newFile(t), meta);
   const bytes = Buffer.alloc(3_000, 1);
   assert.throws(() => writer.addRow(bytes, 0, 0, 0, 10), /row key of 0 bytes/);
-  assert.throws(() => writer.addRow(bytes, 0, 1_981, 1_981, 2_000), /row key of 1981 bytes/);
+  assert.throws(() => writer.addRow(bytes, 0, 1_979, 1_979, 2_000), /row key of 1979 bytes/);
   writer.addRow(bytes, 0, 1_978, 1_978, 2_000);
   writer.close();
 });

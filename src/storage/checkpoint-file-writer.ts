@@ -100,7 +100,9 @@ export class CheckpointFileWriter {
     fs.ftruncateSync(this.#descriptor, 0);
     const pageSize = this.#metaTemplate.length;
     this.#pageSize = pageSize;
-    this.#nodeSizeBytesMax = ((pageSize - pageHeaderSizeBytes) >> 1) & ~1;
+    // Two nodes and what the list of their page needs for them fit into every page: LMDB splits
+    // pages in reliance on that.
+    this.#nodeSizeBytesMax = (((pageSize - pageHeaderSizeBytes) >> 1) & ~1) - pointerSizeBytes;
     this.#filePosition = firstPage * pageSize;
     this.#leaf = Buffer.alloc(pageSize);
     this.#leafUpper = pageSize - pageHeaderSizeBytes;
@@ -154,10 +156,7 @@ export class CheckpointFileWriter {
     this.#rowCount += 1;
   }
 
-  /**
-   * The file is whole when this returns, and on the disk but for what LMDB has just changed. Throws
-   * the system's errors.
-   */
+  /** The file is whole and durable when this returns. Throws the system's errors. */
   finish(): void {
     this.#closeLeaf();
     const {root, depth} = this.#closeBranches();
@@ -174,8 +173,10 @@ export class CheckpointFileWriter {
     assert(this.#filePosition === this.#nextPage * this.#pageSize, 'all pages are in the file');
     this.#write(encodeMetaPages(this.#metaTemplate, tree, lastPage), 0);
     fs.fsyncSync(this.#descriptor);
-    this.close();
     beginFreeList(this.path);
+    // Of what LMDB has just changed, too, no error may be lost to another descriptor.
+    fs.fsyncSync(this.#descriptor);
+    this.close();
   }
 
   /** What was written is of no use, unless it was finished. */

@@ -48,7 +48,11 @@ export class CheckpointThread {
       process.nextTick(() => callback(failure, null));
       return;
     }
-    const worker = this.#worker ?? this.#start();
+    const worker = this.#worker ?? this.#tryStart();
+    if (worker === null) {
+      this.send(request, callback);
+      return;
+    }
     if (this.#waiting.size === 0) worker.ref();
     const id = this.#nextId++;
     this.#waiting.set(id, callback);
@@ -71,12 +75,22 @@ export class CheckpointThread {
     });
   }
 
+  /** Null: the system has no thread to give, and this one has failed. */
+  #tryStart(): Worker | null {
+    try {
+      return this.#start();
+    } catch (error) {
+      this.#fail(asError(error));
+      return null;
+    }
+  }
+
   #start(): Worker {
     // The compiled worker lies beside this file's own compiled form.
     const gate = new ExitGate();
-    gates.add(gate);
     const script = new URL('./checkpoint-worker.js', import.meta.url);
     const worker = new Worker(script, {workerData: gate.shared});
+    gates.add(gate);
     worker.unref();
     worker.on('message', (reply: CheckpointReply) => this.#onReply(worker, reply));
     worker.on('error', error => this.#fail(asError(error)));
