@@ -25,6 +25,8 @@ import {
   setVote,
 } from './transitions.ts';
 
+/** So long who was to ask first is given, in ticks: a question and its answer take less. */
+const deferenceTicks = 3;
 /** Terms above this come from no cluster that ever lived; refusing them leaves room to count. */
 export const termMax = 2 ** 52;
 
@@ -49,10 +51,19 @@ export function campaign(state: RaftState): void {
  * `to` can be reached again: what it was asked before may be lost (Raft §5.1: requests are
  * repeated). When a whole cluster starts, whoever is first asks members that are not there yet, and
  * would wait for another timeout before it asked again.
+ *
+ * Both ends see a connection come up, and two that ask each other at one moment both win the
+ * pre-vote and split the vote. So one of them leaves the other a moment before its next campaign.
  */
 export function repeatPreVote(state: RaftState, to: NodeId): void {
   if (state.role !== 'pre-candidate' || state.votes.has(to) || !canCampaign(state)) return;
-  if (otherVoters(state).includes(to)) askForPreVote(state, to);
+  if (!otherVoters(state).includes(to)) return;
+  if (state.id < to) {
+    askForPreVote(state, to);
+  } else {
+    const elapsed = state.randomizedTimeout - deferenceTicks;
+    state.electionElapsed = Math.max(state.electionElapsed, elapsed);
+  }
 }
 
 /** The question changes nothing there, however often it is asked. */

@@ -53,6 +53,36 @@ test('§5.1: a voter that could not be reached is asked again as soon as it can 
   assert.equal(raft.term, 1);
 });
 
+test('§5.2: two that wait for each other do not split the vote when they meet', () => {
+  const cluster = startCluster(3);
+  for (const id of ['1', '2', '3']) cluster.isolate(id);
+  for (const id of ['1', '2'] as const) cluster.raft(id).campaign();
+  cluster.stabilize();
+  cluster.heal();
+  cluster.isolate('3');
+  for (const id of ['2', '1'] as const) {
+    assert.equal(cluster.raft(id).role, 'pre-candidate');
+    for (const other of [one, two]) cluster.raft(id).reportReachable(other);
+  }
+  cluster.stabilize();
+  assert.equal(cluster.raft('1').role, 'leader');
+  assert.equal(cluster.raft('1').term, 1);
+});
+
+test('§5.1: who lets the other ask first asks soon, should that one not win', () => {
+  const cluster = startCluster(3);
+  for (const id of ['1', '2', '3']) cluster.isolate(id);
+  const raft = cluster.raft('2');
+  raft.campaign();
+  cluster.stabilize();
+  cluster.heal();
+  raft.reportReachable(one);
+  assert.equal(raft.hasReady(), false);
+  for (let i = 0; i < 3; i++) raft.tick();
+  cluster.stabilize();
+  assert.equal(raft.role, 'leader');
+});
+
 test('§5.1: only who waits for answers asks again', () => {
   const cluster = startCluster(3);
   cluster.elect('1');

@@ -50,7 +50,7 @@ export class OutgoingChannel {
   #socket: Socket | null = null;
   #cancelDial: (() => void) | null = null;
   #redialTimer: Timer | null = null;
-  /** Nobody answered the last attempt. */
+  /** Nobody answered the last attempt, or somebody who was not ready. */
   #wasUnreachable = false;
   #isFlushDue = false;
   #missedAckCount = 0;
@@ -140,13 +140,16 @@ export class OutgoingChannel {
   }
 
   #onDialed(result: DialResult, startedAtMs: number): void {
-    this.#wasUnreachable = result.type === 'failed';
+    const isRefused = result.type === 'refused';
+    // A member that starts refuses everybody for a moment.
+    const isStarting = isRefused && result.refusal.code === 'STARTING';
+    this.#wasUnreachable = result.type === 'failed' || isStarting;
     if (result.type === 'open') {
       this.#adopt(result.socket, result.head);
       return;
     }
     this.#scheduleDial(startedAtMs);
-    if (result.type === 'refused') this.#options.onRefused(result.refusal);
+    if (isRefused) this.#options.onRefused(result.refusal);
   }
 
   #scheduleDial(startedAtMs: number): void {

@@ -1,8 +1,8 @@
 /**
  * When to dial again: 20 ms doubling to 1 s, with jitter, counted from the start of the last
  * attempt. An attempt into a black hole therefore costs no extra wait when it is given up, and
- * after a partition heals the next attempt leaves within a second; at once when the peer has come
- * first (`OutgoingChannel.hurry`).
+ * after a partition heals the next attempt leaves within a second. Whoever waits after a failed
+ * attempt leaves at once when the peer has come first (`OutgoingChannel.hurry`).
  */
 import {limits} from '../base/limits.ts';
 import type {Prng} from '../base/prng.ts';
