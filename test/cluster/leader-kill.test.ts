@@ -19,7 +19,8 @@ test(
       const survivors = cluster.nodes.filter(node => node !== leader);
       const next = await cluster.leader(survivors, recoveryMsMax);
       assert.notEqual(next, leader);
-      await workload.progress(100, recoveryMsMax);
+      await workload.progress(1, recoveryMsMax);
+      await workload.progress(100);
       await cluster.restart(leader);
     }
     await workload.progress(100);

@@ -9,7 +9,7 @@ import {describeViolation, findViolation} from '../checker/linearizability.ts';
 import {Client, valueOf} from './client.ts';
 import type {Outcome} from './client.ts';
 import type {NodeProcess} from './node-process.ts';
-import {eventually, pause} from './eventually.ts';
+import {eventually} from './eventually.ts';
 
 export interface WorkloadOptions {
   readonly nodes: readonly NodeProcess[];
@@ -64,7 +64,9 @@ export class Workload {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    const wait = setInterval(() => undefined, 1_000);
     await Promise.all(this.#running);
+    clearInterval(wait);
     for (const client of this.#clients) client.close();
   }
 
@@ -160,7 +162,10 @@ export class Workload {
   async #settle(outcome: Outcome): Promise<void> {
     const code = outcome.type === 'ok' ? 'ok' : `${outcome.type} ${outcome.code}`;
     this.outcomes.set(code, (this.outcomes.get(code) ?? 0) + 1);
-    if (outcome.type !== 'ok') await pause(backOffMs);
+    // Keeps no process alive: a test that has failed stops its nodes, and then nobody answers.
+    if (outcome.type !== 'ok') {
+      await new Promise<void>(resolve => setTimeout(resolve, backOffMs).unref());
+    }
   }
 
   #describe(): string {
