@@ -95,9 +95,14 @@ export class CheckpointFileWriter {
       environment.close();
     }
     this.#descriptor = fs.openSync(path, 'r+');
-    this.#syncDescriptor = fs.openSync(path, 'r');
-    this.#metaTemplate = must(readMetaPage(this.#descriptor), 'LMDB made a meta page');
-    fs.ftruncateSync(this.#descriptor, 0);
+    try {
+      this.#syncDescriptor = fs.openSync(path, 'r');
+      this.#metaTemplate = must(readMetaPage(this.#descriptor), 'LMDB made a meta page');
+      fs.ftruncateSync(this.#descriptor, 0);
+    } catch (error) {
+      fs.closeSync(this.#descriptor);
+      throw error;
+    }
     const pageSize = this.#metaTemplate.length;
     this.#pageSize = pageSize;
     // Two nodes and what the list of their page needs for them fit into every page: LMDB splits

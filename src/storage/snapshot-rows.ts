@@ -11,7 +11,6 @@ import {CheckpointFile, CheckpointRowCursor} from './checkpoint-row-cursor.ts';
 import {CheckpointDamagedError, decodeMeta, formatRowKey} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {CheckpointFileWriter} from './checkpoint-file-writer.ts';
-import {syncFile} from './lmdb-environment.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 
@@ -137,7 +136,6 @@ export class SnapshotBuilder {
     if (!this.#decoder.isComplete) throw new Error('the snapshot ends early');
     const {path: file} = this.#writer;
     this.#writer.finish();
-    syncFile(file);
     prepareCurrent(path.dirname(file));
   }
 

@@ -68,36 +68,26 @@ class PlainTransactionReader {
 
   read(): Transaction | null {
     const isConditional = this.#take(beforeCompares);
-    const compare = isConditional ? this.#compares() : [];
+    const compare = isConditional ? this.#list(() => this.#compare()) : [];
     if (compare === null) return null;
     if (!this.#take(isConditional ? beforeSuccess : beforeFirstSuccess)) return null;
-    const success = this.#operations();
+    const success = this.#list(() => this.#operation());
     if (success === null) return null;
-    const failure = this.#take(beforeFailure) ? this.#operations() : [];
+    const failure = this.#take(beforeFailure) ? this.#list(() => this.#operation()) : [];
     if (failure === null || !this.#take(objectEnd)) return null;
     return this.#at === this.#body.length ? {type: 'transaction', compare, success, failure} : null;
   }
 
-  #compares(): readonly Compare[] | null {
-    const compares: Compare[] = [];
-    if (this.#take(listEnd)) return compares;
+  /** Behind the opening bracket; the closing one is taken too. */
+  #list<T>(takeItem: () => T | null): readonly T[] | null {
+    const items: T[] = [];
+    if (this.#take(listEnd)) return items;
     do {
-      const compare = this.#compare();
-      if (compare === null || compares.length === limits.operationCountMax) return null;
-      compares.push(compare);
+      const item = takeItem();
+      if (item === null || items.length === limits.operationCountMax) return null;
+      items.push(item);
     } while (this.#take(comma));
-    return this.#take(listEnd) ? compares : null;
-  }
-
-  #operations(): readonly KeyOperation[] | null {
-    const operations: KeyOperation[] = [];
-    if (this.#take(listEnd)) return operations;
-    do {
-      const operation = this.#operation();
-      if (operation === null || operations.length === limits.operationCountMax) return null;
-      operations.push(operation);
-    } while (this.#take(comma));
-    return this.#take(listEnd) ? operations : null;
+    return this.#take(listEnd) ? items : null;
   }
 
   #compare(): Compare | null {
