@@ -251,12 +251,16 @@ test('a commit index is not on the disk before the entries that it stands for', 
   await closed(after.store);
 });
 
-test('closed segments below the checkpoint: headers are checked at start, data when read', async () => {
+/** Of a log of so many entries, whose first segment is followed by another one or not. */
+async function assertTrustsCheckpoint(entryCount: number, isFollowed: boolean): Promise<void> {
   const disk = new FakeDisk();
   const {store} = open(disk);
-  for (let i = 1; i < 300; i += 5) await appended(store, someEntries(i, 5, {sizeBytes: 300}));
+  for (let i = 1; i < entryCount; i += 5)
+    await appended(store, someEntries(i, 5, {sizeBytes: 300}));
   const last = store.lastIndex();
   await closed(store);
+  const next = '/wal/0000000000000002.wal';
+  assert.equal(disk.existsSync(next) && disk.content(next)[0] !== 0, isFollowed);
   const content = disk.content(segmentFile);
   const start = must(batchOffsets(content)[2], 'the third batch');
   const flipped = (at: number): FakeDisk => {
@@ -278,7 +282,13 @@ test('closed segments below the checkpoint: headers are checked at start, data w
   assert.deepEqual(read(16, last), someEntries(16, last - 15, {sizeBytes: 300}));
   assert.throws(() => read(1, last), WalCorruptionError);
   await closed(trusting);
-});
+}
+
+test('closed segments below the checkpoint: headers are checked at start, data when read', () =>
+  assertTrustsCheckpoint(300, true));
+
+test('the newest segment below the checkpoint: headers at start, data when read', () =>
+  assertTrustsCheckpoint(30, false));
 
 test('what a client writes into a value is never taken for a batch', async () => {
   const disk = new FakeDisk();

@@ -54,8 +54,8 @@ const preparedCountMax = 2;
 const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
- * Null: there is no log; files without a valid header stay where they are. In closed segments the
- * data of entries up to `trustedIndex` is not looked at: whoever reads an entry checks it then.
+ * Null: there is no log; files without a valid header stay where they are. The data of commands up
+ * to `trustedIndex` is not looked at: whoever reads an entry checks it then.
  */
 export function recoverLog(
   input: WalDirectory,
@@ -208,8 +208,7 @@ class Recovery {
     const claimedEnd = nextHeader === null ? bytes.length : nextHeader.previousEnd;
     // The file may have been cut since: no batch reaches beyond what is there.
     const limit = Math.min(claimedEnd, bytes.length);
-    const isClosed = nextHeader !== null;
-    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
+    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit});
     segment.end = end;
     if (this.#isCutInside) {
       this.#isCutInside = false;
@@ -260,11 +259,11 @@ class Recovery {
     }
   }
 
-  /** Returns the end of the last good batch. `isClosed`: every batch to the limit was durable. */
+  /** Returns the end of the last good batch. */
   #readBatches(
     segment: WalSegment,
     bytes: Buffer,
-    range: {readonly from: number; readonly limit: number; readonly isClosed: boolean},
+    range: {readonly from: number; readonly limit: number},
   ): number {
     let at = range.from;
     while (at < range.limit) {
@@ -272,9 +271,10 @@ class Recovery {
       const place = {at, offset: at, segmentId: segment.id, available};
       const header = decodeBatchHeader(bytes, place);
       if (header === null) return at;
-      // What the checkpoint holds already, nobody but a follower will ask for, and never unchecked.
+      // What the checkpoint holds was durable here before it was applied, so a crash did not tear it;
+      // nobody but a follower will ask for it, and never unchecked.
       const last = header.firstIndex + header.entryCount - 1;
-      const mayTrust = range.isClosed && last <= this.#trustedIndex;
+      const mayTrust = last <= this.#trustedIndex;
       if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
       at += header.sizeBytes;
     }

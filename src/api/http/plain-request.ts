@@ -5,14 +5,15 @@
  * is refused here, and nothing is accepted that node:http would refuse or read differently.
  */
 import {limits} from '../../base/limits.ts';
-import {isNamed} from './request-headers.ts';
+import {readPlainHead, type PlainHead, type HeadMemory} from './plain-head.ts';
+import type {RequestHead} from './request-headers.ts';
 import {isStreamed} from './wire.ts';
 
 export interface PlainRequest {
   readonly method: string;
   readonly target: string;
-  /** Name, value, …; values without the white space around them. */
-  readonly rawHeaders: readonly string[];
+  /** Its values are without the white space around them. */
+  readonly head: RequestHead;
   /** The client asked for the connection to be closed. */
   readonly wantsClose: boolean;
   readonly bodyStart: number;
@@ -24,31 +25,44 @@ export interface PlainRequest {
 export type PlainReading = PlainRequest | 'part-of-head' | 'part-of-body' | 'other';
 
 const methods: readonly string[] = ['GET', 'PUT', 'POST', 'DELETE', 'HEAD'];
-const version = ' HTTP/1.1\r\n';
+const version = ' HTTP/1.1';
+const lineBreak = '\r\n';
 const headEnd = '\r\n\r\n';
 
-/** Reads the request at the beginning of `bytes`. */
-export function readPlainRequest(bytes: Buffer): PlainReading {
+/** Reads the request at the beginning of `bytes`. `memory`: of the connection. */
+export function readPlainRequest(bytes: Buffer, memory: HeadMemory): PlainReading {
+  const lineEnd = bytes.indexOf(0x0d);
+  const known = lineEnd < 0 ? null : memory.find(bytes, lineEnd);
+  if (known !== null) {
+    const line = bytes.toString('latin1', 0, lineEnd);
+    return readLine(line, bytes, known, lineEnd + memory.sizeBytes);
+  }
   const text = bytes.toString('latin1', 0, Math.min(bytes.length, limits.httpHeaderSizeBytesMax));
   const headSize = text.indexOf(headEnd);
   if (headSize < 0) return text.length < bytes.length ? 'other' : partOfHead(text);
-  const methodEnd = text.indexOf(' ');
-  const targetEnd = text.indexOf(' ', methodEnd + 1);
-  if (methodEnd < 0 || targetEnd < 0 || !text.startsWith(version, targetEnd)) return 'other';
-  const method = methods[methods.indexOf(text.slice(0, methodEnd))];
+  if (!text.startsWith(lineBreak, lineEnd)) return 'other';
+  const head = readPlainHead(text, lineEnd + lineBreak.length, headSize);
+  if (head === null) return 'other';
+  const bodyStart = headSize + headEnd.length;
+  memory.keep(bytes.subarray(lineEnd, bodyStart), head);
+  return readLine(text.slice(0, lineEnd), bytes, head, bodyStart);
+}
+
+/** `line`: without its line break. */
+function readLine(line: string, bytes: Buffer, head: PlainHead, bodyStart: number): PlainReading {
+  const methodEnd = line.indexOf(' ');
+  const targetEnd = line.indexOf(' ', methodEnd + 1);
+  if (methodEnd < 0 || targetEnd < 0 || line.slice(targetEnd) !== version) return 'other';
+  const method = methods[methods.indexOf(line.slice(0, methodEnd))];
   if (method === undefined) return 'other';
-  const target = text.slice(methodEnd + 1, targetEnd);
+  const target = line.slice(methodEnd + 1, targetEnd);
   // Nearly all targets begin with /k.
   const isStream = target.charCodeAt(1) !== 0x6b && isStreamed(target);
   if (isStream || !isPlainTarget(target)) return 'other';
-  const headers = readHeaders(text, targetEnd + version.length, headSize);
-  if (headers === null) return 'other';
-  const bodyStart = headSize + headEnd.length;
-  const end = bodyStart + headers.contentLength;
+  const end = bodyStart + head.contentLength;
   if (end > limits.plainRequestSizeBytesMax) return 'other';
   if (end > bytes.length) return 'part-of-body';
-  const {rawHeaders, wantsClose} = headers;
-  return {method, target, rawHeaders, wantsClose, bodyStart, end};
+  return {method, target, head: head.head, wantsClose: head.wantsClose, bodyStart, end};
 }
 
 /** What cannot become plain is handed on at once: its refusal should not wait for a time limit. */
@@ -68,91 +82,4 @@ function isPlainTarget(target: string): boolean {
     if (code < 0x21 || code > 0x7e) return false;
   }
   return true;
-}
-
-interface PlainHeaders {
-  readonly rawHeaders: readonly string[];
-  readonly contentLength: number;
-  readonly wantsClose: boolean;
-}
-
-/** The lines of `text` in [start, end), the last without its line end. Null: not plain. */
-function readHeaders(text: string, start: number, end: number): PlainHeaders | null {
-  const rawHeaders: string[] = [];
-  let contentLength = -1;
-  let wantsClose = false;
-  for (let at = start; at < end;) {
-    const nameEnd = endOfName(text, at);
-    if (nameEnd === at || text.charCodeAt(nameEnd) !== 0x3a) return null;
-    const lineEnd = endOfValue(text, nameEnd + 1);
-    if (text.charCodeAt(lineEnd) !== 0x0d || text.charCodeAt(lineEnd + 1) !== 0x0a) return null;
-    const name = text.slice(at, nameEnd);
-    const value = trimmed(text, nameEnd + 1, lineEnd);
-    switch (nameEnd - at) {
-      case 2: // te
-      case 6: // expect
-      case 7: // upgrade, trailer
-      case 17: // transfer-encoding
-        if (specialNames.has(name.toLowerCase())) return null;
-        break;
-      case 10:
-        if (!isNamed(name, 'connection')) break;
-        if (/^close$/i.test(value)) wantsClose = true;
-        else if (!/^keep-alive$/i.test(value)) return null;
-        break;
-      case 14:
-        if (!isNamed(name, 'content-length')) break;
-        // No white space behind the digits: node:http has its own opinion of it.
-        if (contentLength >= 0 || !/^ ?[0-9]{1,9}$/.test(text.slice(nameEnd + 1, lineEnd)))
-          return null;
-        contentLength = Number(value);
-        break;
-      default:
-    }
-    rawHeaders.push(name, value);
-    at = lineEnd + 2;
-  }
-  if (rawHeaders.length > 2 * limits.httpHeaderCountMax) return null;
-  return {rawHeaders, contentLength: Math.max(contentLength, 0), wantsClose};
-}
-
-/** Headers by which a request asks for something that only node:http can do. */
-const specialNames: ReadonlySet<string> = new Set([
-  'te',
-  'expect',
-  'upgrade',
-  'trailer',
-  'transfer-encoding',
-]);
-
-/** RFC 9110 §5.6.2: the characters of a header name. */
-const isNameCode: readonly boolean[] = Array.from({length: 256}, (_, code) =>
-  /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(code)),
-);
-
-function endOfName(text: string, start: number): number {
-  let at = start;
-  while (isNameCode[text.charCodeAt(at)] === true) at += 1;
-  return at;
-}
-
-/** Printable ASCII, spaces and tabs. */
-function endOfValue(text: string, start: number): number {
-  for (let at = start; ; at++) {
-    const code = text.charCodeAt(at);
-    // NaN past the end ends the loop as well.
-    if (!(code >= 0x20 && code <= 0x7e) && code !== 0x09) return at;
-  }
-}
-
-function trimmed(text: string, start: number, end: number): string {
-  let from = start;
-  let to = end;
-  while (from < to && isBlank(text.charCodeAt(from))) from += 1;
-  while (to > from && isBlank(text.charCodeAt(to - 1))) to -= 1;
-  return text.slice(from, to);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }

@@ -7,7 +7,7 @@ import {RosettaError, type ErrorCode} from '../../base/errors.ts';
 import {limits} from '../../base/limits.ts';
 
 /** Undefined: the header is absent. */
-export interface RequestHeaders {
+interface ReadHeaders {
   host: string | undefined;
   origin: string | undefined;
   accept: string | undefined;
@@ -23,6 +23,27 @@ export interface RequestHeaders {
   isChunked: boolean;
 }
 
+export type RequestHeaders = Readonly<ReadHeaders>;
+
+/** The header lines of a request; several requests of a connection may share one. */
+export class RequestHead {
+  /** Name, value, … */
+  readonly rawHeaders: readonly string[];
+  readonly #mustHaveHost: boolean;
+  #headers: RequestHeaders | null = null;
+
+  constructor(rawHeaders: readonly string[], mustHaveHost: boolean) {
+    this.rawHeaders = rawHeaders;
+    this.#mustHaveHost = mustHaveHost;
+  }
+
+  /** Read when they are first asked for. Throws as `readRequestHeaders` does, every time. */
+  get headers(): RequestHeaders {
+    this.#headers ??= readRequestHeaders(this.rawHeaders, {mustHaveHost: this.#mustHaveHost});
+    return this.#headers;
+  }
+}
+
 /** Throws INVALID_HOST, INVALID_PARAMETER or HEADERS_TOO_LARGE. `rawHeaders`: name, value, … */
 export function readRequestHeaders(
   rawHeaders: readonly string[],
@@ -34,7 +55,7 @@ export function readRequestHeaders(
       `a request has at most ${limits.httpHeaderCountMax} headers`,
     );
   }
-  const headers: RequestHeaders = {
+  const headers: ReadHeaders = {
     host: undefined,
     origin: undefined,
     accept: undefined,
@@ -74,7 +95,7 @@ export function readBodyHeaders(
 const acknowledgedName = 'idempotency-acknowledged';
 
 /** Names are told apart by length first, so that most headers cost one comparison. */
-function keepHeader(headers: RequestHeaders, name: string, value: string): void {
+function keepHeader(headers: ReadHeaders, name: string, value: string): void {
   switch (name.length) {
     case 4:
       if (isNamed(name, 'host')) headers.host = once('Host', headers.host, value, 'INVALID_HOST');
