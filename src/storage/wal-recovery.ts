@@ -271,8 +271,8 @@ class Recovery {
       const place = {at, offset: at, segmentId: segment.id, available};
       const header = decodeBatchHeader(bytes, place);
       if (header === null) return at;
-      // What the checkpoint holds was durable here before it was applied, so a crash did not tear it;
-      // nobody but a follower will ask for it, and never unchecked.
+      // What the checkpoint holds was durable here before it was applied: a crash did not tear it.
+      // Nobody but a follower will ask for it, and never unchecked.
       const last = header.firstIndex + header.entryCount - 1;
       const mayTrust = last <= this.#trustedIndex;
       if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
