@@ -111,6 +111,7 @@ export class PreparedMember {
       hardState: {term, vote: null, commit: index},
       membership: {index, membership},
       identity: walIdentity,
+      preceding: null,
     });
     const wal = {disk: this.#disk, directory, identity: walIdentity, options: walOptions()};
     createFirstSegment(wal, 1, bytes, previous).close();

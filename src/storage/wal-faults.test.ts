@@ -251,44 +251,75 @@ test('a commit index is not on the disk before the entries that it stands for', 
   await closed(after.store);
 });
 
-/** Of a log of so many entries, whose first segment is followed by another one or not. */
-async function assertTrustsCheckpoint(entryCount: number, isFollowed: boolean): Promise<void> {
+/** A log of so many entries, a checkpoint of all of them, and its first segment with one bit flipped. */
+async function checkpointedLog(entryCount: number): Promise<{
+  readonly open: (flippedAt: number) => OpenedLog;
+  /** Where the third batch, entries 11 to 15, begins. */
+  readonly start: number;
+  readonly isFollowed: boolean;
+}> {
   const disk = new FakeDisk();
   const {store} = open(disk);
   for (let i = 1; i < entryCount; i += 5)
     await appended(store, someEntries(i, 5, {sizeBytes: 300}));
-  const last = store.lastIndex();
+  const checkpoint = {index: store.lastIndex(), term: term(1), membership: emptyMembership};
   await closed(store);
   const next = '/wal/0000000000000002.wal';
-  assert.equal(disk.existsSync(next) && disk.content(next)[0] !== 0, isFollowed);
   const content = disk.content(segmentFile);
-  const start = must(batchOffsets(content)[2], 'the third batch');
-  const flipped = (at: number): FakeDisk => {
-    const bytes = new Uint8Array(content);
-    bytes[at] = must(bytes[at], 'a byte') ^ 0x10;
-    return copyOf(disk, new Map([[segmentFile, bytes]]));
+  return {
+    open: flippedAt => {
+      const bytes = new Uint8Array(content);
+      bytes[flippedAt] = must(bytes[flippedAt], 'a byte') ^ 0x10;
+      return open(copyOf(disk, new Map([[segmentFile, bytes]])), {checkpoint});
+    },
+    start: must(batchOffsets(content)[2], 'the third batch'),
+    isFollowed: disk.existsSync(next) && disk.content(next)[0] !== 0,
   };
-  const checkpoint = {index: last, term: term(1), membership: emptyMembership};
-  // Header, entry header and, without a checkpoint that holds the entries, data.
-  assert.throws(() => open(flipped(start + 20), {checkpoint}), WalCorruptionError);
-  assert.throws(() => open(flipped(start + 90), {checkpoint}), WalCorruptionError);
-  const older = {...checkpoint, index: logIndex(14)};
-  assert.throws(() => open(flipped(start + 300), {checkpoint: older}), WalCorruptionError);
-  const {store: trusting} = open(flipped(start + 300), {checkpoint});
-  assert.equal(trusting.lastIndex(), last);
-  const read = (from: number, to: number): readonly Entry[] =>
-    trusting.entries({from: logIndex(from), to: logIndex(to), sizeBytesMax: 1 << 20});
-  assert.deepEqual(read(1, 10), someEntries(1, 10, {sizeBytes: 300}));
-  assert.deepEqual(read(16, last), someEntries(16, last - 15, {sizeBytes: 300}));
-  assert.throws(() => read(1, last), WalCorruptionError);
-  await closed(trusting);
 }
 
-test('closed segments below the checkpoint: headers are checked at start, data when read', () =>
-  assertTrustsCheckpoint(300, true));
+function readRange(store: OpenedLog['store'], from: number, to: number): readonly Entry[] {
+  return store.entries({from: logIndex(from), to: logIndex(to), sizeBytesMax: 1 << 20});
+}
 
-test('the newest segment below the checkpoint: headers at start, data when read', () =>
-  assertTrustsCheckpoint(30, false));
+test('the newest segment below the checkpoint: headers are checked at start, data when read', async () => {
+  const log = await checkpointedLog(30);
+  assert.equal(log.isFollowed, false);
+  assert.throws(() => log.open(log.start + 20), WalCorruptionError, 'the header of a batch');
+  assert.throws(() => log.open(log.start + 90), WalCorruptionError, 'the header of an entry');
+  const {store} = log.open(log.start + 300);
+  assert.equal(store.lastIndex(), 30);
+  assert.deepEqual(readRange(store, 1, 10), someEntries(1, 10, {sizeBytes: 300}));
+  assert.deepEqual(readRange(store, 16, 30), someEntries(16, 15, {sizeBytes: 300}));
+  assert.throws(() => readRange(store, 1, 30), WalCorruptionError);
+  await closed(store);
+});
+
+test('a closed segment below the checkpoint is checked when it is read', async () => {
+  const log = await checkpointedLog(300);
+  assert.equal(log.isFollowed, true);
+  for (const at of [20, 90, 300]) {
+    const {store} = log.open(log.start + at);
+    assert.equal(store.lastIndex(), 300);
+    assert.equal(store.term(logIndex(12)), 1);
+    assert.deepEqual(readRange(store, 1, 10), someEntries(1, 10, {sizeBytes: 300}));
+    assert.deepEqual(readRange(store, 250, 300), someEntries(250, 51, {sizeBytes: 300}));
+    assert.throws(() => readRange(store, 1, 300), WalCorruptionError);
+    await closed(store);
+  }
+});
+
+test('a closed segment below the checkpoint that is cut off is corruption at the start', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk);
+  for (let i = 1; i < 300; i += 5) await appended(store, someEntries(i, 5, {sizeBytes: 300}));
+  const checkpoint = {index: store.lastIndex(), term: term(1), membership: emptyMembership};
+  await closed(store);
+  const content = disk.content(segmentFile);
+  const cut = copyOf(disk, new Map([[segmentFile, content.slice(0, 20_000)]]));
+  assert.throws(() => open(cut, {checkpoint}), WalCorruptionError);
+  const {store: whole} = open(copyOf(disk), {checkpoint});
+  await closed(whole);
+});
 
 test('what a client writes into a value is never taken for a batch', async () => {
   const disk = new FakeDisk();

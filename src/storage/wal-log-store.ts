@@ -16,6 +16,7 @@ import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
 import type {LogStore, LogWrite} from './log-store.ts';
+import {ContentsCollector} from './segment-contents.ts';
 import type {LogRelease} from './log-retention.ts';
 import {releasedCount} from './log-retention.ts';
 import {LogTail} from './log-tail.ts';
@@ -113,6 +114,7 @@ function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
     hardState: initialHardState,
     membership,
     identity: recovery.identity,
+    preceding: null,
   });
   return {
     segments: [createFirstSegment(recovery, sequence, bytes, previous)],
@@ -123,6 +125,7 @@ function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
     memberships: [membership],
     terms: new TermRuns(previous),
     index: new WalIndex(),
+    contents: new ContentsCollector(),
     warnings: [],
   };
 }
@@ -210,6 +213,7 @@ export class WalLogStore implements LogStore {
       hardState: log.hardState,
       last: log.last,
       memberships: log.memberships,
+      contents: log.contents,
       onBatch: batch => this.#index.note(batch),
     });
   }

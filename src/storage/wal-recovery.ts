@@ -8,19 +8,22 @@
  */
 import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
+import {compareBytes} from '../base/bytes.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
 import {initialHardState} from '../raft/hard-state.ts';
-import type {LogIndex, Term} from '../raft/ids.ts';
-import {indexBefore, logIndex, minIndex, noIndex, noTerm} from '../raft/ids.ts';
-import {decodeMembership} from '../raft/membership.ts';
+import type {LogIndex} from '../raft/ids.ts';
+import {minIndex} from '../raft/ids.ts';
 import type {MembershipRecord} from '../raft/options.ts';
+import type {ContentsCollector} from './segment-contents.ts';
+import {encodeContents} from './segment-contents.ts';
 import {damagedBatchError, WalCorruptionError} from './storage-error.ts';
-import {TermRuns} from './term-runs.ts';
+import type {TermRuns} from './term-runs.ts';
 import {keepBrokenBytes} from './wal-broken-file.ts';
 import type {SegmentCandidate, WalDirectory} from './wal-directory.ts';
 import {openCandidates} from './wal-directory.ts';
-import {WalIndex} from './wal-index.ts';
+import type {WalIndex} from './wal-index.ts';
+import {WalOutline} from './wal-outline.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
 import {
   areCommandsIntact,
@@ -31,7 +34,7 @@ import {
 } from './wal-record.ts';
 import {findBatch, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
-import {noteSuperseded, segmentHeaderAlignment} from './wal-segment.ts';
+import {segmentHeaderAlignment} from './wal-segment.ts';
 
 export interface RecoveredLog {
   /** Oldest first; the last one is continued. */
@@ -45,17 +48,19 @@ export interface RecoveredLog {
   readonly memberships: readonly MembershipRecord[];
   readonly terms: TermRuns;
   readonly index: WalIndex;
+  /** Of the last segment as far as it goes. */
+  readonly contents: ContentsCollector;
   readonly warnings: readonly string[];
 }
 
 /** Bytes at the start of a segment without a valid header that are searched for batches. */
 const preparedProbeSizeBytes = 1024 * 1024;
 const preparedCountMax = 2;
-const nothing: EntryId = {index: noIndex, term: noTerm};
 
 /**
  * Null: there is no log; files without a valid header stay where they are. The data of commands up
- * to `trustedIndex` is not looked at: whoever reads an entry checks it then.
+ * to `trustedIndex` is not looked at, nor a closed segment that ends there and whose contents the
+ * next header states: whoever reads an entry checks it then.
  */
 export function recoverLog(
   input: WalDirectory,
@@ -77,18 +82,9 @@ class Recovery {
   readonly #checkpointIndex: LogIndex;
   readonly #trustedIndex: LogIndex;
   readonly #warnings: string[] = [];
-  readonly #index = new WalIndex();
+  readonly #outline = new WalOutline();
   #maxSynced: WalPosition = {sequence: 0, offset: 0};
-  #segments: WalSegment[] = [];
-  #memberships: MembershipRecord[] = [];
-  #terms = new TermRuns(nothing);
-  #start: EntryId = nothing;
-  #last: EntryId = nothing;
   #hardState: HardState = initialHardState;
-  /** There are segments before the first one, or there were, and others behind it. */
-  #mayStartLater = false;
-  /** A record met supersedes what is before the start. */
-  #isCutInside = false;
   /** Reused for one segment after the other. */
   #bytes = Buffer.alloc(0);
 
@@ -116,10 +112,11 @@ class Recovery {
       oldest++;
       hasGap = true;
     }
-    const isIncomplete = hasGap && this.#start.index > this.#checkpointIndex;
+    const {segments, start, last, memberships, terms, index, contents} = this.#outline;
+    const isIncomplete = hasGap && start.index > this.#checkpointIndex;
     if (isIncomplete && this.#checkpointIndex > 0) {
       // Before anything is removed: the next start must find the gap too.
-      const {path} = must(this.#segments[0], 'a segment');
+      const {path} = must(segments[0], 'a segment');
       throw new WalCorruptionError('the segment before it is missing', {path, offset: 0});
     }
     for (const {segment} of this.#candidates.slice(0, oldest)) {
@@ -128,17 +125,18 @@ class Recovery {
       else this.#remove(segment);
     }
     const prepared = this.#keepPrepared(newest);
-    for (const segment of this.#segments) segment.syncSync();
+    for (const segment of segments) segment.syncSync();
     this.#input.disk.syncDirectorySync(this.#input.directory);
     return {
-      segments: this.#segments,
+      segments,
       prepared,
-      start: this.#start,
-      last: this.#last,
-      hardState: {...this.#hardState, commit: minIndex(this.#hardState.commit, this.#last.index)},
-      memberships: this.#memberships,
-      terms: this.#terms,
-      index: this.#index,
+      start,
+      last,
+      hardState: {...this.#hardState, commit: minIndex(this.#hardState.commit, last.index)},
+      memberships,
+      terms,
+      index,
+      contents,
       warnings: this.#warnings,
     };
   }
@@ -182,13 +180,7 @@ class Recovery {
   #recoverRun(run: readonly SegmentCandidate[]): boolean {
     const first = must(run[0], 'a segment');
     const firstHeader = must(first.header, 'the first header');
-    this.#start = firstHeader.previous;
-    this.#last = firstHeader.previous;
-    this.#terms = new TermRuns(this.#start);
-    this.#memberships = [firstHeader.membership];
-    this.#segments = [];
-    this.#index.clear();
-    this.#mayStartLater = run.length > 1 && !firstHeader.isStart;
+    this.#outline.begin(firstHeader, run.length > 1 && !firstHeader.isStart);
     for (let i = 0; i < run.length; i++) {
       if (!this.#recoverSegment(run, i)) return false;
     }
@@ -202,25 +194,43 @@ class Recovery {
     assert(header !== null, 'a segment in use has a header');
     this.#checkChain(segment, header, position);
     this.#hardState = header.hardState;
-    this.#segments.push(segment);
+    this.#outline.beginSegment(segment);
     const nextHeader = next === undefined ? null : must(next.header, 'a header');
+    if (nextHeader !== null && this.#takeUnread(segment, nextHeader)) return true;
     const bytes = this.#read(segment, segment.filled);
     const claimedEnd = nextHeader === null ? bytes.length : nextHeader.previousEnd;
     // The file may have been cut since: no batch reaches beyond what is there.
     const limit = Math.min(claimedEnd, bytes.length);
     const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit});
     segment.end = end;
-    if (this.#isCutInside) {
-      this.#isCutInside = false;
-      return false;
-    }
+    if (this.#outline.isCutInside) return false;
     if (nextHeader !== null) {
       // The next header was written when everything before it was durable.
       if (end !== claimedEnd) throw damagedBatchError(segment.path, end);
+      this.#checkContents(segment, nextHeader);
       segment.limit = segment.filled;
     } else {
       this.#recoverTail(segment, bytes);
     }
+    return true;
+  }
+
+  /** Of a closed segment that was read: the next start may not read it. */
+  #checkContents({path, end}: WalSegment, {preceding}: SegmentHeader): void {
+    if (preceding === null) return;
+    const found = encodeContents(this.#outline.contents.contents());
+    if (compareBytes(encodeContents(preceding), found) === 0) return;
+    throw new WalCorruptionError('the next segment states other contents', {path, offset: end});
+  }
+
+  /** Of a closed segment whose entries the checkpoint holds: what the next header says of it. */
+  #takeUnread(segment: WalSegment, next: SegmentHeader): boolean {
+    const {preceding, previous, previousEnd} = next;
+    const mayTrust = previous.index <= this.#trustedIndex && previousEnd <= segment.filled;
+    if (!mayTrust || preceding === null) return false;
+    if (!this.#outline.takeContents(segment, preceding, next)) return false;
+    segment.end = previousEnd;
+    segment.limit = segment.filled;
     return true;
   }
 
@@ -249,11 +259,11 @@ class Recovery {
 
   #checkChain(segment: WalSegment, header: SegmentHeader, position: number): void {
     if (position === 0) return;
-    const isNext =
-      header.previous.index === this.#last.index && header.previous.term === this.#last.term;
+    const {last} = this.#outline;
+    const isNext = header.previous.index === last.index && header.previous.term === last.term;
     if (!isNext) {
       throw new WalCorruptionError(
-        `it continues after entry ${header.previous.index}, the log ends at ${this.#last.index}`,
+        `it continues after entry ${header.previous.index}, the log ends at ${last.index}`,
         {path: segment.path, offset: 33},
       );
     }
@@ -294,7 +304,9 @@ class Recovery {
         if (!this.#takeEntries(segment, bytes, batch)) return false;
       } else {
         if (!mayTrust && !areCommandsIntact(bytes, at, header, term)) return false;
-        if (!this.#takeRun(segment, batch, term)) return false;
+        // Commands of one term, intact or held by the checkpoint.
+        const {firstIndex, entryCount} = header;
+        if (!this.#outline.takeRun(segment, at, {firstIndex, entryCount, term})) return false;
       }
     }
     this.#hardState = header.hardState;
@@ -308,61 +320,7 @@ class Recovery {
   ): boolean {
     const entries: Entry[] = [];
     if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
-    if (!this.#follows(entries)) return false;
-    this.#noteBatch(segment, at, header.firstIndex);
-    for (const entry of entries) this.#terms.push(entry);
-    const {index, term} = must(entries.at(-1), 'an entry');
-    this.#last = {index, term};
-    this.#takeMemberships(entries);
-    return true;
-  }
-
-  /** Commands of one term, intact or held by the checkpoint. */
-  #takeRun(
-    segment: WalSegment,
-    {at, header}: {readonly at: number; readonly header: BatchHeader},
-    term: Term,
-  ): boolean {
-    const first = {index: header.firstIndex, term};
-    if (!this.#follows([first])) return false;
-    this.#noteBatch(segment, at, first.index);
-    const lastIndex = logIndex(first.index + header.entryCount - 1);
-    this.#terms.pushRun(first, lastIndex);
-    this.#last = {index: lastIndex, term};
-    return true;
-  }
-
-  /** Whether the entries can stand in the log: no gap, terms that do not fall. */
-  #follows(entries: readonly EntryId[]): boolean {
-    const first = must(entries[0], 'an entry');
-    if (first.index <= this.#start.index) {
-      this.#isCutInside = this.#mayStartLater;
-      return false;
-    }
-    if (first.index > this.#last.index + 1) return false;
-    let term = must(this.#terms.at(indexBefore(first.index)), 'a term');
-    for (const entry of entries) {
-      if (entry.term < term) return false;
-      term = entry.term;
-    }
-    return true;
-  }
-
-  /** What it supersedes is forgotten. */
-  #noteBatch(segment: WalSegment, offset: number, firstIndex: LogIndex): void {
-    this.#index.note({firstIndex, lastIndex: this.#last.index, segment, offset});
-    noteSuperseded(this.#segments, firstIndex);
-    this.#terms.truncateAfter(indexBefore(firstIndex));
-    while (must(this.#memberships.at(-1), 'a membership').index >= firstIndex) {
-      this.#memberships.pop();
-    }
-  }
-
-  #takeMemberships(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      if (entry.type !== 'membership') continue;
-      this.#memberships.push({index: entry.index, membership: decodeMembership(entry.data)});
-    }
+    return this.#outline.takeEntries(segment, at, entries);
   }
 
   #noteSynced(position: WalPosition): void {

@@ -15,6 +15,8 @@ import {isNodeId, logIndex, term} from '../raft/ids.ts';
 import {decodeMembership, encodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import type {DiskFile} from './disk.ts';
+import type {SegmentContents} from './segment-contents.ts';
+import {decodeContents, encodeContents} from './segment-contents.ts';
 import {alignUp} from './wal-record.ts';
 
 /** Whose log it is. `clusterId` is null until the cluster is formed. */
@@ -36,6 +38,8 @@ export interface SegmentHeader {
   /** In force at `previous`. */
   readonly membership: MembershipRecord;
   readonly identity: WalIdentity;
+  /** Of the preceding segment; null when that is not stated. */
+  readonly preceding: SegmentContents | null;
 }
 
 /** `unused`: not written by this use of the file, or not whole. */
@@ -46,7 +50,7 @@ export type SegmentHeaderReading =
   | {readonly kind: 'unused'};
 
 export const segmentHeaderAlignment = 4096;
-/** Seven members with long names take less than half of it. */
+/** Seven members with long names take less than half of it, the preceding contents 7 KiB. */
 export const segmentHeaderSizeBytesMax = 16 * 1024;
 const formatVersion = 1;
 const magic = Buffer.from('RSTAWAL\0', 'latin1');
@@ -88,6 +92,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   writer.string(identity.clusterId ?? '');
   writer.string(identity.nodeId);
   writer.string(identity.incarnation);
+  writer.bytes(encodeContents(header.preceding));
   const bytes = Buffer.alloc(alignUp(writer.length, segmentHeaderAlignment));
   assert(bytes.length <= segmentHeaderSizeBytesMax, 'a segment header of % bytes', bytes.length);
   const id = segmentId(header.sequence, identity.incarnation);
@@ -155,6 +160,8 @@ function parseHeader(reader: ByteReader): SegmentHeader {
     nodeId: reader.string(),
     incarnation: reader.string(),
   };
+  // Headers of earlier builds end here; the zeros behind them are the length of no contents.
+  const preceding = reader.remaining === 0 ? null : decodeContents(reader.bytesView());
   return {
     sequence,
     isStart,
@@ -163,6 +170,7 @@ function parseHeader(reader: ByteReader): SegmentHeader {
     hardState: {term: hardStateTerm, vote: vote === '' ? null : vote, commit},
     membership: {index: membershipIndex, membership},
     identity,
+    preceding,
   };
 }
 

@@ -5,6 +5,7 @@ import type {HardState} from '../raft/hard-state.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import type {Disk} from './disk.ts';
+import type {ContentsCollector} from './segment-contents.ts';
 import type {WalOptions} from './wal-options.ts';
 import type {WalIdentity, WalSegment} from './wal-segment.ts';
 
@@ -21,6 +22,8 @@ export interface WalStart {
   readonly last: EntryId;
   /** In force at the start of the log, then every later membership entry. */
   readonly memberships: readonly MembershipRecord[];
+  /** Of the last segment. */
+  readonly contents: ContentsCollector;
   /** A batch with entries begins at this place. */
   readonly onBatch: (batch: {
     readonly firstIndex: LogIndex;

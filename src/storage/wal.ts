@@ -18,11 +18,12 @@ import type {WalPosition} from './wal-record.ts';
 import {batchSizeBytes, encodeBatch} from './wal-record.ts';
 import {WalSegmentPool} from './wal-segment-pool.ts';
 import {WalSegmentWriter} from './wal-segment-writer.ts';
-import type {SegmentHeader, WalIdentity, WalSegment} from './wal-segment.ts';
+import type {WalIdentity, WalSegment} from './wal-segment.ts';
 import {encodeSegmentHeader, noteSuperseded, segmentHeaderSizeBytesMax} from './wal-segment.ts';
 import type {WalStart} from './wal-start.ts';
 import {WalSyncMark} from './wal-sync-mark.ts';
-import {WrittenMemberships} from './written-memberships.ts';
+import type {HeaderFields} from './written-log.ts';
+import {WrittenLog} from './written-log.ts';
 
 /** The log is to begin anew after `header.previous`. */
 interface PendingReset {
@@ -30,8 +31,6 @@ interface PendingReset {
   /** Writes that waited when it came, completed with it: their hard state is durable by then. */
   readonly superseded: QueuedPart[];
 }
-
-type HeaderFields = Omit<SegmentHeader, 'sequence' | 'identity'>;
 
 const keptBufferSizeBytesMax = 4 * 1024 * 1024;
 
@@ -57,11 +56,7 @@ export class Wal {
   #buffer = Buffer.allocUnsafe(256 * 1024);
   /** Everything before it is durable. */
   #synced: WalPosition;
-  /** The last entry and the hard state in batches written so far. */
-  #writtenLast: EntryId;
-  #writtenHardState: HardState;
-  /** Of entries that wait the next header knows nothing: they may be of another branch. */
-  readonly #writtenMemberships: WrittenMemberships;
+  readonly #written: WrittenLog;
   #commit: LogIndex;
 
   constructor(start: WalStart) {
@@ -71,9 +66,7 @@ export class Wal {
     this.#segments = [...start.segments];
     this.#current = must(this.#segments.at(-1), 'a log has a segment');
     this.#synced = {sequence: this.#current.sequence, offset: this.#current.end};
-    this.#writtenLast = start.last;
-    this.#writtenHardState = start.hardState;
-    this.#writtenMemberships = new WrittenMemberships(start.memberships);
+    this.#written = new WrittenLog(start);
     this.#commit = start.hardState.commit;
     this.#pool = new WalSegmentPool({
       disk: start.disk,
@@ -156,8 +149,7 @@ export class Wal {
     assert(this.#reset === null, 'a log being reset has no segments');
     assert(count < this.#segments.length, '% of % segments dropped', count, this.#segments.length);
     for (const segment of this.#segments.splice(0, count)) this.#pool.recycle(segment);
-    const oldest = must(this.#segments[0], 'a segment stays');
-    this.#writtenMemberships.dropBefore(must(oldest.previous, 'a header').index);
+    this.#written.dropBefore(must(this.#segments[0], 'a segment stays'));
   }
 
   /**
@@ -168,17 +160,9 @@ export class Wal {
   reset(meta: SnapshotMeta, hardState: HardState): void {
     if (this.#error !== null) throw this.#error;
     assert(!this.#isClosed, 'reset of a closed log');
-    const previous: EntryId = {index: meta.index, term: meta.term};
-    const membership = {index: meta.index, membership: meta.membership};
     const superseded = [...(this.#reset?.superseded ?? []), ...this.#queue.takeWaiting()];
-    this.#reset = {
-      header: {isStart: true, previous, previousEnd: 0, hardState, membership},
-      superseded,
-    };
     // Nothing else is written before the new segment's header.
-    this.#writtenLast = previous;
-    this.#writtenHardState = hardState;
-    this.#writtenMemberships.reset(membership);
+    this.#reset = {header: this.#written.reset(meta, hardState), superseded};
     this.#commit = maxIndex(hardState.commit, meta.index);
     this.#pump();
   }
@@ -214,7 +198,7 @@ export class Wal {
     const count = this.#queue.countFor(segment.limit - segment.end);
     if (count === null) {
       if (segment.end > segment.headerSizeBytes) {
-        this.#rotate();
+        this.#advance(this.#written.nextHeader(segment.end));
       } else {
         // Larger than a segment: it gets one of its own size.
         segment.limit = segment.end + this.#queue.oldestSizeBytesMax();
@@ -230,7 +214,7 @@ export class Wal {
   /** False when the segment is not filled far enough yet. */
   #writeBatch(segment: WalSegment, count: number): boolean {
     const {dataSizeBytes, entryCount, groups, hardState: newest} = this.#queue.gather(count);
-    let hardState = newest ?? this.#writtenHardState;
+    let hardState = newest ?? this.#written.hardState;
     // Entries that wait may replace entries below the commit index: until they are on the disk, the
     // index stands for what they replace, and a restart would apply that.
     const commit = Math.min(this.#commit, this.#queue.firstIndexBehind(count) - 1);
@@ -254,16 +238,15 @@ export class Wal {
       groups,
     });
     this.#queue.depart(count);
-    this.#writtenHardState = hardState;
+    this.#written.hardState = hardState;
     this.#commit = maxIndex(this.#commit, hardState.commit);
     const firstEntry = groups[0]?.[0];
     if (firstEntry !== undefined) {
-      const last = must(groups.at(-1)?.at(-1), 'the last entry');
       const firstIndex = firstEntry.index;
-      this.#start.onBatch({firstIndex, lastIndex: this.#writtenLast.index, segment, offset});
+      const lastIndex = this.#written.last.index;
+      this.#start.onBatch({firstIndex, lastIndex, segment, offset});
       noteSuperseded(this.#segments, firstIndex);
-      this.#writtenMemberships.noteBatch(firstIndex, groups);
-      this.#writtenLast = {index: last.index, term: last.term};
+      this.#written.noteBatch(offset, groups);
     }
     segment.end = offset + sizeBytes;
     this.#mark.noteBatch(count === 0);
@@ -288,16 +271,6 @@ export class Wal {
     this.#pool.maybeWork();
     this.#queue.complete(done, null);
     this.#mark.arm();
-  }
-
-  #rotate(): void {
-    this.#advance({
-      isStart: false,
-      previous: this.#writtenLast,
-      previousEnd: this.#current.end,
-      hardState: this.#writtenHardState,
-      membership: this.#writtenMemberships.last,
-    });
   }
 
   /** The log goes on in a new segment once there is one and its header is durable. */
@@ -338,6 +311,7 @@ export class Wal {
     this.#current.closedAtMs = this.#clock.monotonicMs();
     this.#segments.push(segment);
     this.#current = segment;
+    this.#written.beginSegment();
   }
 
   #encodeHeader(segment: WalSegment, fields: HeaderFields): Uint8Array {

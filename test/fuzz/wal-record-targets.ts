@@ -4,7 +4,9 @@ import {AssertionError, assert} from '../../src/base/assert.ts';
 import {checksum} from '../../src/base/checksum.ts';
 import type {Entry} from '../../src/raft/entry.ts';
 import type {HardState} from '../../src/raft/hard-state.ts';
-import {maxIndex, minIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
+import {logIndex, maxIndex, minIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
+import type {SegmentContents} from '../../src/storage/segment-contents.ts';
+import {encodeContents} from '../../src/storage/segment-contents.ts';
 import type {WalPosition} from '../../src/storage/wal-record.ts';
 import {
   areCommandsIntact,
@@ -93,6 +95,24 @@ const sequence = 7;
 const incarnation = '0123456789abcdef';
 const shortTexts = fc.string({maxLength: 20});
 
+/** Places rise, and so do their offsets. */
+const segmentContents: fc.Arbitrary<SegmentContents> = fc.record({
+  places: fc
+    .array(fc.record({more: fc.nat(1000), sizeBytes: fc.nat(100_000)}), {maxLength: 20})
+    .map(steps => {
+      let [firstIndex, offset] = [0, 0];
+      return steps.map(({more, sizeBytes}) => {
+        firstIndex += more;
+        offset += sizeBytes;
+        return {firstIndex: logIndex(firstIndex), offset};
+      });
+    }),
+  terms: fc.array(fc.record({index: indices, term: terms}), {maxLength: 5}),
+  memberships: fc.array(fc.record({index: indices, membership: memberships}), {maxLength: 3}),
+});
+/** What takes too many bytes is not stated. */
+const statedContents = segmentContents.filter(contents => encodeContents(contents).length > 0);
+
 const segmentHeaders: fc.Arbitrary<SegmentHeader> = fc
   .record({
     sequence: fc.constant(sequence),
@@ -106,6 +126,7 @@ const segmentHeaders: fc.Arbitrary<SegmentHeader> = fc
       nodeId: fc.oneof(nodeIds, shortTexts),
       incarnation: fc.constant(incarnation),
     }),
+    preceding: fc.option(statedContents),
   })
   .map(withoutContradictions);
 
