@@ -106,7 +106,7 @@ function failUsage(error: UsageError): void {
  * pays for a node with something to do: one that has computed for so long.
  */
 const interruptBudgetBytes = 20_000;
-const idleComputedMs = 4_000;
+const idleComputedMs = 2_000;
 const computedLookMs = 500;
 
 function compileEarlierOnceBusy(): void {

@@ -12,11 +12,27 @@ const lossyDecoder = new TextDecoder('utf-8', {ignoreBOM: true});
 /** Half of a pair, which has no UTF-8. */
 const loneSurrogate = /\p{Surrogate}/u;
 
-/** Throws INVALID_ARGUMENT for text that has no UTF-8. */
-export function checkText(text: string, name: string): void {
+/** Whatever the types say: a program without types may pass anything. Throws INVALID_ARGUMENT. */
+export function checkBytes(bytes: unknown, name: string): asserts bytes is Bytes {
+  if (typeof bytes === 'string') checkText(bytes, name);
+  // Not instanceof: the bytes may come from another window or context.
+  else if (Object.prototype.toString.call(bytes) !== '[object Uint8Array]') {
+    throw invalidArgument(`${name} must be text or bytes (a Uint8Array), not ${kindOf(bytes)}`);
+  }
+}
+
+/** Throws INVALID_ARGUMENT for what is no text, and for text that has no UTF-8. */
+export function checkText(text: unknown, name: string): asserts text is string {
+  if (typeof text !== 'string') throw invalidArgument(`${name} must be text, not ${kindOf(text)}`);
   if (loneSurrogate.test(text)) {
     throw invalidArgument(`${name} has half of a surrogate pair; send bytes instead`);
   }
+}
+
+/** In the words of an error. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
 }
 
 export function utf8(text: string): Uint8Array {
@@ -28,12 +44,10 @@ export function lossyText(bytes: Uint8Array): string {
   return lossyDecoder.decode(bytes);
 }
 
-/** A key in a path, or a bound in a query. */
+/** A key in a path, or a bound in a query. Throws INVALID_ARGUMENT. */
 export function percentEncode(key: Bytes, name: string): string {
-  if (typeof key === 'string') {
-    checkText(key, name);
-    return encodeURIComponent(key);
-  }
+  checkBytes(key, name);
+  if (typeof key === 'string') return encodeURIComponent(key);
   let text = '';
   for (const byte of key) text += percentTable[byte] ?? '';
   return text;
@@ -46,14 +60,14 @@ const percentTable: readonly string[] = Array.from({length: 256}, (_, byte) => {
     : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
 });
 
-/** The fields `name` and, for bytes, `encoding` of a JSON request. */
+/** The fields `name` and, for bytes, `encoding` of a JSON request. Throws INVALID_ARGUMENT. */
 export function bytesFields(
   name: string,
   bytes: Bytes,
   encoding: string,
 ): Readonly<Record<string, string>> {
+  checkBytes(bytes, `"${name}"`);
   if (typeof bytes !== 'string') return {[name]: toBase64(bytes), [encoding]: 'base64'};
-  checkText(bytes, `"${name}"`);
   return {[name]: bytes};
 }
 

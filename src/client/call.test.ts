@@ -281,7 +281,34 @@ test('what no server would take is refused before anything is sent', async t => 
   );
   await failure(made.get('\ud800'), 'INVALID_ARGUMENT', 'definite');
   await failure(made.get('k', {timeoutMs: 0}), 'INVALID_ARGUMENT', 'definite');
+  const untyped: Readonly<Record<string, () => Promise<unknown>>> = {
+    'a number as a value': () => made.put('k', 42 as never),
+    'an object as a value': () => made.put('k', {a: 1} as never),
+    'no value': () => made.put('k', undefined as never),
+    'a list as a key': () => made.get(['k'] as never),
+    'no key': () => made.delete(null as never),
+    'a text as a range to delete': () => made.deleteRange('users/' as never),
+    'no range to delete': () => made.deleteRange(undefined as never),
+    'a range with a misspelt name': () => made.deleteRange({prefx: 'users/'} as never),
+    'a prefix that is undefined': () => made.deleteRange({prefix: undefined} as never),
+    'a text as a range to list': () => made.list('users/' as never).all(),
+    'a text as a range to count': () => made.count('users/' as never),
+    'a text as a range to watch': () => made.watch('users/' as never).start(),
+    'a key to watch that is undefined': () => made.watch({key: undefined} as never).start(),
+    'a list as a transaction': () => made.txn([] as never),
+    'another shape of operation': () =>
+      made.txn({success: [{type: 'put', key: 'a', value: 'b'}]} as never),
+    'an operation of two': () => made.txn({success: [{get: {key: 'a'}, delete: {key: 'a'}}]}),
+    'a put without a value': () => made.txn({success: [{put: {key: 'a'}}]} as never),
+    'a compare without a key': () => made.txn({compare: [{}]} as never),
+    'a lock without a name': () => made.lock(undefined as never),
+  };
+  for (const [name, call] of Object.entries(untyped)) {
+    await assert.rejects(call, {code: 'INVALID_ARGUMENT', outcome: 'definite'}, name);
+  }
   assert.throws(() => connect({endpoints: []}), {code: 'INVALID_ARGUMENT'});
+  assert.throws(() => connect({} as never), {code: 'INVALID_ARGUMENT'});
+  assert.throws(() => connect({endpoints: [9080]} as never), {code: 'INVALID_ARGUMENT'});
   assert.throws(() => connect({endpoints: 'ftp://host'}), {code: 'INVALID_ARGUMENT'});
   assert.throws(() => connect({endpoints: 'host:1/path'}), {code: 'INVALID_ARGUMENT'});
 });

@@ -4,6 +4,7 @@
  * before theirs, so one that goes wakes one. createRevision grows from holder to holder: it is the
  * fencing token.
  */
+import {checkText} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {ClientError, isClientError} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -54,9 +55,9 @@ export class Contender {
     options: ContendOptions,
   ): Promise<Contender> {
     const {ttl = ttlSecondsDefault, signal} = options;
+    const prefix = prefixOf(name);
     const lease = await grantLease(caller, {ttl, signal});
     try {
-      const prefix = prefixOf(name);
       const key = prefix + lease.id;
       const put = {lease: lease.id, ifAbsent: true, signal};
       const {revision} = await putValue(caller, key, value, put);
@@ -126,6 +127,8 @@ export async function contenders(
   return {records: own.sort((a, b) => a.createRevision - b.createRevision), revision};
 }
 
+/** Throws INVALID_ARGUMENT. */
 export function prefixOf(name: string): string {
+  checkText(name, 'the name');
   return `${name}/`;
 }

@@ -1,6 +1,6 @@
 /** The requests for single keys and ranges, and what their answers say. */
 import type {Bytes} from './bytes-text.ts';
-import {percentEncode} from './bytes-text.ts';
+import {checkBytes, kindOf, percentEncode} from './bytes-text.ts';
 import type {Call, Caller} from './call.ts';
 import {invalidArgument} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -79,6 +79,7 @@ export async function putValue(
   if (options.lease !== undefined && options.ttl !== undefined) {
     throw invalidArgument('a put takes a lease or a ttl, not both');
   }
+  checkBytes(value, 'the value');
   const query = queryOf([
     ['lease', options.lease],
     ['ttl', options.ttl === undefined ? undefined : decimal(options.ttl)],
@@ -166,7 +167,10 @@ export function queryOf(entries: readonly QueryEntry[]): string {
   return query;
 }
 
-export function rangeQuery({prefix, start, end}: KeyRange): QueryEntry[] {
+/** Throws INVALID_ARGUMENT. */
+export function rangeQuery(range: KeyRange): QueryEntry[] {
+  checkRange(range, rangeNames);
+  const {prefix, start, end} = range;
   const entries: [string, string][] = [];
   if (prefix !== undefined) entries.push(['prefix', percentEncode(prefix, 'the prefix')]);
   if (start !== undefined) entries.push(['start', percentEncode(start, 'start')]);
@@ -175,6 +179,24 @@ export function rangeQuery({prefix, start, end}: KeyRange): QueryEntry[] {
     throw invalidArgument('a range is a prefix, or start and end');
   }
   return entries;
+}
+
+const rangeNames: readonly string[] = ['prefix', 'start', 'end'];
+
+/**
+ * A range without bounds is all keys, so what looks like none must not come from a mistake: a text
+ * in its place, a name that is not one, a prefix that turned out undefined. Throws INVALID_ARGUMENT.
+ */
+export function checkRange(range: unknown, names: readonly string[]): void {
+  const shape = 'a range is {prefix}, or {start, end}; {} means all keys';
+  if (typeof range !== 'object' || range === null || Array.isArray(range)) {
+    throw invalidArgument(`${shape}; not ${kindOf(range)}`);
+  }
+  for (const [name, bound] of Object.entries(range)) {
+    if (!names.includes(name)) throw invalidArgument(`${shape}; it has no "${name}"`);
+    const isOptional = name === 'start' || name === 'end';
+    if (bound === undefined && !isOptional) throw invalidArgument(`"${name}" is undefined`);
+  }
 }
 
 function conditionHeaders(conditions: WriteConditions): Readonly<Record<string, string>> {

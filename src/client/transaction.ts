@@ -1,5 +1,5 @@
 /** Transactions: compares, then one of two lists of operations, all of it or nothing. */
-import {bytesFields, type Bytes} from './bytes-text.ts';
+import {bytesFields, kindOf, type Bytes} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {invalidArgument} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -78,6 +78,7 @@ export async function runTransaction(
   transaction: Transaction,
   options: CallOptions,
 ): Promise<TransactionResult> {
+  checkObject(transaction, 'a transaction', ['compare', 'success', 'failure']);
   const {compare = [], success = [], failure = []} = transaction;
   const body = JSON.stringify({
     compare: compare.map(compareJson),
@@ -97,16 +98,26 @@ export async function runTransaction(
 }
 
 function compareJson(compare: Compare): object {
+  checkObject(compare, 'a compare', ['key', 'target', 'op', 'value']);
   const {key, target, op, value} = compare;
   const content = target === 'value' ? bytesFields('value', value, 'encoding') : {value};
   return {...bytesFields('key', key, 'keyEncoding'), target, op, ...content};
 }
 
 function operationJson(operation: Operation): object {
-  if ('get' in operation) return {get: bytesFields('key', operation.get.key, 'keyEncoding')};
+  checkObject(operation, 'an operation', ['put', 'get', 'delete']);
+  if (Object.keys(operation).length !== 1) {
+    throw invalidArgument('an operation is one of {put}, {get} and {delete}');
+  }
+  if ('get' in operation) {
+    checkObject(operation.get, 'a get', ['key']);
+    return {get: bytesFields('key', operation.get.key, 'keyEncoding')};
+  }
   if ('delete' in operation) {
+    checkObject(operation.delete, 'a delete', ['key']);
     return {delete: bytesFields('key', operation.delete.key, 'keyEncoding')};
   }
+  checkObject(operation.put, 'a put', ['key', 'value', 'lease', 'ttl']);
   const {key, value, lease, ttl} = operation.put;
   if (lease !== undefined && ttl !== undefined) {
     throw invalidArgument('a put takes a lease or a ttl, not both');
@@ -119,6 +130,16 @@ function operationJson(operation: Operation): object {
       ttl,
     },
   };
+}
+
+/** Whatever the types say, as `checkBytes`. Throws INVALID_ARGUMENT. */
+function checkObject(value: unknown, what: string, names: readonly string[]): void {
+  const shape = `${what} is {${names.join(', ')}}`;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidArgument(`${shape}; not ${kindOf(value)}`);
+  }
+  const stranger = Object.keys(value).find(name => !names.includes(name));
+  if (stranger !== undefined) throw invalidArgument(`${shape}; it has no "${stranger}"`);
 }
 
 function readResult(operation: Operation, result: Json | undefined): OperationResult {

@@ -10,12 +10,13 @@ import {ClientError} from './client-error.ts';
 import type {Endpoint} from './endpoints.ts';
 import {SendError, type HttpStream} from './http-sender.ts';
 import {JsonLines} from './json-lines.ts';
-import {queryOf, rangeQuery, type KeyRange} from './kv-requests.ts';
+import {checkRange, queryOf, rangeQuery, type KeyRange} from './kv-requests.ts';
 import {readProblem, remedyFor} from './problem.ts';
 import {integerField, type JsonObject} from './record.ts';
 import {readEvent, type WatchEvent} from './watch-event.ts';
 
 export type WatchRange = KeyRange | {readonly key: Bytes};
+const watchRangeNames: readonly string[] = ['key', 'prefix', 'start', 'end'];
 
 export interface WatchOptions {
   /** The first revision to tell of; default: the changes after the watch has begun. */
@@ -210,6 +211,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
 
   #target(): string {
     const range = this.#range;
+    checkRange(range, watchRangeNames);
     const keys =
       'key' in range ? [['key', percentEncode(range.key, 'the key')] as const] : rangeQuery(range);
     const told = this.#toldRevision;
