@@ -126,7 +126,7 @@ async function runServer(flags: ServerFlags): Promise<void> {
     import('../server/server.ts'),
   ]);
   const {logLevel, ...settings} = flags;
-  const logger = createLogger({
+  const logger = await createLogger({
     level: logLevel,
     nodeId: flags.id,
     fd: process.stdout.fd,

@@ -9,6 +9,7 @@
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
+import {isStartHistory} from '../storage/start-history.ts';
 import type {FormationAnswer} from '../transport/transport.ts';
 import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 
@@ -186,13 +187,15 @@ function readJoin(value: Record<string, unknown>): JoinRequest | null {
 }
 
 function readReplace(value: Record<string, unknown>): ReplaceRequest | null {
-  const {id, listen, clusterId, incarnation, startCount, isUnfit} = value;
+  const {id, listen, clusterId, incarnation, starts, isUnfit} = value;
   if (typeof id !== 'string' || !isNodeId(id) || !isAddress(listen)) return null;
   if (clusterId !== null && !isClusterId(clusterId)) return null;
   if (incarnation !== null && !isIncarnation(incarnation)) return null;
-  if (typeof startCount !== 'number' || !Number.isSafeInteger(startCount)) return null;
+  const {count, marks} = isObject(starts) ? starts : {};
+  if (!isStartHistory(count, marks)) return null;
   if (typeof isUnfit !== 'boolean') return null;
-  return {type: 'replace', id, listen, clusterId, incarnation, startCount, isUnfit};
+  const history = {count: count as number, marks: marks as readonly string[]};
+  return {type: 'replace', id, listen, clusterId, incarnation, starts: history, isUnfit};
 }
 
 function readChange(value: Record<string, unknown>): ChangeRequest | null {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {startsOf} from '../../test/contract/starts.ts';
 import {memberOf, membershipOf} from '../../test/node/driven-raft.ts';
 import {RosettaError} from '../base/errors.ts';
 import {nodeId} from '../raft/ids.ts';
@@ -193,7 +194,7 @@ test('a directory is given up when it is unfit or nobody knows it, and only if t
     membership = three,
     active: (id: string) => boolean = isActive,
   ): string => {
-    const asked = {id, listen, clusterId: null, incarnation, startCount: 1, isUnfit: false};
+    const asked = {id, listen, clusterId: null, incarnation, starts: startsOf(1), isUnfit: false};
     const view = {isActive: active, mayRun: active, committed: membership};
     return planReplacement(membership, {type: 'replace', ...asked, ...changes}, view).type;
   };

@@ -8,6 +8,7 @@ import type {NodeId} from '../raft/ids.ts';
 import type {Member, Membership} from '../raft/membership.ts';
 import {findMember, isJoint, isLearner, isRemoved} from '../raft/membership.ts';
 import {majorityOf} from '../raft/quorum.ts';
+import type {StartHistory} from '../storage/start-history.ts';
 
 /** Whether a member was heard of within an election timeout; the leader itself is. */
 export type IsActive = (id: NodeId) => boolean;
@@ -153,8 +154,8 @@ export interface ReplaceRequest {
   /** Null: its identity file is damaged. */
   readonly clusterId: string | null;
   readonly incarnation: string | null;
-  /** Of the next start of that directory. */
-  readonly startCount: number;
+  /** Of that directory. */
+  readonly starts: StartHistory;
   /** It cannot start, or must not serve, whatever the cluster knows of it. */
   readonly isUnfit: boolean;
 }

@@ -4,6 +4,7 @@ import type {Logger} from '../base/logger.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Member} from '../raft/membership.ts';
 import type {CheckpointStore} from '../storage/checkpoint-store.ts';
+import type {StartHistory} from '../storage/start-history.ts';
 import type {StateStore} from '../storage/state-store.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
 import type {Transport} from '../transport/transport.ts';
@@ -12,11 +13,11 @@ import type {IdentityRecord} from './identity-record.ts';
 import type {JoinPlace} from './newcomer.ts';
 import type {NodeOptions} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
-import type {StartCounts} from './peer-gate.ts';
+import type {SeenStarts} from './peer-gate.ts';
 
 export interface NodeParts {
   readonly self: Member;
-  readonly startCount: number;
+  readonly starts: StartHistory;
   readonly record: IdentityRecord;
   readonly peers: readonly FormationPeer[];
   /** How a new directory comes into a running cluster; null: it does not, `peers` form one. */
@@ -28,7 +29,7 @@ export interface NodeParts {
   /** Opens or creates the log of a directory whose identity is known. Throws StorageError. */
   readonly openLog: (record: IdentityRecord) => OpenedLog;
   readonly saveIdentity: (record: IdentityRecord) => void;
-  readonly startCounts: StartCounts;
+  readonly seenStarts: SeenStarts;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: NodeOptions;

@@ -58,7 +58,7 @@ export class Node implements Service {
     this.#gate = new PeerGate({
       self: parts.self,
       logger: parts.logger,
-      startCounts: parts.startCounts,
+      seenStarts: parts.seenStarts,
       newcomer: () => this.#newcomer,
       replica: () => this.#replica,
       keeper: () => this.#keeper,
@@ -212,13 +212,13 @@ export class Node implements Service {
   }
 
   #identity(): LocalIdentity {
-    const {self, startCount} = this.#parts;
+    const {self, starts} = this.#parts;
     const {clusterId, stage} = this.#record;
     return {
       clusterId: stage === 'fresh' ? null : clusterId,
       id: self.id,
       incarnation: self.incarnation,
-      startCount,
+      starts,
       listen: self.listen,
       http: self.http,
     };
@@ -269,7 +269,7 @@ export class Node implements Service {
       options: this.#parts.options,
       observer: this.#parts.observer,
       seed: this.#parts.seed,
-      startCount: this.#parts.startCount,
+      startCount: this.#parts.starts.count,
       divergence: record.divergence ?? null,
       onDiverged: divergence => this.#save({...this.#record, divergence}),
       onMembership: () => this.#onMembership(),

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {startOf, startsOf} from '../../test/contract/starts.ts';
 import {silentLogger} from '../base/logger.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
+import type {Start} from '../storage/start-history.ts';
 import {PeerGate} from './peer-gate.ts';
 
 const self: Member = {id: nodeId('node1'), incarnation: '1'.repeat(16), listen: 'a:1', http: 'a:2'};
@@ -11,16 +13,16 @@ const peer: Member = {id: nodeId('node2'), incarnation: '2'.repeat(16), listen: 
 test('a peer is let in when its start count is durable, and not before', () => {
   let isDurable = false;
   let addressCount = 0;
-  const recorded: number[] = [];
+  const recorded: Start[] = [];
   const failures: Error[] = [];
   const gate = new PeerGate({
     self,
     logger: silentLogger,
-    startCounts: {
-      get: () => Math.max(0, ...recorded),
-      record: (_incarnation, startCount, fail) => {
-        recorded.push(startCount);
-        if (startCount === 9) fail(new Error('the disk is gone'));
+    seenStarts: {
+      get: () => recorded.at(-1) ?? null,
+      record: (_incarnation, start, fail) => {
+        recorded.push(start);
+        if (start.count === 9) fail(new Error('the disk is gone'));
         return isDurable;
       },
     },
@@ -41,14 +43,14 @@ test('a peer is let in when its start count is durable, and not before', () => {
     onAddresses: () => addressCount++,
     onRemoved: () => undefined,
   });
-  const handshake = (startCount: number): Parameters<PeerGate['authorize']>[0] => {
+  const handshake = (count: number): Parameters<PeerGate['authorize']>[0] => {
     const {id: from, incarnation, listen, http} = peer;
     return {
       clusterId: 'c'.repeat(32),
       from,
       to: self.id,
       incarnation,
-      startCount,
+      starts: startsOf(count),
       listen,
       http,
     };
@@ -60,7 +62,7 @@ test('a peer is let in when its start count is durable, and not before', () => {
   isDurable = true;
   assert.equal(gate.authorize(handshake(3)), null);
   assert.equal(addressCount, 1);
-  assert.deepEqual(recorded, [3, 3], 'a lower count is not recorded');
+  assert.deepEqual(recorded, [startOf(3), startOf(3)], 'a lower count is not recorded');
   gate.authorize(handshake(9));
   assert.equal(failures.length, 1);
 });

@@ -11,6 +11,8 @@ import type {Member} from '../raft/membership.ts';
 import {findMember, hasShrunk, isRemoved} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {Start} from '../storage/start-history.ts';
+import {hasGoneThrough, lastStart} from '../storage/start-history.ts';
 import type {
   FormationAnswer,
   Handshake,
@@ -36,14 +38,14 @@ import {knownIdRefusal, removedRefusal} from './membership-rules.ts';
 import type {Newcomer} from './newcomer.ts';
 import type {Replica} from './replica.ts';
 
-/** The highest start count seen of every peer's directory. */
-export interface StartCounts {
-  get(incarnation: string): number;
+/** The last start seen of every peer's directory. */
+export interface SeenStarts {
+  get(incarnation: string): Start | null;
   /**
-   * True: this count is durable. False: it will be soon, ask again; `fail` is called when that is
+   * True: this start is durable. False: it will be soon, ask again; `fail` is called when that is
    * impossible for another reason than a full disk.
    */
-  record(incarnation: string, startCount: number, fail: (error: Error) => void): boolean;
+  record(incarnation: string, start: Start, fail: (error: Error) => void): boolean;
 }
 
 interface Addresses {
@@ -54,7 +56,7 @@ interface Addresses {
 export interface PeerGateParts {
   readonly self: Member;
   readonly logger: Logger;
-  readonly startCounts: StartCounts;
+  readonly seenStarts: SeenStarts;
   readonly peers: readonly FormationPeer[];
   readonly newcomer: () => Newcomer | null;
   readonly replica: () => Replica | null;
@@ -145,7 +147,7 @@ export class PeerGate implements TransportHandler {
 
   authorize(handshake: Handshake): Refusal | null {
     const member = this.#member(handshake.from);
-    const {from, incarnation, startCount, listen, http} = handshake;
+    const {from, incarnation, starts, listen, http} = handshake;
     if (this.#hasLeft(incarnation)) {
       return {status: 403, ...removedRefusal(from)};
     }
@@ -162,7 +164,8 @@ export class PeerGate implements TransportHandler {
         detail: `${from} is a member with another data directory; start it with -rejoin`,
       };
     }
-    if (startCount < this.#parts.startCounts.get(incarnation)) {
+    const {seenStarts, fail} = this.#parts;
+    if (!hasGoneThrough(starts, seenStarts.get(incarnation))) {
       return {
         status: 409,
         code: 'STALE_DATA',
@@ -171,7 +174,7 @@ export class PeerGate implements TransportHandler {
     }
     // The peer dials again within milliseconds. Until then nothing that it says is taken: a node
     // that forgot this start in a crash would let an older directory speak for the peer.
-    if (!this.#parts.startCounts.record(incarnation, startCount, this.#parts.fail)) {
+    if (!seenStarts.record(incarnation, lastStart(starts), fail)) {
       const detail = `the start of ${from} is being written down`;
       return {status: 503, code: 'STARTING', detail};
     }
@@ -253,11 +256,11 @@ export class PeerGate implements TransportHandler {
   }
 
   #answerReplace(request: ReplaceRequest, keeper: MembershipKeeper): FormationAnswer {
-    const {record, startCounts} = this.#parts;
+    const {record, seenStarts} = this.#parts;
     const {clusterId} = record();
     if ((request.clusterId ?? clusterId) !== clusterId) return this.#wrongCluster();
-    const {incarnation, startCount} = request;
-    const isStale = incarnation !== null && startCount < startCounts.get(incarnation);
+    const {incarnation, starts} = request;
+    const isStale = incarnation !== null && !hasGoneThrough(starts, seenStarts.get(incarnation));
     return keeper.changer.handleReplace(request, isStale);
   }
 

@@ -164,7 +164,7 @@ export class ProposalTable {
 }
 
 function emptyRing(placeCount: number): (PendingProposal | undefined)[] {
-  return Array.from({length: placeCount}, () => undefined);
+  return new Array<PendingProposal | undefined>(placeCount).fill(undefined);
 }
 
 function overwritten(index: number): RosettaError {

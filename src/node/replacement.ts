@@ -8,6 +8,7 @@ import type {Clock, Timer} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
+import type {StartHistory} from '../storage/start-history.ts';
 import type {FormationAnswer, Transport} from '../transport/transport.ts';
 import {detailOf} from './formation-messages.ts';
 import type {ReplaceRequest} from './membership-rules.ts';
@@ -21,8 +22,7 @@ const patienceMs = 3_000;
 export interface FormerDirectory {
   readonly clusterId: string | null;
   readonly incarnation: string | null;
-  /** Of its next start. */
-  readonly startCount: number;
+  readonly starts: StartHistory;
   /** Why it cannot start, or must not serve; null: it can. */
   readonly damage: string | null;
 }
@@ -52,7 +52,7 @@ export class Replacement {
   #turn = 0;
   /** The leader, when somebody named one. */
   #leader: string | null = null;
-  /** A member has seen a later start of this directory. */
+  /** A member has seen a start that this directory has not gone through. */
   #isStale = false;
   #timer: Timer | null = null;
   #isDone = false;
@@ -97,9 +97,9 @@ export class Replacement {
 
   #request(): ReplaceRequest {
     const {id, listen, former} = this.#parts;
-    const {clusterId, incarnation, startCount} = former;
+    const {clusterId, incarnation, starts} = former;
     const isUnfit = !this.#mayStart();
-    return {type: 'replace', id, listen, clusterId, incarnation, startCount, isUnfit};
+    return {type: 'replace', id, listen, clusterId, incarnation, starts, isUnfit};
   }
 
   #onAnswer(address: string, answer: FormationAnswer): void {

@@ -3,7 +3,6 @@
  * synchronous, so that the last line before an exit is never lost; the hot path does not log.
  */
 import {pino} from 'pino';
-import pretty from 'pino-pretty';
 import type {LogFields, Logger} from '../base/logger.ts';
 
 export interface LogOptions {
@@ -15,10 +14,11 @@ export interface LogOptions {
   readonly isTerminal: boolean;
 }
 
-export function createLogger(options: LogOptions): Logger {
+export async function createLogger(options: LogOptions): Promise<Logger> {
   const {level, nodeId, fd, isTerminal} = options;
+  // What only a terminal needs no other start waits for.
   const destination = isTerminal
-    ? pretty({
+    ? (await import('pino-pretty')).default({
         destination: fd,
         sync: true,
         colorize: true,

@@ -62,12 +62,17 @@ test(
 test(
   'a sound directory says so, and what is damaged is named',
   withDirectory(directory => {
-    const {identityFile, startCountFile} = directory;
+    const {identityFile, startHistoryFile} = directory;
     const damage = (): string | null | undefined => {
       return readFormer(nodeDisk, directory, id)?.damage;
     };
     saveIdentity(nodeDisk, identityFile, record);
-    const sound = {clusterId, incarnation: record.incarnation, startCount: 1, damage: null};
+    const sound = {
+      clusterId,
+      incarnation: record.incarnation,
+      starts: {count: 0, marks: []},
+      damage: null,
+    };
     assert.deepEqual(readFormer(nodeDisk, directory, id), sound);
     saveIdentity(nodeDisk, identityFile, {...record, divergence: 'it differs'});
     assert.equal(damage(), 'it differs');
@@ -75,7 +80,7 @@ test(
     saveIdentity(nodeDisk, identityFile, {...record, stage: 'member'});
     assert.match(damage() ?? '', /wal holds no log/);
     saveIdentity(nodeDisk, identityFile, record);
-    fs.writeFileSync(startCountFile, '{}');
+    fs.writeFileSync(startHistoryFile, '{}');
     assert.match(damage() ?? '', /start-count\.json is damaged/);
     fs.writeFileSync(identityFile, '{"formatVersion":1');
     assert.match(damage() ?? '', /identity\.json is damaged/);

@@ -21,12 +21,15 @@ import {
   restingCheckpointMeta,
   restingLog,
 } from '../storage/resting-directory.ts';
-import {readStartCount} from '../storage/start-count.ts';
+import type {StartHistory} from '../storage/start-history.ts';
+import {readStartHistory} from '../storage/start-history.ts';
 import {StorageError, systemErrorCode} from '../storage/storage-error.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
 import {refuseOtherNode, saveIdentity, toRecord} from './identity-file.ts';
 import type {ServerOptions} from './server-options.ts';
 import {systemClock} from './system-clock.ts';
+
+const noStarts: StartHistory = {count: 0, marks: []};
 
 /** Resolves when the directory is one to start with: as it was, or empty. */
 export async function replaceFormer(
@@ -70,15 +73,15 @@ export function readFormer(
     return found === null ? null : {found, record: toRecord(file, found)};
   });
   if (read.damage !== null) {
-    return {clusterId: null, incarnation: null, startCount: 0, damage: read.damage};
+    return {clusterId: null, incarnation: null, starts: noStarts, damage: read.damage};
   }
   if (read.result === null || read.result.record.clusterId === null) return null;
   const {found, record} = read.result;
   const {clusterId, incarnation, divergence = null} = record;
-  const count = damageOf(() => readStartCount(disk, directory.startCountFile) + 1);
+  const starts = damageOf(() => readStartHistory(disk, directory.startHistoryFile));
   const log = damageOf(() => checkLog(directory, found, record.stage === 'member'));
-  const damage = divergence ?? count.damage ?? log.damage;
-  return {clusterId, incarnation, startCount: count.result ?? 0, damage};
+  const damage = divergence ?? starts.damage ?? log.damage;
+  return {clusterId, incarnation, starts: starts.result ?? noStarts, damage};
 }
 
 /** Of all entries the data too, and whether they go on behind the checkpoint as at a start. */

@@ -21,7 +21,7 @@ import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {discardUnfinished, refusePrepared} from '../storage/prepared-member.ts';
-import {raiseStartCount} from '../storage/start-count.ts';
+import {raiseStartHistory} from '../storage/start-history.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
@@ -31,7 +31,7 @@ import {lockedDataDirectory} from './locked-directory.ts';
 import {observedDisk} from './observed-disk.ts';
 import type {RunningServer, ServerEnds, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
-import {StartCountsFile} from './start-counts.ts';
+import {SeenStartsFile} from './seen-starts.ts';
 import {systemClock} from './system-clock.ts';
 
 /** How long a stop waits for requests that are running, in milliseconds. */
@@ -73,7 +73,7 @@ class Server implements RunningServer {
   readonly #directory: DataDirectory;
   readonly #transport: HttpTransport;
   readonly #checkpoint: LmdbCheckpointStore;
-  readonly #startCounts: StartCountsFile;
+  readonly #seenStarts: SeenStartsFile;
   readonly #node: Node;
   readonly #watches: WatchHub;
   readonly #http: HttpApi;
@@ -111,11 +111,11 @@ class Server implements RunningServer {
     this.#checkpoint = checkpoint;
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
-    this.#startCounts = new StartCountsFile(disk, path.join(directory.path, 'peers.json'));
+    this.#seenStarts = new SeenStartsFile(disk, path.join(directory.path, 'peers.json'));
     this.#node = new Node({
       self: this.#self,
       record,
-      startCount: raiseStartCount(disk, directory.startCountFile),
+      starts: raiseStartHistory(disk, directory.startHistoryFile, randomBytes(4).toString('hex')),
       peers: options.peers,
       join: joinPlace(options),
       transport: this.#transport,
@@ -124,7 +124,7 @@ class Server implements RunningServer {
       checkpoint,
       openLog: identity => this.#openLog(disk, checkpoint, identity),
       saveIdentity: changed => saveIdentity(disk, directory.identityFile, changed),
-      startCounts: this.#startCounts,
+      seenStarts: this.#seenStarts,
       clock: systemClock,
       logger,
       options: options,
@@ -185,7 +185,7 @@ class Server implements RunningServer {
       await new Promise<void>(resolve => systemClock.setTimer(drainLookMs, resolve));
     }
     await new Promise<void>(resolve => this.#node.stop(resolve));
-    await new Promise<void>(resolve => this.#startCounts.whenIdle(resolve));
+    await new Promise<void>(resolve => this.#seenStarts.whenIdle(resolve));
     this.#directory.release();
     if (this.#isRunning) this.#options.logger.info({id: this.#options.id}, 'stopped');
   }

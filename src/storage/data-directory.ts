@@ -12,7 +12,7 @@ import {freeSpaceAdvice, isOutOfSpace, StorageError} from './storage-error.ts';
 export interface DataDirectory {
   readonly path: string;
   readonly identityFile: string;
-  readonly startCountFile: string;
+  readonly startHistoryFile: string;
   readonly walDirectory: string;
   readonly checkpointDirectory: string;
   /** Emptied at start. */
@@ -60,7 +60,7 @@ export function openDataDirectory(directory: string, callback: OpenCallback): vo
  */
 export function setDirectoryAside(directory: DataDirectory, writeIdentity: () => void): string {
   const aside = path.join(directory.path, 'replaced');
-  const {identityFile, startCountFile, walDirectory, checkpointDirectory} = directory;
+  const {identityFile, startHistoryFile, walDirectory, checkpointDirectory} = directory;
   const kept = path.join(aside, path.basename(identityFile));
   // One that is the same was put there by an attempt that a crash ended.
   if (fs.existsSync(kept) && !fs.readFileSync(kept).equals(fs.readFileSync(identityFile))) {
@@ -68,7 +68,7 @@ export function setDirectoryAside(directory: DataDirectory, writeIdentity: () =>
   }
   makeDirectories(aside);
   const peersFile = path.join(directory.path, 'peers.json');
-  for (const item of [startCountFile, peersFile, walDirectory, checkpointDirectory]) {
+  for (const item of [startHistoryFile, peersFile, walDirectory, checkpointDirectory]) {
     moveInto(aside, item);
   }
   for (const child of [walDirectory, checkpointDirectory]) makeDirectories(child);
@@ -117,7 +117,7 @@ function occupy(root: string, warnings: readonly string[], lock: DirectoryLock):
   return {
     path: root,
     identityFile: path.join(root, 'identity.json'),
-    startCountFile: path.join(root, 'start-count.json'),
+    startHistoryFile: path.join(root, 'start-count.json'),
     walDirectory,
     checkpointDirectory,
     temporaryDirectory,

@@ -6,7 +6,8 @@ import {Prng} from '../base/prng.ts';
 import {nodeId} from '../raft/ids.ts';
 import {readDurableFile, replaceDurableFile, writeDurableFile} from './durable-file.ts';
 import {readIdentity, writeIdentity} from './identity.ts';
-import {raiseStartCount, readStartCount} from './start-count.ts';
+import type {StartHistory} from './start-history.ts';
+import {raiseStartHistory, readStartHistory} from './start-history.ts';
 import {isOutOfSpace, StorageError} from './storage-error.ts';
 
 const identity = {
@@ -50,9 +51,10 @@ test('a damaged identity is refused, whatever bit is wrong', () => {
 test('the start count rises at every start, also after a crash', () => {
   const disk = makeDisk();
   const prng = new Prng(5);
-  assert.equal(readStartCount(disk, '/data/start-count.json'), 0);
+  const raise = (): StartHistory => raiseStartHistory(disk, '/data/start-count.json', '0000abcd');
+  assert.equal(readStartHistory(disk, '/data/start-count.json').count, 0);
   for (let count = 1; count <= 20; count++) {
-    assert.equal(raiseStartCount(disk, '/data/start-count.json'), count);
+    assert.equal(raise().count, count);
     disk.crash(prng);
   }
 });
@@ -88,7 +90,7 @@ test('a file that cannot be written is named, with the reason and what to do', (
   const disk = makeDisk();
   const refusal = (): StorageError => {
     try {
-      raiseStartCount(disk, '/data/start-count.json');
+      raiseStartHistory(disk, '/data/start-count.json', '0000abcd');
     } catch (error) {
       assert.ok(error instanceof StorageError, String(error));
       assert.equal(error.path, '/data/start-count.json');
@@ -108,7 +110,7 @@ test('a file that cannot be written is named, with the reason and what to do', (
   const broken = refusal();
   assert.ok(!isOutOfSpace(broken));
   assert.match(broken.message, /cannot be written \(EIO.*check its disk/);
-  assert.equal(raiseStartCount(disk, '/data/start-count.json'), 1);
+  assert.equal(raiseStartHistory(disk, '/data/start-count.json', '0000abcd').count, 1);
 });
 
 test('a crash while a file is replaced in the background leaves the old content or the new', () => {

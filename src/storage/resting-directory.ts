@@ -17,7 +17,7 @@ import type {Identity} from './identity.ts';
 import {readIdentity} from './identity.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 import {readOnlyDisk} from './read-only-disk.ts';
-import {readStartCount} from './start-count.ts';
+import {readStartHistory} from './start-history.ts';
 import {StorageError} from './storage-error.ts';
 import {walOptions} from './wal-options.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
@@ -41,7 +41,7 @@ export function restingIdentity(root: string): Identity {
 
 /** Throws StorageError when it is damaged. */
 export function restingStartCount(root: string): number {
-  return readStartCount(readOnlyDisk, path.join(root, 'start-count.json'));
+  return readStartHistory(readOnlyDisk, path.join(root, 'start-count.json')).count;
 }
 
 /**

@@ -8,6 +8,7 @@ import {parseAddress} from '../base/address.ts';
 import {must} from '../base/assert.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
+import {isStartHistory} from '../storage/start-history.ts';
 import type {Handshake, LocalIdentity, Refusal} from './transport.ts';
 
 export const upgradeProtocol = 'rosetta-raft/1';
@@ -36,7 +37,9 @@ export function handshakeHeaders(
     'rosetta-from': identity.id,
     'rosetta-to': to,
     'rosetta-incarnation': identity.incarnation,
-    'rosetta-start-count': String(identity.startCount),
+    'rosetta-start-count': String(identity.starts.count),
+    // No comma: it would look like a repeated header.
+    'rosetta-start-marks': identity.starts.marks.join('.'),
     'rosetta-listen': identity.listen,
     'rosetta-http': identity.http,
     'rosetta-channel': channel,
@@ -91,6 +94,7 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
   const to = single(headers, 'rosetta-to');
   const incarnation = single(headers, 'rosetta-incarnation');
   const startCount = single(headers, 'rosetta-start-count');
+  const startMarks = single(headers, 'rosetta-start-marks');
   const listen = single(headers, 'rosetta-listen');
   const http = single(headers, 'rosetta-http');
   const channel = single(headers, 'rosetta-channel');
@@ -99,6 +103,11 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
   if (!isNodeId(to)) return 'rosetta-to is not a node id';
   if (!incarnationPattern.test(incarnation)) return 'rosetta-incarnation is malformed';
   if (!countPattern.test(startCount)) return 'rosetta-start-count is not a count';
+  const starts = {
+    count: Number(startCount),
+    marks: startMarks === '' ? [] : startMarks.split('.'),
+  };
+  if (!isStartHistory(starts.count, starts.marks)) return 'rosetta-start-marks is malformed';
   if (parseAddress(listen) === null) return 'rosetta-listen is not an address';
   if (parseAddress(http) === null) return 'rosetta-http is not an address';
   if (channel !== 'control' && channel !== 'data' && channel !== 'snapshot') {
@@ -109,7 +118,7 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
     from,
     to,
     incarnation,
-    startCount: Number(startCount),
+    starts,
     listen,
     http,
   };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {once} from 'node:events';
 import {Duplex} from 'node:stream';
 import {test} from 'node:test';
+import {startsOf} from '../../test/contract/starts.ts';
 import {TurnClock} from '../../test/contract/turn-clock.ts';
 import {TurnBudget} from '../base/turn-budget.ts';
 import {nodeId} from '../raft/ids.ts';
@@ -38,7 +39,7 @@ function open(bytes: Buffer, budget: TurnBudget, onMessage: () => void): Arrived
     from: nodeId('node1'),
     to: nodeId('node2'),
     incarnation: '0'.repeat(16),
-    startCount: 1,
+    starts: startsOf(1),
     listen: 'a:1',
     http: 'a:2',
   };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {startsOf} from '../../test/contract/starts.ts';
 import {testClock} from '../../test/contract/http-transport-harness.ts';
 import {scenario} from '../../test/contract/raw-peer.ts';
 import {RecordingHandler} from '../../test/contract/recording-handler.ts';
@@ -72,7 +73,7 @@ scenario('a peer that connects is dialed, unless its connection was lost', async
       const transport = harness.createHttp('node2', listen);
       const peerHandler = new RecordingHandler(harness.onEvent);
       await started(transport, peerHandler);
-      transport.setIdentity(identityOf('node2', {startCount}));
+      transport.setIdentity(identityOf('node2', {starts: startsOf(startCount)}));
       transport.setPeers(members);
       await harness.until(() => peerHandler.events.includes('up node1'));
       return transport;

@@ -10,6 +10,7 @@ import type {Member} from '../raft/membership.ts';
 import type {Message} from '../raft/message.ts';
 import type {CheckpointMeta, SnapshotImport, SnapshotReader} from '../storage/checkpoint-store.ts';
 import type {SnapshotPosition} from '../storage/snapshot-position.ts';
+import type {StartHistory} from '../storage/start-history.ts';
 
 /** A command handed to the leader on behalf of a client of another node. */
 export interface ForwardMessage {
@@ -43,8 +44,8 @@ export interface LocalIdentity {
   readonly clusterId: string | null;
   readonly id: NodeId;
   readonly incarnation: string;
-  /** Increases with every start of this data directory. */
-  readonly startCount: number;
+  /** Of this data directory, this start included. */
+  readonly starts: StartHistory;
   readonly listen: string;
   readonly http: string;
 }
@@ -54,7 +55,7 @@ export interface Handshake {
   readonly from: NodeId;
   readonly to: NodeId;
   readonly incarnation: string;
-  readonly startCount: number;
+  readonly starts: StartHistory;
   readonly listen: string;
   readonly http: string;
 }

@@ -12,6 +12,7 @@ import {logIndex, nodeId, term} from '../../src/raft/ids.ts';
 import type {Member} from '../../src/raft/membership.ts';
 import type {LocalIdentity, PeerMessage, Transport} from '../../src/transport/transport.ts';
 import {SnapshotRefusedError} from '../../src/transport/transport.ts';
+import {startsOf} from './starts.ts';
 import {ListSource, ListImport, RecordingHandler} from './recording-handler.ts';
 
 export interface TransportHarness {
@@ -40,7 +41,7 @@ export function identityOf(id: string, changes: Partial<LocalIdentity> = {}): Lo
     clusterId,
     id: nodeId(id),
     incarnation: '00000000000000aa',
-    startCount: 1,
+    starts: startsOf(1),
     listen: `${id}.example:8080`,
     http: `${id}.example:9080`,
     ...changes,
@@ -200,8 +201,8 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
 
   run('the handshake tells who and where the dialer is', async harness => {
     const [a, b] = await startPair(harness);
-    const {incarnation, startCount, listen, http} = identityOf('node1');
-    const expected = {clusterId, from: a.id, to: b.id, incarnation, startCount, listen, http};
+    const {incarnation, starts, listen, http} = identityOf('node1');
+    const expected = {clusterId, from: a.id, to: b.id, incarnation, starts, listen, http};
     assert.deepEqual(b.handler.handshakes[0], expected);
   });
 
@@ -269,7 +270,7 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
     });
     await harness.until(() => isStopped && a.handler.events.includes('down node2'));
     const again = await startNode(harness, 'node2');
-    again.transport.setIdentity(identityOf('node2', {startCount: 2}));
+    again.transport.setIdentity(identityOf('node2', {starts: startsOf(2)}));
     a.transport.setPeers([again.member]);
     await harness.until(() => a.handler.events.length === 3);
     assert.deepEqual(a.handler.events, ['up node2', 'down node2', 'up node2']);

@@ -8,13 +8,17 @@ import {checksum} from '../../src/base/checksum.ts';
 import {RosettaError} from '../../src/base/errors.ts';
 import {nodeId} from '../../src/raft/ids.ts';
 import {openIdentity, saveIdentity} from '../../src/server/identity-file.ts';
-import {StartCountsFile} from '../../src/server/start-counts.ts';
+import {SeenStartsFile} from '../../src/server/seen-starts.ts';
 import {CheckpointDirectory} from '../../src/storage/checkpoint-directory.ts';
 import {CheckpointDamagedError} from '../../src/storage/checkpoint-row.ts';
 import type {JsonValue} from '../../src/storage/durable-file.ts';
 import {readDurableFile, writeDurableFile} from '../../src/storage/durable-file.ts';
 import {readIdentity} from '../../src/storage/identity.ts';
-import {readStartCount, raiseStartCount} from '../../src/storage/start-count.ts';
+import {
+  isStartHistory,
+  raiseStartHistory,
+  readStartHistory,
+} from '../../src/storage/start-history.ts';
 import {StorageError} from '../../src/storage/storage-error.ts';
 import {FakeDisk} from '../sim/fake-disk.ts';
 import {mustBeRefusal} from './codec-target.ts';
@@ -60,6 +64,12 @@ function spoiled(contents: fc.Arbitrary<Readonly<Record<string, JsonValue>>>): t
 }
 
 const hexTexts = hexOf(16);
+const markTexts = hexOf(8);
+/** As this build keeps them, and as earlier ones did. */
+const seenStarts = fc.oneof(
+  fc.maxSafeNat(),
+  fc.record({count: fc.maxSafeNat(), mark: fc.option(markTexts)}),
+);
 const memberRows = fc.array(
   fc.record({
     id: fc.constantFrom('node1', 'node2'),
@@ -114,27 +124,28 @@ const durableReaders: readonly DurableReader[] = [
     },
   },
   {
-    name: 'start-count',
-    contents: spoiled(fc.record({count: fc.maxSafeNat()})),
+    name: 'start-history',
+    contents: spoiled(fc.record({count: fc.maxSafeNat(), marks: fc.array(markTexts)})),
     read: disk => {
-      const count = readStartCount(disk, file);
-      assert(Number.isSafeInteger(count) && count >= 0, `a count of ${count}`);
+      const {count, marks} = readStartHistory(disk, file);
+      assert(isStartHistory(count, marks), 'a history of starts');
       const copy = new FakeDisk();
       copy.makeDirectorySync('/data');
       copy.openSync(file, 'create').closeSync();
       copy.replace(file, disk.content(file));
       if (count < Number.MAX_SAFE_INTEGER) {
-        assert(raiseStartCount(copy, file) === count + 1, 'raised by one');
-        assert(readStartCount(copy, file) === count + 1, 'and kept');
+        const raised = raiseStartHistory(copy, file, 'abcdef01');
+        assert(raised.count === count + 1 && raised.marks.at(-1) === 'abcdef01', 'raised by one');
+        mustBeSame(readStartHistory(copy, file), raised, 'and kept');
       }
     },
   },
   {
-    name: 'peer-start-counts',
-    contents: spoiled(fc.dictionary(hexTexts, fc.maxSafeNat(), {maxKeys: 4})),
+    name: 'seen-starts',
+    contents: spoiled(fc.dictionary(hexTexts, seenStarts, {maxKeys: 4})),
     read: disk => {
-      const counts = new StartCountsFile(disk, file);
-      assert(!Number.isNaN(counts.get('0123456789abcdef')), 'a count');
+      const seen = new SeenStartsFile(disk, file).get('0123456789abcdef');
+      assert(seen === null || Number.isSafeInteger(seen.count), 'a start');
     },
   },
 ];

@@ -12,6 +12,8 @@ import {handshakeHeaders, isRefusal, readHandshake} from '../../src/transport/ha
 import type {EncodableMessage} from '../../src/transport/message-codec.ts';
 import {decodeMessage, encodeMessage, findDamagedEntry} from '../../src/transport/message-codec.ts';
 import type {LocalIdentity} from '../../src/transport/transport.ts';
+import {isStartHistory} from '../../src/storage/start-history.ts';
+import {startsOf} from '../contract/starts.ts';
 import {codecTarget} from './codec-target.ts';
 import type {Damage} from './damage.ts';
 import {damaged, maybeDamages} from './damage.ts';
@@ -134,7 +136,7 @@ const identity: LocalIdentity = {
   clusterId: '0123456789abcdef0123456789abcdef',
   id: route.to,
   incarnation: '0123456789abcdef',
-  startCount: 3,
+  starts: startsOf(3),
   listen: 'localhost:8080',
   http: 'localhost:9080',
 };
@@ -155,7 +157,7 @@ const handshakeInputs: fc.Arbitrary<HandshakeInput> = fc.record({
     ),
     id: nodeIds,
     incarnation: hexOf(16),
-    startCount: fc.nat(999_999),
+    starts: fc.nat(999_999).map(startsOf),
     listen: fc.constantFrom('localhost:8080', ':1', '[::1]:65535', '10.0.0.1:9'),
     http: fc.constantFrom('localhost:9080', 'a.b-c:0'),
   }),
@@ -196,7 +198,8 @@ function checkHandshake(input: HandshakeInput): Verdict {
   const {handshake, channel} = answer;
   assert(handshake.clusterId === identity.clusterId, 'a member of another cluster got in');
   assert(handshake.to === identity.id && handshake.from !== identity.id, 'the wrong addressee');
-  assert(Number.isSafeInteger(handshake.startCount), 'a start count');
+  const {count, marks} = handshake.starts;
+  assert(isStartHistory(count, marks), 'a history of starts');
   const {from: id, ...rest} = handshake;
   const again = readHandshake(handshakeHeaders({...rest, id}, handshake.to, channel), identity);
   mustBeSame(again, answer, 'the introduction once more');

@@ -114,20 +114,49 @@ test('an empty directory under a known id is refused and told what to do', () =>
   cluster.write(cluster.leader(), 'key', 'next');
 });
 
-test('a member whose directory went back in time is refused', () => {
-  const cluster = new TestCluster({ids: three});
-  cluster.startAll();
-  const victim = cluster.follower();
-  for (let i = 0; i < 3; i++) {
-    victim.crash();
-    victim.start();
-    cluster.until(() => isServing(victim), 'it serves');
-  }
-  victim.crash();
-  victim.restoreStartCount(1);
+function isRefusedAsOlder(cluster: TestCluster, victim: TestMember): void {
   victim.start();
   cluster.until(() => !victim.isRunning, 'it stops');
   assert.match(victim.fatal?.message ?? '', /restored from a backup/);
+}
+
+/** A cluster, and a follower of it that has started so often since its directory was copied. */
+function withCopy(startCount: number): {
+  readonly cluster: TestCluster;
+  readonly victim: TestMember;
+} {
+  const cluster = new TestCluster({ids: three});
+  cluster.startAll();
+  const victim = cluster.follower();
+  victim.crash();
+  const copy = victim.starts;
+  for (let i = 0; i < startCount; i++) {
+    victim.start();
+    cluster.until(() => isServing(victim), 'it serves');
+    victim.crash();
+  }
+  victim.restoreStarts(copy);
+  return {cluster, victim};
+}
+
+for (const startCount of [1, 3]) {
+  test(`a directory that went back by ${startCount} starts is refused however often it starts`, () => {
+    const {cluster, victim} = withCopy(startCount);
+    for (let i = 0; i < 5; i++) isRefusedAsOlder(cluster, victim);
+  });
+}
+
+test('a directory that went back is refused after starts that nobody saw', () => {
+  const {cluster, victim} = withCopy(2);
+  const others = cluster.members.filter(member => member !== victim);
+  for (const member of others) member.crash();
+  for (let i = 0; i < 5; i++) {
+    victim.start();
+    cluster.advance(20);
+    victim.crash();
+  }
+  for (const member of others) member.start();
+  isRefusedAsOlder(cluster, victim);
 });
 
 function startOne(seed = 1): TestCluster {

@@ -5,6 +5,7 @@ import {silentLogger} from '../../src/base/logger.ts';
 import type {FormerDirectory, ReplacementDecision} from '../../src/node/replacement.ts';
 import {Replacement} from '../../src/node/replacement.ts';
 import {nodeId} from '../../src/raft/ids.ts';
+import {startsOf} from '../contract/starts.ts';
 import {TestCluster, isServing} from './test-cluster.ts';
 import type {TestMember} from './test-member.ts';
 import {addressOf} from './test-member.ts';
@@ -32,7 +33,7 @@ function ask(
   new Replacement({
     id: victim.id,
     listen: victim.address,
-    former: {clusterId, incarnation, startCount: 2, damage: null, ...changes},
+    former: {clusterId, incarnation, starts: startsOf(2), damage: null, ...changes},
     contacts: victim.peers.map(({address}) => address),
     transport: cluster.network.transport(`asking-${victim.id}:1`),
     clock: new LifeClock(cluster.time),
@@ -103,7 +104,7 @@ test('a directory out of a backup is replaced, whichever member has seen a later
     cluster.until(() => isServing(victim), 'it serves again');
   }
   victim.crash();
-  const question = ask(cluster, victim, {startCount: 2});
+  const question = ask(cluster, victim, {starts: startsOf(1)});
   cluster.until(() => question.decision !== null, 'a decision', 5_000);
   assert.equal(question.decision?.type, 'replace');
 });

@@ -17,6 +17,8 @@ import type {NodeObserver} from '../../src/node/observer.ts';
 import {nodeId} from '../../src/raft/ids.ts';
 import type {NodeId} from '../../src/raft/ids.ts';
 import {StateStore} from '../../src/storage/state-store.ts';
+import type {Start, StartHistory} from '../../src/storage/start-history.ts';
+import {withStart} from '../../src/storage/start-history.ts';
 import type {WalOptions} from '../../src/storage/wal-options.ts';
 import {openLog} from '../../src/storage/wal-log-store.ts';
 import type {OpenedLog} from '../../src/storage/wal-log-store.ts';
@@ -96,8 +98,9 @@ export class TestMember {
   readonly #surroundings: Surroundings;
   readonly #options: MemberOptions;
   #record: IdentityRecord;
-  #startCount = 0;
-  #startCounts = new Map<string, number>();
+  #starts: StartHistory = {count: 0, marks: []};
+  #markCount = 0;
+  #seenStarts = new Map<string, Start>();
   #life: Life | null = null;
 
   constructor(
@@ -152,7 +155,7 @@ export class TestMember {
     const node: Node = new Node({
       self,
       record: this.#record,
-      startCount: ++this.#startCount,
+      starts: this.#raiseStarts(),
       peers: this.peers,
       join: this.join,
       transport,
@@ -168,10 +171,10 @@ export class TestMember {
       saveIdentity: record => {
         if (this.#life?.node === node) this.#record = record;
       },
-      startCounts: {
-        get: incarnation => this.#startCounts.get(incarnation) ?? 0,
-        record: (incarnation, count) => {
-          this.#startCounts.set(incarnation, count);
+      seenStarts: {
+        get: incarnation => this.#seenStarts.get(incarnation) ?? null,
+        record: (incarnation, start) => {
+          this.#seenStarts.set(incarnation, start);
           return true;
         },
       },
@@ -243,13 +246,24 @@ export class TestMember {
     this.disk = this.#newDisk();
     this.checkpointDisk = new FakeCheckpointDisk();
     this.#record = this.#newRecord();
-    this.#startCount = 0;
-    this.#startCounts = new Map();
+    this.#starts = {count: 0, marks: []};
+    this.#seenStarts = new Map();
   }
 
-  /** A data directory out of a backup counts on from an older start. */
-  restoreStartCount(startCount: number): void {
-    this.#startCount = startCount;
+  /** Of its data directory. One out of a backup goes on from an older start. */
+  get starts(): StartHistory {
+    return this.#starts;
+  }
+
+  restoreStarts(starts: StartHistory): void {
+    this.#starts = starts;
+  }
+
+  /** A mark is drawn once, whatever becomes of the directory. */
+  #raiseStarts(): StartHistory {
+    const mark = (++this.#markCount).toString(16).padStart(8, '0');
+    this.#starts = withStart(this.#starts, mark);
+    return this.#starts;
   }
 
   /** As if it had crashed right before it wrote down that it is a member. */

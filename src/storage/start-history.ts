@@ -1,0 +1,65 @@
+/**
+ * How often the member has started, and a mark drawn at each of the last starts; raised durably at
+ * every start. Peers keep the last start that they saw. A directory that has not gone through it was
+ * restored from a backup and may have forgotten promises: its count is lower, or another mark is in
+ * that start's place, however often the restored copy was started since.
+ */
+import type {Disk} from './disk.ts';
+import {damagedFileError, isJsonObject, readDurableFile, writeDurableFile} from './durable-file.ts';
+
+export interface StartHistory {
+  /** 0 before the first start. */
+  readonly count: number;
+  /** Of the last starts, 8 hex digits each, the newest last; not more than `count`. */
+  readonly marks: readonly string[];
+}
+
+/** One start of a directory. */
+export interface Start {
+  readonly count: number;
+  /** Null: seen by an earlier build, which kept counts alone. */
+  readonly mark: string | null;
+}
+
+/** A peer that was away for more starts than this goes by the count alone. */
+export const startMarkCountMax = 128;
+const markPattern = /^[0-9a-f]{8}$/;
+
+export function isStartHistory(count: unknown, marks: unknown): boolean {
+  if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) return false;
+  if (!Array.isArray(marks) || marks.length > Math.min(count, startMarkCountMax)) return false;
+  return marks.every(mark => typeof mark === 'string' && markPattern.test(mark));
+}
+
+/** Of a directory that has started. */
+export function lastStart({count, marks}: StartHistory): Start {
+  return {count, mark: marks.at(-1) ?? null};
+}
+
+/** Whether a directory with this history has gone through `seen`, or may have, long ago. */
+export function hasGoneThrough({count, marks}: StartHistory, seen: Start | null): boolean {
+  if (seen === null) return true;
+  if (count < seen.count) return false;
+  const mark = marks[marks.length - 1 - (count - seen.count)];
+  return mark === undefined || seen.mark === null || mark === seen.mark;
+}
+
+export function readStartHistory(disk: Disk, file: string): StartHistory {
+  const content = readDurableFile(disk, file);
+  if (content === null) return {count: 0, marks: []};
+  // Earlier builds kept the count alone.
+  const {count, marks = []} = isJsonObject(content) ? content : {};
+  if (!isStartHistory(count, marks)) throw damagedFileError(file, 'it holds no starts');
+  return {count: count as number, marks: marks as readonly string[]};
+}
+
+/** A start; its history is durable at return. `mark`: 8 hex digits drawn for it. */
+export function raiseStartHistory(disk: Disk, file: string, mark: string): StartHistory {
+  const raised = withStart(readStartHistory(disk, file), mark);
+  writeDurableFile(disk, file, {...raised});
+  return raised;
+}
+
+export function withStart({count, marks}: StartHistory, mark: string): StartHistory {
+  return {count: count + 1, marks: [...marks, mark].slice(-startMarkCountMax)};
+}
