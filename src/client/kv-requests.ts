@@ -184,8 +184,8 @@ export function rangeQuery(range: KeyRange): QueryEntry[] {
 const rangeNames: readonly string[] = ['prefix', 'start', 'end'];
 
 /**
- * A range without bounds is all keys, so what looks like none must not come from a mistake: a text
- * in its place, a name that is not one, a prefix that turned out undefined. Throws INVALID_ARGUMENT.
+ * A range without bounds is all keys, so it must not come from a mistake: a text in its place, a
+ * name that is not one, a prefix that turned out undefined. Throws INVALID_ARGUMENT.
  */
 export function checkRange(range: unknown, names: readonly string[]): void {
   const shape = 'a range is {prefix}, or {start, end}; {} means all keys';

@@ -191,7 +191,7 @@ export function knownIdRefusal(id: string): {readonly code: string; readonly det
 
 export function removedRefusal(id: string): {readonly code: string; readonly detail: string} {
   const detail =
-    `${id} was removed from the cluster, and its data directory with it; ` +
+    `${id} was removed from the cluster, and what its data directory holds is of no more use; ` +
     'to come back, start it with an empty data directory and -join';
   return {code: 'REMOVED', detail};
 }

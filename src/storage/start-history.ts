@@ -1,8 +1,8 @@
 /**
  * How often the member has started, and a mark drawn at each of the last starts; raised durably at
- * every start. Peers keep the last start that they saw. A directory that has not gone through it was
- * restored from a backup and may have forgotten promises: its count is lower, or another mark is in
- * that start's place, however often the restored copy was started since.
+ * every start. Peers keep the last start that they saw. A directory that has not gone through it
+ * was restored from a backup and may have forgotten promises: its count is lower, or another mark
+ * is in that start's place, however often the restored copy was started since.
  */
 import type {Disk} from './disk.ts';
 import {damagedFileError, isJsonObject, readDurableFile, writeDurableFile} from './durable-file.ts';

@@ -60,6 +60,7 @@ test('a verb of two words comes before one of its first word', () => {
     /needs a second word: .*lease grant or .*lease keepalive/,
   );
   assert.throws(() => findVerb(['gett', 'x']), /there is no verb "gett"/);
+  assert.equal(findVerb(['lease', '-help'])?.verb.name, 'lease');
 });
 
 test('wrong usage is refused before anything is sent', async () => {

@@ -69,6 +69,7 @@ export function findVerb(args: readonly string[]): FoundVerb | null {
   if (siblings.length === 0) {
     throw new UsageError(`there is no verb ${JSON.stringify(first)}; ./rosetta -help lists them`);
   }
+  if (isHelp(second)) return {verb: groupHelp(first, siblings), words: []};
   const names = siblings.map(verb => `./rosetta ${verb.name}`).join(' or ');
   throw new UsageError(`"${first}" needs a second word: ${names}`);
 }
@@ -78,7 +79,7 @@ export async function runVerb(found: FoundVerb, surroundings: VerbSurroundings):
   const {verb, words} = found;
   const end = words.indexOf('--');
   const own = end < 0 ? words : words.slice(0, end);
-  if (own.some(word => word === '-help' || word === '--help')) {
+  if (own.some(isHelp)) {
     surroundings.output.print(verbHelp(verb));
     return 0;
   }
@@ -95,10 +96,28 @@ export async function runVerb(found: FoundVerb, surroundings: VerbSurroundings):
 }
 
 /** For the help of the program. */
-export function verbsHelp(): string {
-  const lines = verbs.map(verb => {
+export function verbsHelp(some: readonly Verb[] = verbs): string {
+  const lines = some.map(verb => {
     const left = [verb.name, ...verb.operands].join(' ');
     return `  ${left.padEnd(32)} ${verb.summary}`;
   });
   return ['', 'Verbs; ./rosetta VERB -help says more:', '', ...lines, ''].join('\n');
+}
+
+function isHelp(word: string): boolean {
+  return word === '-help' || word === '--help';
+}
+
+/** For the first word of verbs that all have two. */
+function groupHelp(name: string, group: readonly Verb[]): Verb {
+  return {
+    name,
+    operands: [],
+    summary: `Lists the verbs that begin with ${name}`,
+    flags: {},
+    run: ({output}) => {
+      output.print(verbsHelp(group));
+      return Promise.resolve(0);
+    },
+  };
 }
