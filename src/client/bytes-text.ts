@@ -2,6 +2,7 @@
  * Keys and values are bytes; programs mostly have text. Text goes out as UTF-8; bytes that are no
  * UTF-8 travel as base64 in JSON and as %XX in targets. Works without Buffer, for browsers.
  */
+import {kindOf} from './argument-check.ts';
 import {invalidArgument} from './client-error.ts';
 
 /** A key or a value: text, which means its UTF-8 bytes, or bytes. */
@@ -27,12 +28,6 @@ export function checkText(text: unknown, name: string): asserts text is string {
   if (loneSurrogate.test(text)) {
     throw invalidArgument(`${name} has half of a surrogate pair; send bytes instead`);
   }
-}
-
-/** In the words of an error. */
-export function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
 }
 
 export function utf8(text: string): Uint8Array {

@@ -1,6 +1,7 @@
 /** The requests for single keys and ranges, and what their answers say. */
 import type {Bytes} from './bytes-text.ts';
-import {checkBytes, kindOf, percentEncode} from './bytes-text.ts';
+import {checkObject, checkRange, rangeNames} from './argument-check.ts';
+import {checkBytes, percentEncode} from './bytes-text.ts';
 import type {Call, Caller} from './call.ts';
 import {invalidArgument} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -80,6 +81,7 @@ export async function putValue(
     throw invalidArgument('a put takes a lease or a ttl, not both');
   }
   checkBytes(value, 'the value');
+  checkObject(options, 'the options of a put', putOptionNames);
   const query = queryOf([
     ['lease', options.lease],
     ['ttl', options.ttl === undefined ? undefined : decimal(options.ttl)],
@@ -103,6 +105,7 @@ export async function deleteKey(
   key: Bytes,
   options: DeleteOptions,
 ): Promise<DeleteResult> {
+  checkObject(options, 'the options of a delete', deleteOptionNames);
   const target = keyTarget(key);
   const headers = conditionHeaders(options);
   const call: Call = {method: 'DELETE', target, headers, repeat: 'with-key'};
@@ -114,6 +117,7 @@ export async function deleteRange(
   range: KeyRange,
   options: CallOptions,
 ): Promise<DeleteResult> {
+  checkRange(range, rangeNames, true);
   const named = rangeQuery(range);
   // The server wants it said when all keys are meant.
   const target = `/kv${queryOf(named.length === 0 ? [['prefix', '']] : named)}`;
@@ -169,7 +173,7 @@ export function queryOf(entries: readonly QueryEntry[]): string {
 
 /** Throws INVALID_ARGUMENT. */
 export function rangeQuery(range: KeyRange): QueryEntry[] {
-  checkRange(range, rangeNames);
+  checkRange(range, rangeNames, false);
   const {prefix, start, end} = range;
   const entries: [string, string][] = [];
   if (prefix !== undefined) entries.push(['prefix', percentEncode(prefix, 'the prefix')]);
@@ -181,29 +185,24 @@ export function rangeQuery(range: KeyRange): QueryEntry[] {
   return entries;
 }
 
-const rangeNames: readonly string[] = ['prefix', 'start', 'end'];
+/** A condition that is misspelt would be none. */
+const deleteOptionNames: readonly string[] = ['signal', 'timeoutMs', 'ifModRevision', 'ifExists'];
+const putOptionNames: readonly string[] = [...deleteOptionNames, 'ifAbsent', 'lease', 'ttl'];
 
-/**
- * A range without bounds is all keys, so it must not come from a mistake: a text in its place, a
- * name that is not one, a prefix that turned out undefined. Throws INVALID_ARGUMENT.
- */
-export function checkRange(range: unknown, names: readonly string[]): void {
-  const shape = 'a range is {prefix}, or {start, end}; {} means all keys';
-  if (typeof range !== 'object' || range === null || Array.isArray(range)) {
-    throw invalidArgument(`${shape}; not ${kindOf(range)}`);
-  }
-  for (const [name, bound] of Object.entries(range)) {
-    if (!names.includes(name)) throw invalidArgument(`${shape}; it has no "${name}"`);
-    const isOptional = name === 'start' || name === 'end';
-    if (bound === undefined && !isOptional) throw invalidArgument(`"${name}" is undefined`);
-  }
+function checkFlag(value: unknown, name: string): void {
+  if (typeof value !== 'boolean') throw invalidArgument(`${name} is true or false`);
 }
 
 function conditionHeaders(conditions: WriteConditions): Readonly<Record<string, string>> {
   const {ifModRevision, ifExists = false, ifAbsent = false} = conditions;
+  checkFlag(ifExists, 'ifExists');
+  checkFlag(ifAbsent, 'ifAbsent');
   const count = Number(ifModRevision !== undefined) + Number(ifExists) + Number(ifAbsent);
   if (count > 1) throw invalidArgument('a write has at most one condition; use a transaction');
-  if (ifModRevision !== undefined) return {'If-Match': `"${ifModRevision}"`};
+  if (ifModRevision !== undefined) {
+    if (!Number.isSafeInteger(ifModRevision)) throw invalidArgument('ifModRevision is no revision');
+    return {'If-Match': `"${ifModRevision}"`};
+  }
   if (ifExists) return {'If-Match': '*'};
   return ifAbsent ? {'If-None-Match': '*'} : {};
 }

@@ -1,5 +1,6 @@
 /** Transactions: compares, then one of two lists of operations, all of it or nothing. */
-import {bytesFields, kindOf, type Bytes} from './bytes-text.ts';
+import {checkList, checkObject} from './argument-check.ts';
+import {bytesFields, type Bytes} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {invalidArgument} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -80,6 +81,9 @@ export async function runTransaction(
 ): Promise<TransactionResult> {
   checkObject(transaction, 'a transaction', ['compare', 'success', 'failure']);
   const {compare = [], success = [], failure = []} = transaction;
+  checkList(compare, 'compare');
+  checkList(success, 'success');
+  checkList(failure, 'failure');
   const body = JSON.stringify({
     compare: compare.map(compareJson),
     success: success.map(operationJson),
@@ -110,11 +114,11 @@ function operationJson(operation: Operation): object {
     throw invalidArgument('an operation is one of {put}, {get} and {delete}');
   }
   if ('get' in operation) {
-    checkObject(operation.get, 'a get', ['key']);
+    checkObject(operation.get, 'a get', null);
     return {get: bytesFields('key', operation.get.key, 'keyEncoding')};
   }
   if ('delete' in operation) {
-    checkObject(operation.delete, 'a delete', ['key']);
+    checkObject(operation.delete, 'a delete', null);
     return {delete: bytesFields('key', operation.delete.key, 'keyEncoding')};
   }
   checkObject(operation.put, 'a put', ['key', 'value', 'lease', 'ttl']);
@@ -130,16 +134,6 @@ function operationJson(operation: Operation): object {
       ttl,
     },
   };
-}
-
-/** Whatever the types say, as `checkBytes`. Throws INVALID_ARGUMENT. */
-function checkObject(value: unknown, what: string, names: readonly string[]): void {
-  const shape = `${what} is {${names.join(', ')}}`;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalidArgument(`${shape}; not ${kindOf(value)}`);
-  }
-  const stranger = Object.keys(value).find(name => !names.includes(name));
-  if (stranger !== undefined) throw invalidArgument(`${shape}; it has no "${stranger}"`);
 }
 
 function readResult(operation: Operation, result: Json | undefined): OperationResult {

@@ -4,19 +4,20 @@
  * after it; wherever it goes on, it asks from there and skips what it has.
  */
 import type {Bytes} from './bytes-text.ts';
+import {checkRange, rangeNames} from './argument-check.ts';
 import {percentEncode} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {ClientError} from './client-error.ts';
 import type {Endpoint} from './endpoints.ts';
 import {SendError, type HttpStream} from './http-sender.ts';
 import {JsonLines} from './json-lines.ts';
-import {checkRange, queryOf, rangeQuery, type KeyRange} from './kv-requests.ts';
+import {queryOf, rangeQuery, type KeyRange} from './kv-requests.ts';
 import {readProblem, remedyFor} from './problem.ts';
 import {integerField, type JsonObject} from './record.ts';
 import {readEvent, type WatchEvent} from './watch-event.ts';
 
 export type WatchRange = KeyRange | {readonly key: Bytes};
-const watchRangeNames: readonly string[] = ['key', 'prefix', 'start', 'end'];
+const watchRangeNames: readonly string[] = ['key', ...rangeNames];
 
 export interface WatchOptions {
   /** The first revision to tell of; default: the changes after the watch has begun. */
@@ -211,7 +212,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
 
   #target(): string {
     const range = this.#range;
-    checkRange(range, watchRangeNames);
+    checkRange(range, watchRangeNames, false);
     const keys =
       'key' in range ? [['key', percentEncode(range.key, 'the key')] as const] : rangeQuery(range);
     const told = this.#toldRevision;

@@ -226,7 +226,9 @@ class Recovery {
   /** Of a closed segment whose entries the checkpoint holds: what the next header says of it. */
   #takeUnread(segment: WalSegment, next: SegmentHeader): boolean {
     const {preceding, previous, previousEnd} = next;
-    const mayTrust = previous.index <= this.#trustedIndex && previousEnd <= segment.filled;
+    // Who trusts nothing reads segments without entries too.
+    const isHeld = this.#trustedIndex > 0 && previous.index <= this.#trustedIndex;
+    const mayTrust = isHeld && previousEnd <= segment.filled;
     if (!mayTrust || preceding === null) return false;
     if (!this.#outline.takeContents(segment, preceding, next)) return false;
     segment.end = previousEnd;

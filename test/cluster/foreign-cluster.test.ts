@@ -4,7 +4,7 @@ import type {TestContext} from 'node:test';
 import {Cluster, endWith, nodeFlags, peersFlag} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
 import {NodeProcess} from './node-process.ts';
-import {assertUndisturbed, standingOf} from './standing.ts';
+import {assertUndisturbed, patientFlags, standingOf} from './standing.ts';
 
 async function stranger(context: TestContext, cluster: Cluster, id: string): Promise<NodeProcess> {
   const [raftPort = 0, httpPort = 0] = await freePorts(2);
@@ -25,7 +25,7 @@ test(
   'a fresh node that the cluster does not know is refused by name and changes nothing',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {flags: patientFlags});
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
     const before = await standingOf(cluster);
     const node = await stranger(t, cluster, 'node9');
@@ -41,7 +41,7 @@ test(
   'a node of another cluster that is pointed at this one does not disturb it, nor is it disturbed',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {flags: patientFlags});
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
     const before = await standingOf(cluster);
     const single = await stranger(t, cluster, 'node1');
@@ -49,7 +49,7 @@ test(
     await single.waitReady();
     assert.equal((await single.client.put('own', 'x')).type, 'ok');
     const {clusterId} = await single.status();
-    assert.notEqual(clusterId, before.status.clusterId);
+    assert.notEqual(clusterId, before.clusterId);
     await single.sigterm();
     // Same id, and the ports of the other cluster as the peers to grow to.
     const peers = [cluster.node('node2'), cluster.node('node3')];

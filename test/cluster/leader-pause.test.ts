@@ -3,7 +3,7 @@ import {test} from 'node:test';
 import {valueOf} from './client.ts';
 import {Cluster} from './cluster.ts';
 import {eventually, pause} from './eventually.ts';
-import {electionCountOf} from './standing.ts';
+import type {NodeProcess} from './node-process.ts';
 import {Workload} from './workload.ts';
 
 const pauseMs = 2_000;
@@ -74,3 +74,15 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   await cluster.assertSameState();
   workload.assertLinearizable();
 });
+
+/** Elections that these nodes have begun since they started. */
+async function electionCountOf(nodes: readonly NodeProcess[]): Promise<number> {
+  let sum = 0;
+  for (const node of nodes) {
+    const reply = await node.client.request('GET', '/metrics');
+    const match = /^rosetta_elections_total (\d+)$/m.exec(reply.body.toString());
+    assert.ok(match !== null, `${node.id} counts no elections`);
+    sum += Number(match[1]);
+  }
+  return sum;
+}

@@ -10,7 +10,7 @@ import {atEnd} from './at-end.ts';
 import {Cluster, endWith, nodeFlags, temporaryDirectory} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
 import {NodeProcess} from './node-process.ts';
-import {assertUndisturbed, standingOf} from './standing.ts';
+import {assertUndisturbed, patientFlags, standingOf} from './standing.ts';
 import {otherNamespaces} from '../storage/other-namespaces.ts';
 
 async function single(
@@ -181,14 +181,14 @@ test(
   'garbage on the Raft port is refused, counted, and changes nothing',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {flags: patientFlags});
     assert.equal((await cluster.node('node1').client.put('k', 'v')).type, 'ok');
     const before = await standingOf(cluster);
     const counted = await Promise.all(cluster.nodes.map(refusedCount));
     const upgrade = (headers: string): string =>
       `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: rosetta-raft/1\r\n${headers}\r\n`;
     const member =
-      `rosetta-version: 1\r\nrosetta-cluster: ${before.status.clusterId ?? ''}\r\n` +
+      `rosetta-version: 1\r\nrosetta-cluster: ${before.clusterId ?? ''}\r\n` +
       'rosetta-from: node2\r\nrosetta-to: node1\r\nrosetta-incarnation: 0123456789abcdef\r\n' +
       'rosetta-start-count: 1\r\nrosetta-listen: 127.0.0.1:1\r\nrosetta-http: 127.0.0.1:2\r\n' +
       'rosetta-channel: control\r\n';
@@ -211,7 +211,7 @@ test(
         const answer = await exchange(node.raftPort, bytes);
         // Who does not lead may be the one that is behind: it lets a stranger of its cluster in, and
         // takes no promise from it (dissertation §4.1).
-        const mayEnter = node.id !== before.status.leader && String(bytes).startsWith(stranger);
+        const mayEnter = node.id !== before.leader && String(bytes).startsWith(stranger);
         if (mayEnter) continue;
         assert.doesNotMatch(answer, /^HTTP\/1\.1 (101|2|5)/, String(bytes).slice(0, 200));
       }

@@ -48,16 +48,17 @@ export class HeadMemory {
   }
 }
 
-/** The lines of `text` in [start, end), the last without its line end. Null: not plain. */
-export function readPlainHead(text: string, start: number, end: number): PlainHead | null {
+/** `text`: the lines, the last without its line end. Null: not plain. */
+export function readPlainHead(text: string): PlainHead | null {
   const rawHeaders: string[] = [];
   let contentLength = -1;
   let wantsClose = false;
-  for (let at = start; at < end;) {
+  for (let at = 0; at < text.length;) {
     const nameEnd = endOfName(text, at);
     if (nameEnd === at || text.charCodeAt(nameEnd) !== 0x3a) return null;
     const lineEnd = endOfValue(text, nameEnd + 1);
-    if (text.charCodeAt(lineEnd) !== 0x0d || text.charCodeAt(lineEnd + 1) !== 0x0a) return null;
+    const isLast = lineEnd === text.length;
+    if (!isLast && !text.startsWith('\r\n', lineEnd)) return null;
     const name = text.slice(at, nameEnd);
     const value = trimmed(text, nameEnd + 1, lineEnd);
     switch (nameEnd - at) {

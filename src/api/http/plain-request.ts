@@ -41,7 +41,9 @@ export function readPlainRequest(bytes: Buffer, memory: HeadMemory): PlainReadin
   const headSize = text.indexOf(headEnd);
   if (headSize < 0) return text.length < bytes.length ? 'other' : partOfHead(text);
   if (!text.startsWith(lineBreak, lineEnd)) return 'other';
-  const head = readPlainHead(text, lineEnd + lineBreak.length, headSize);
+  // A text of its own: what is remembered of it must not keep the body.
+  const lines = bytes.toString('latin1', lineEnd + lineBreak.length, headSize);
+  const head = readPlainHead(lines);
   if (head === null) return 'other';
   const bodyStart = headSize + headEnd.length;
   memory.keep(bytes.subarray(lineEnd, bodyStart), head);
