@@ -3,7 +3,7 @@
  * the collectors of prom-client. Loaded with the first scrape: no start waits for it.
  */
 import {collectDefaultMetrics, Counter, Gauge, Registry} from 'prom-client';
-import type {EventCounts, MetricsSource} from './metrics.ts';
+import type {EventCounts, MetricsSource} from './metrics-source.ts';
 
 export class MetricsRegistry {
   readonly #registry = new Registry();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import test from 'node:test';
-import type {MetricsSource} from './metrics.ts';
+import type {MetricsSource} from './metrics-source.ts';
 import {Metrics} from './metrics.ts';
 
 const source: MetricsSource = {

@@ -281,17 +281,12 @@ function readRange(store: OpenedLog['store'], from: number, to: number): readonl
   return store.entries({from: logIndex(from), to: logIndex(to), sizeBytesMax: 1 << 20});
 }
 
-test('the newest segment below the checkpoint: headers are checked at start, data when read', async () => {
+test('the newest segment is checked byte by byte at the start, whatever the checkpoint holds', async () => {
   const log = await checkpointedLog(30);
   assert.equal(log.isFollowed, false);
-  assert.throws(() => log.open(log.start + 20), WalCorruptionError, 'the header of a batch');
-  assert.throws(() => log.open(log.start + 90), WalCorruptionError, 'the header of an entry');
-  const {store} = log.open(log.start + 300);
-  assert.equal(store.lastIndex(), 30);
-  assert.deepEqual(readRange(store, 1, 10), someEntries(1, 10, {sizeBytes: 300}));
-  assert.deepEqual(readRange(store, 16, 30), someEntries(16, 15, {sizeBytes: 300}));
-  assert.throws(() => readRange(store, 1, 30), WalCorruptionError);
-  await closed(store);
+  for (const at of [20, 90, 300]) {
+    assert.throws(() => log.open(log.start + at), WalCorruptionError, `at ${at}`);
+  }
 });
 
 test('a closed segment below the checkpoint is checked when it is read', async () => {

@@ -58,9 +58,9 @@ const preparedProbeSizeBytes = 1024 * 1024;
 const preparedCountMax = 2;
 
 /**
- * Null: there is no log; files without a valid header stay where they are. The data of commands up
- * to `trustedIndex` is not looked at, nor a closed segment that ends there and whose contents the
- * next header states: whoever reads an entry checks it then.
+ * Null: there is no log; files without a valid header stay where they are. A closed segment that
+ * ends at or below `trustedIndex`, and whose contents the next header states, is not read; nor is
+ * the data of commands up to there in other closed ones. Whoever reads an entry checks it then.
  */
 export function recoverLog(
   input: WalDirectory,
@@ -201,7 +201,8 @@ class Recovery {
     const claimedEnd = nextHeader === null ? bytes.length : nextHeader.previousEnd;
     // The file may have been cut since: no batch reaches beyond what is there.
     const limit = Math.min(claimedEnd, bytes.length);
-    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit});
+    const isClosed = nextHeader !== null;
+    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
     segment.end = end;
     if (this.#outline.isCutInside) return false;
     if (nextHeader !== null) {
@@ -271,11 +272,11 @@ class Recovery {
     }
   }
 
-  /** Returns the end of the last good batch. */
+  /** Returns the end of the last good batch. `isClosed`: every batch to the limit was durable. */
   #readBatches(
     segment: WalSegment,
     bytes: Buffer,
-    range: {readonly from: number; readonly limit: number},
+    range: {readonly from: number; readonly limit: number; readonly isClosed: boolean},
   ): number {
     let at = range.from;
     while (at < range.limit) {
@@ -283,10 +284,9 @@ class Recovery {
       const place = {at, offset: at, segmentId: segment.id, available};
       const header = decodeBatchHeader(bytes, place);
       if (header === null) return at;
-      // What the checkpoint holds was durable here before it was applied: a crash did not tear it.
-      // Nobody but a follower will ask for it, and never unchecked.
+      // What the checkpoint holds already, nobody but a follower will ask for, and never unchecked.
       const last = header.firstIndex + header.entryCount - 1;
-      const mayTrust = last <= this.#trustedIndex;
+      const mayTrust = range.isClosed && last <= this.#trustedIndex;
       if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
       at += header.sizeBytes;
     }
