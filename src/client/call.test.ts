@@ -305,6 +305,7 @@ test('what no server would take is refused before anything is sent', async t => 
     'a condition that is no number': () => made.put('k', 'v', {ifModRevision: NaN}),
     'a condition that is a text': () => made.delete('k', {ifExists: 'no'} as never),
     'options that are null': () => made.delete('k', null as never),
+    'options of a put that are null': () => made.put('k', 'v', null as never),
     'a text as a range to list': () => made.list('users/' as never).all(),
     'a text as a range to count': () => made.count('users/' as never),
     'a text as a range to watch': () => made.watch('users/' as never).start(),

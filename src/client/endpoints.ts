@@ -31,7 +31,7 @@ export class Endpoints {
     clock: {readonly nowMs: () => number; readonly random: () => number},
   ) {
     const texts = typeof endpoints === 'string' ? endpoints.split(',') : endpoints;
-    checkList(texts);
+    checkAddresses(texts);
     const origins = new Set(texts.map(text => originOf(text.trim())));
     if (origins.size === 0) throw invalidArgument('endpoints must name at least one node');
     this.#list = [...origins].map(origin => {
@@ -85,7 +85,7 @@ export class Endpoints {
 }
 
 /** Whatever the types say: a program without types may pass anything. */
-function checkList(texts: unknown): void {
+function checkAddresses(texts: unknown): void {
   const isGood = Array.isArray(texts) && texts.every(text => typeof text === 'string');
   if (!isGood) throw invalidArgument('endpoints must be addresses, in a list or with commas');
 }

@@ -77,11 +77,11 @@ export async function putValue(
   value: Bytes,
   options: PutOptions,
 ): Promise<PutResult> {
+  checkBytes(value, 'the value');
+  checkObject(options, 'the options of a put', putOptionNames);
   if (options.lease !== undefined && options.ttl !== undefined) {
     throw invalidArgument('a put takes a lease or a ttl, not both');
   }
-  checkBytes(value, 'the value');
-  checkObject(options, 'the options of a put', putOptionNames);
   const query = queryOf([
     ['lease', options.lease],
     ['ttl', options.ttl === undefined ? undefined : decimal(options.ttl)],
@@ -117,8 +117,7 @@ export async function deleteRange(
   range: KeyRange,
   options: CallOptions,
 ): Promise<DeleteResult> {
-  checkRange(range, rangeNames, true);
-  const named = rangeQuery(range);
+  const named = rangeQuery(range, true);
   // The server wants it said when all keys are meant.
   const target = `/kv${queryOf(named.length === 0 ? [['prefix', '']] : named)}`;
   const call: Call = {method: 'DELETE', target, repeat: 'with-key'};
@@ -171,9 +170,9 @@ export function queryOf(entries: readonly QueryEntry[]): string {
   return query;
 }
 
-/** Throws INVALID_ARGUMENT. */
-export function rangeQuery(range: KeyRange): QueryEntry[] {
-  checkRange(range, rangeNames, false);
+/** `isStrict`: see `checkRange`. Throws INVALID_ARGUMENT. */
+export function rangeQuery(range: KeyRange, isStrict = false): QueryEntry[] {
+  checkRange(range, rangeNames, isStrict);
   const {prefix, start, end} = range;
   const entries: [string, string][] = [];
   if (prefix !== undefined) entries.push(['prefix', percentEncode(prefix, 'the prefix')]);

@@ -9,7 +9,7 @@
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
-import {isStartHistory} from '../storage/start-history.ts';
+import {toStartHistory} from '../storage/start-history.ts';
 import type {FormationAnswer} from '../transport/transport.ts';
 import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 
@@ -191,10 +191,9 @@ function readReplace(value: Record<string, unknown>): ReplaceRequest | null {
   if (typeof id !== 'string' || !isNodeId(id) || !isAddress(listen)) return null;
   if (clusterId !== null && !isClusterId(clusterId)) return null;
   if (incarnation !== null && !isIncarnation(incarnation)) return null;
-  const {count, marks} = isObject(starts) ? starts : {};
-  if (!isStartHistory(count, marks)) return null;
+  const history = isObject(starts) ? toStartHistory(starts['count'], starts['marks']) : null;
+  if (history === null) return null;
   if (typeof isUnfit !== 'boolean') return null;
-  const history = {count: count as number, marks: marks as readonly string[]};
   return {type: 'replace', id, listen, clusterId, incarnation, starts: history, isUnfit};
 }
 

@@ -7,7 +7,7 @@ import type {Disk} from '../storage/disk.ts';
 import type {JsonValue} from '../storage/durable-file.ts';
 import {isJsonObject, readDurableFile, replaceDurableFile} from '../storage/durable-file.ts';
 import type {Start} from '../storage/start-history.ts';
-import {isStartHistory} from '../storage/start-history.ts';
+import {lastStart, toStartHistory} from '../storage/start-history.ts';
 import {isOutOfSpace} from '../storage/storage-error.ts';
 
 /** Directories remembered; the ones seen first are forgotten first. */
@@ -101,6 +101,6 @@ function readStart(value: JsonValue | undefined): Start | null {
   if (typeof value === 'number') return {count: value, mark: null};
   if (!isJsonObject(value)) return null;
   const {count, mark} = value;
-  if (!isStartHistory(count, mark === null ? [] : [mark])) return null;
-  return {count: count as number, mark: mark as string | null};
+  const history = toStartHistory(count, mark === null ? [] : [mark]);
+  return history === null ? null : lastStart(history);
 }

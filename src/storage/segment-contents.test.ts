@@ -27,7 +27,7 @@ import {readEntries} from './wal-reader.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
 import {recoverLog} from './wal-recovery.ts';
 import type {SegmentHeader} from './wal-segment.ts';
-import {decodeSegmentHeader, segmentFileName} from './wal-segment.ts';
+import {decodeSegmentHeader, encodeSegmentHeader, segmentFileName} from './wal-segment.ts';
 
 const identity = {clusterId: 'c', nodeId: 'node1', incarnation: '0123456789abcdef'};
 const options = walOptions({
@@ -181,6 +181,35 @@ test('contents survive encoding; what takes too many bytes is left out', () => {
   assert.equal(decodeContents(encodeContents(null)), null);
   const terms = Array.from({length: 1000}, (_, i) => ({index: logIndex(8 + i), term: term(i)}));
   assert.equal(encodeContents({...contents, terms}).length, 0);
+});
+
+test('a header that would be too large with the contents is written without them', () => {
+  const names = Array.from({length: 15}, (_, i) => nodeId(`member-${i}`.padEnd(64, 'x')));
+  const host = `${'h'.repeat(253)}:65535`;
+  const members = names.map(id => ({id, incarnation: 'f'.repeat(16), listen: host, http: host}));
+  const large = {...membership, voters: names, votersOutgoing: names, members};
+  const places = Array.from({length: 1000}, (_, i) => {
+    return {firstIndex: logIndex(8 + 20_000 * i), offset: 70_000 * (i + 1)};
+  });
+  const fields = {sequence: 2, isStart: false, previousEnd: 80_000_000, identity};
+  const previous = {index: logIndex(30_000_000), term: term(5)};
+  for (const [membershipInForce, isStated] of [
+    [membership, true],
+    [large, false],
+  ] as const) {
+    const bytes = encodeSegmentHeader({
+      ...fields,
+      previous,
+      hardState: {term: term(5), vote: null, commit: logIndex(1)},
+      membership: {index: logIndex(1), membership: membershipInForce},
+      preceding: {...contents, places},
+    });
+    const {incarnation} = identity;
+    const reading = decodeSegmentHeader(bytes, {sequence: 2, incarnation});
+    assert.ok(reading.kind === 'valid');
+    assert.equal(reading.header.preceding !== null, isStated);
+    assert.deepEqual(reading.header.membership.membership, membershipInForce);
+  }
 });
 
 test('bytes that are no contents are refused, and nothing else is thrown', () => {

@@ -25,10 +25,15 @@ export interface Start {
 export const startMarkCountMax = 128;
 const markPattern = /^[0-9a-f]{8}$/;
 
-export function isStartHistory(count: unknown, marks: unknown): boolean {
-  if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) return false;
-  if (!Array.isArray(marks) || marks.length > Math.min(count, startMarkCountMax)) return false;
-  return marks.every(mark => typeof mark === 'string' && markPattern.test(mark));
+/** Null: they are no history. */
+export function toStartHistory(count: unknown, marks: unknown): StartHistory | null {
+  if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) return null;
+  if (!Array.isArray(marks) || marks.length > Math.min(count, startMarkCountMax)) return null;
+  return marks.every(isMark) ? {count, marks} : null;
+}
+
+function isMark(mark: unknown): mark is string {
+  return typeof mark === 'string' && markPattern.test(mark);
 }
 
 /** Of a directory that has started. */
@@ -49,8 +54,9 @@ export function readStartHistory(disk: Disk, file: string): StartHistory {
   if (content === null) return {count: 0, marks: []};
   // Earlier builds kept the count alone.
   const {count, marks = []} = isJsonObject(content) ? content : {};
-  if (!isStartHistory(count, marks)) throw damagedFileError(file, 'it holds no starts');
-  return {count: count as number, marks: marks as readonly string[]};
+  const history = toStartHistory(count, marks);
+  if (history === null) throw damagedFileError(file, 'it holds no starts');
+  return history;
 }
 
 /** A start; its history is durable at return. `mark`: 8 hex digits drawn for it. */

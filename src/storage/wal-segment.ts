@@ -6,7 +6,7 @@
 import {Buffer} from 'node:buffer';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
-import {ByteReader, ByteWriter, MalformedBytesError, writeU64} from '../base/bytes.ts';
+import {ByteReader, ByteWriter, emptyBytes, MalformedBytesError, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import type {EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
@@ -92,7 +92,9 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   writer.string(identity.clusterId ?? '');
   writer.string(identity.nodeId);
   writer.string(identity.incarnation);
-  writer.bytes(encodeContents(header.preceding));
+  const contents = encodeContents(header.preceding);
+  const doesFit = writer.length + contents.length + 2 <= segmentHeaderSizeBytesMax;
+  writer.bytes(doesFit ? contents : emptyBytes);
   const bytes = Buffer.alloc(alignUp(writer.length, segmentHeaderAlignment));
   assert(bytes.length <= segmentHeaderSizeBytesMax, 'a segment header of % bytes', bytes.length);
   const id = segmentId(header.sequence, identity.incarnation);

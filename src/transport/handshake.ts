@@ -8,7 +8,7 @@ import {parseAddress} from '../base/address.ts';
 import {must} from '../base/assert.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
-import {isStartHistory} from '../storage/start-history.ts';
+import {toStartHistory} from '../storage/start-history.ts';
 import type {Handshake, LocalIdentity, Refusal} from './transport.ts';
 
 export const upgradeProtocol = 'rosetta-raft/1';
@@ -103,11 +103,9 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
   if (!isNodeId(to)) return 'rosetta-to is not a node id';
   if (!incarnationPattern.test(incarnation)) return 'rosetta-incarnation is malformed';
   if (!countPattern.test(startCount)) return 'rosetta-start-count is not a count';
-  const starts = {
-    count: Number(startCount),
-    marks: startMarks === '' ? [] : startMarks.split('.'),
-  };
-  if (!isStartHistory(starts.count, starts.marks)) return 'rosetta-start-marks is malformed';
+  const marks = startMarks === '' ? [] : startMarks.split('.');
+  const starts = toStartHistory(Number(startCount), marks);
+  if (starts === null) return 'rosetta-start-marks is malformed';
   if (parseAddress(listen) === null) return 'rosetta-listen is not an address';
   if (parseAddress(http) === null) return 'rosetta-http is not an address';
   if (channel !== 'control' && channel !== 'data' && channel !== 'snapshot') {

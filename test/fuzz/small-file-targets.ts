@@ -15,7 +15,7 @@ import type {JsonValue} from '../../src/storage/durable-file.ts';
 import {readDurableFile, writeDurableFile} from '../../src/storage/durable-file.ts';
 import {readIdentity} from '../../src/storage/identity.ts';
 import {
-  isStartHistory,
+  toStartHistory,
   raiseStartHistory,
   readStartHistory,
 } from '../../src/storage/start-history.ts';
@@ -128,7 +128,7 @@ const durableReaders: readonly DurableReader[] = [
     contents: spoiled(fc.record({count: fc.maxSafeNat(), marks: fc.array(markTexts)})),
     read: disk => {
       const {count, marks} = readStartHistory(disk, file);
-      assert(isStartHistory(count, marks), 'a history of starts');
+      assert(toStartHistory(count, marks) !== null, 'a history of starts');
       const copy = new FakeDisk();
       copy.makeDirectorySync('/data');
       copy.openSync(file, 'create').closeSync();

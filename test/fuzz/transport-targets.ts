@@ -12,7 +12,7 @@ import {handshakeHeaders, isRefusal, readHandshake} from '../../src/transport/ha
 import type {EncodableMessage} from '../../src/transport/message-codec.ts';
 import {decodeMessage, encodeMessage, findDamagedEntry} from '../../src/transport/message-codec.ts';
 import type {LocalIdentity} from '../../src/transport/transport.ts';
-import {isStartHistory} from '../../src/storage/start-history.ts';
+import {toStartHistory} from '../../src/storage/start-history.ts';
 import {startsOf} from '../contract/starts.ts';
 import {codecTarget} from './codec-target.ts';
 import type {Damage} from './damage.ts';
@@ -199,7 +199,7 @@ function checkHandshake(input: HandshakeInput): Verdict {
   assert(handshake.clusterId === identity.clusterId, 'a member of another cluster got in');
   assert(handshake.to === identity.id && handshake.from !== identity.id, 'the wrong addressee');
   const {count, marks} = handshake.starts;
-  assert(isStartHistory(count, marks), 'a history of starts');
+  assert(toStartHistory(count, marks) !== null, 'a history of starts');
   const {from: id, ...rest} = handshake;
   const again = readHandshake(handshakeHeaders({...rest, id}, handshake.to, channel), identity);
   mustBeSame(again, answer, 'the introduction once more');
