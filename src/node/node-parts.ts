@@ -30,6 +30,8 @@ export interface NodeParts {
   readonly openLog: (record: IdentityRecord) => OpenedLog;
   readonly saveIdentity: (record: IdentityRecord) => void;
   readonly seenStarts: SeenStarts;
+  /** A peer says why this directory is an older copy; no later start may forget it. Durable. */
+  readonly noteStale: (detail: string) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: NodeOptions;

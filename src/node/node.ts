@@ -59,6 +59,7 @@ export class Node implements Service {
       self: parts.self,
       logger: parts.logger,
       seenStarts: parts.seenStarts,
+      noteStale: parts.noteStale,
       newcomer: () => this.#newcomer,
       replica: () => this.#replica,
       keeper: () => this.#keeper,

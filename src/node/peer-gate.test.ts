@@ -26,6 +26,7 @@ test('a peer is let in when its start count is durable, and not before', () => {
         return isDurable;
       },
     },
+    noteStale: () => undefined,
     peers: [],
     newcomer: () => null,
     replica: () => null,

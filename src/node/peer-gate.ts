@@ -57,6 +57,7 @@ export interface PeerGateParts {
   readonly self: Member;
   readonly logger: Logger;
   readonly seenStarts: SeenStarts;
+  readonly noteStale: (detail: string) => void;
   readonly peers: readonly FormationPeer[];
   readonly newcomer: () => Newcomer | null;
   readonly replica: () => Replica | null;
@@ -133,6 +134,7 @@ export class PeerGate implements TransportHandler {
     }
     // Waiting cannot cure it. A peer that knows another incarnation may just be behind.
     if (refusal.code === 'STALE_DATA') {
+      this.#parts.noteStale(refusal.detail);
       this.#parts.fail(
         new RosettaError('INVALID_REQUEST', `${id} refuses this node: ${refusal.detail}`),
       );

@@ -22,7 +22,7 @@ import {
   restingLog,
 } from '../storage/resting-directory.ts';
 import type {StartHistory} from '../storage/start-history.ts';
-import {readStartHistory} from '../storage/start-history.ts';
+import {readStartHistory, refuseStale} from '../storage/start-history.ts';
 import {StorageError, systemErrorCode} from '../storage/storage-error.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
 import {refuseOtherNode, saveIdentity, toRecord} from './identity-file.ts';
@@ -78,7 +78,10 @@ export function readFormer(
   if (read.result === null || read.result.record.clusterId === null) return null;
   const {found, record} = read.result;
   const {clusterId, incarnation, divergence = null} = record;
-  const starts = damageOf(() => readStartHistory(disk, directory.startHistoryFile));
+  const starts = damageOf(() => {
+    refuseStale(disk, directory.startHistoryFile);
+    return readStartHistory(disk, directory.startHistoryFile);
+  });
   const log = damageOf(() => checkLog(directory, found, record.stage === 'member'));
   const damage = divergence ?? starts.damage ?? log.damage;
   return {clusterId, incarnation, starts: starts.result ?? noStarts, damage};

@@ -10,7 +10,9 @@ import {Prng} from '../base/prng.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {Node} from '../node/node.ts';
 import type {JoinPlace} from '../node/newcomer.ts';
+import type {NodeObserver} from '../node/observer.ts';
 import {WatchHub} from '../node/watch-hub.ts';
+import type {Metrics} from '../observe/metrics.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import {CheckpointDamagedError} from '../storage/checkpoint-row.ts';
@@ -21,7 +23,7 @@ import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {discardUnfinished, refusePrepared} from '../storage/prepared-member.ts';
-import {raiseStartHistory} from '../storage/start-history.ts';
+import {noteStale, raiseStartHistory} from '../storage/start-history.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {HttpTransport} from '../transport/http-transport.ts';
@@ -125,17 +127,11 @@ class Server implements RunningServer {
       openLog: identity => this.#openLog(disk, checkpoint, identity),
       saveIdentity: changed => saveIdentity(disk, directory.identityFile, changed),
       seenStarts: this.#seenStarts,
+      noteStale: detail => noteStale(disk, directory.startHistoryFile, detail),
       clock: systemClock,
       logger,
       options: options,
-      observer: {
-        onCommitted: count => metrics.committed(count),
-        onElectionStarted: () => metrics.electionStarted(),
-        onLeaderChange: () => metrics.leaderChanged(),
-        onCheckpoint: durationMs => metrics.checkpointSeconds(durationMs / 1000),
-        onSnapshotSent: () => metrics.snapshotSent(),
-        onSnapshotInstalled: () => metrics.snapshotInstalled(),
-      },
+      observer: observerOf(metrics),
       drawClusterId: () => randomBytes(16).toString('hex'),
       seed,
       ...ends,
@@ -247,6 +243,17 @@ class Server implements RunningServer {
       },
     });
   }
+}
+
+function observerOf(metrics: Metrics): NodeObserver {
+  return {
+    onCommitted: count => metrics.committed(count),
+    onElectionStarted: () => metrics.electionStarted(),
+    onLeaderChange: () => metrics.leaderChanged(),
+    onCheckpoint: durationMs => metrics.checkpointSeconds(durationMs / 1000),
+    onSnapshotSent: () => metrics.snapshotSent(),
+    onSnapshotInstalled: () => metrics.snapshotInstalled(),
+  };
 }
 
 /** `address` with the port that the system chose, where it leaves that to the system. */

@@ -7,7 +7,7 @@ import {nodeId} from '../raft/ids.ts';
 import {readDurableFile, replaceDurableFile, writeDurableFile} from './durable-file.ts';
 import {readIdentity, writeIdentity} from './identity.ts';
 import type {StartHistory} from './start-history.ts';
-import {raiseStartHistory, readStartHistory} from './start-history.ts';
+import {noteStale, raiseStartHistory, readStartHistory} from './start-history.ts';
 import {isOutOfSpace, StorageError} from './storage-error.ts';
 
 const identity = {
@@ -57,6 +57,18 @@ test('the start count rises at every start, also after a crash', () => {
     assert.equal(raise().count, count);
     disk.crash(prng);
   }
+});
+
+test('a directory that was found to be an older copy does not start, and keeps its history', () => {
+  const disk = makeDisk();
+  const file = '/data/start-count.json';
+  const history = raiseStartHistory(disk, file, '0000abcd');
+  noteStale(disk, file, 'it was restored from a backup');
+  disk.crash(new Prng(3));
+  for (let i = 0; i < 200; i++) {
+    assert.throws(() => raiseStartHistory(disk, file, '0000abcd'), /restored from a backup/);
+  }
+  assert.deepEqual(readStartHistory(disk, file), history);
 });
 
 test('a crash while a file is replaced leaves the old content or the new', () => {

@@ -5,6 +5,7 @@
  * is in that start's place, however often the restored copy was started since.
  */
 import type {Disk} from './disk.ts';
+import {StorageError} from './storage-error.ts';
 import {damagedFileError, isJsonObject, readDurableFile, writeDurableFile} from './durable-file.ts';
 
 export interface StartHistory {
@@ -59,11 +60,32 @@ export function readStartHistory(disk: Disk, file: string): StartHistory {
   return history;
 }
 
-/** A start; its history is durable at return. `mark`: 8 hex digits drawn for it. */
+/** Throws StorageError when a peer has said that the directory is an older copy. */
+export function refuseStale(disk: Disk, file: string): void {
+  const content = readDurableFile(disk, file);
+  const stale = isJsonObject(content) ? content['stale'] : undefined;
+  if (typeof stale !== 'string') return;
+  const advice = 'nothing else brings this node back';
+  throw new StorageError(stale, {path: file, advice});
+}
+
+/**
+ * A start; its history is durable at return. `mark`: 8 hex digits drawn for it. Throws as
+ * `refuseStale` does.
+ */
 export function raiseStartHistory(disk: Disk, file: string, mark: string): StartHistory {
+  refuseStale(disk, file);
   const raised = withStart(readStartHistory(disk, file), mark);
   writeDurableFile(disk, file, {...raised});
   return raised;
+}
+
+/**
+ * Ends the starts of an older copy: with enough of them, what its peers saw would be too long ago
+ * to tell. `detail`: why, as whoever starts it is told; durable at return.
+ */
+export function noteStale(disk: Disk, file: string, detail: string): void {
+  writeDurableFile(disk, file, {...readStartHistory(disk, file), stale: detail});
 }
 
 export function withStart({count, marks}: StartHistory, mark: string): StartHistory {

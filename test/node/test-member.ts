@@ -100,6 +100,8 @@ export class TestMember {
   #record: IdentityRecord;
   #starts: StartHistory = {count: 0, marks: []};
   #markCount = 0;
+  /** Its directory was found to be an older copy. */
+  #staleDetail: string | null = null;
   #seenStarts = new Map<string, Start>();
   #life: Life | null = null;
 
@@ -171,6 +173,7 @@ export class TestMember {
       saveIdentity: record => {
         if (this.#life?.node === node) this.#record = record;
       },
+      noteStale: detail => (this.#staleDetail = detail),
       seenStarts: {
         get: incarnation => this.#seenStarts.get(incarnation) ?? null,
         record: (incarnation, start) => {
@@ -248,6 +251,7 @@ export class TestMember {
     this.#record = this.#newRecord();
     this.#starts = {count: 0, marks: []};
     this.#seenStarts = new Map();
+    this.#staleDetail = null;
   }
 
   /** Of its data directory. One out of a backup goes on from an older start. */
@@ -261,6 +265,7 @@ export class TestMember {
 
   /** A mark is drawn once, whatever becomes of the directory. */
   #raiseStarts(): StartHistory {
+    if (this.#staleDetail !== null) throw new Error(this.#staleDetail);
     const mark = (++this.#markCount).toString(16).padStart(8, '0');
     this.#starts = withStart(this.#starts, mark);
     return this.#starts;
