@@ -29,7 +29,10 @@ export interface Model<State extends object, Input, Output> {
   describe(state: State): string;
   /** Changes nothing: without an answer it can be left out of a history. */
   isRead(input: Input): boolean;
-  /** May bound or leave out calls, if that never changes the verdict. */
+  /**
+   * May bound or leave out calls, or give inputs whose difference nobody saw the same one, if that
+   * never changes the verdict. Inputs with equal texts in JSON are the same.
+   */
   prepare?(calls: readonly Call<Input, Output>[]): readonly Call<Input, Output>[];
 }
 
@@ -119,6 +122,8 @@ interface Event<Input, Output> {
   readonly isCall: boolean;
   /** Of a call: its return, null when there is none. */
   returnEvent: Event<Input, Output> | null;
+  /** Of a call without a return: the ordinal of the one before with the same input; -1: none. */
+  twin: number;
   previous: Event<Input, Output> | null;
   next: Event<Input, Output> | null;
 }
@@ -128,7 +133,8 @@ const stepsPerLook = 4_096;
 
 /**
  * Depth first. Calls with a return are tried first, in the order of the linked list, up to the
- * first return that is not placed. Calls without one, which seldom explain anything, come last.
+ * first return that is not placed. Calls without one, which seldom explain anything, come last; of
+ * those with the same input the one called first: it may stand wherever a later one could.
  */
 class Search<State extends object, Input, Output> {
   readonly #model: Model<State, Input, Output>;
@@ -161,9 +167,14 @@ class Search<State extends object, Input, Output> {
     this.#limits = limits;
     this.#state = model.initial;
     const events: Event<Input, Output>[] = [];
+    const twins = new Map<string, number>();
     for (const call of [...calls].sort((a, b) => a.calledAt - b.calledAt)) {
       if (call.returnedAt === Infinity) {
-        this.#unknown.push(newEvent(this.#unknown.length, call.calledAt, call, true));
+        const event = newEvent(this.#unknown.length, call.calledAt, call, true);
+        const kind = JSON.stringify(call.input);
+        event.twin = twins.get(kind) ?? -1;
+        twins.set(kind, event.ordinal);
+        this.#unknown.push(event);
         continue;
       }
       const ordinal = this.#isPlaced.push(false) - 1;
@@ -214,7 +225,8 @@ class Search<State extends object, Input, Output> {
     for (let i = from; ; i++) {
       const event = this.#unknown[i];
       if (event === undefined || event.at > (limit?.at ?? Infinity)) return null;
-      if (!this.#placedUnknown.includes(i)) return event;
+      const isTwinFree = event.twin >= 0 && !this.#placedUnknown.includes(event.twin);
+      if (!isTwinFree && !this.#placedUnknown.includes(i)) return event;
     }
   }
 
@@ -305,7 +317,7 @@ function newEvent<Input, Output>(
   call: Call<Input, Output> | null,
   isCall: boolean,
 ): Event<Input, Output> {
-  return {ordinal, at, call, isCall, returnEvent: null, previous: null, next: null};
+  return {ordinal, at, call, isCall, returnEvent: null, twin: -1, previous: null, next: null};
 }
 
 function unlink<Input, Output>(event: Event<Input, Output>): void {

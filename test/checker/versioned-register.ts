@@ -177,7 +177,8 @@ function narrowed(state: KeyState): KeyState | null {
 
 /**
  * A put of unknown outcome whose value was read took effect before the first such read returned;
- * only for values that were put once.
+ * only for values that were put once. All those whose value nobody read put the same one: which of
+ * them took effect makes no difference.
  */
 function boundSeenWrites(calls: readonly StoreCall[]): readonly StoreCall[] {
   const putCounts = new Map<string, number>();
@@ -188,11 +189,16 @@ function boundSeenWrites(calls: readonly StoreCall[]): readonly StoreCall[] {
     const {value} = output.record;
     firstReadOf.set(value, Math.min(firstReadOf.get(value) ?? Infinity, returnedAt));
   }
+  let unread: string | null = null;
   return calls.map(call => {
     if (call.input.type !== 'put' || call.returnedAt !== Infinity) return call;
-    if (putCounts.get(call.input.value) !== 1) return call;
-    const readAt = firstReadOf.get(call.input.value);
+    const {value} = call.input;
+    const readAt = firstReadOf.get(value);
+    if (readAt === undefined) {
+      unread ??= value;
+      return {...call, input: {...call.input, value: unread}};
+    }
     // The same instant as the read's return, just before it.
-    return readAt === undefined ? call : {...call, returnedAt: readAt - 0.5};
+    return putCounts.get(value) === 1 ? {...call, returnedAt: readAt - 0.5} : call;
   });
 }

@@ -47,6 +47,14 @@ export class FakeCheckpointDisk {
   /** Crashes between the switch to an installed snapshot and the sync behind it. */
   cutSwitchCount = 0;
 
+  /** As durable, without what is to fail. */
+  copy(): FakeCheckpointDisk {
+    const copy = new FakeCheckpointDisk();
+    copy.durable = this.durable;
+    copy.sizeBytes = this.sizeBytes;
+    return copy;
+  }
+
   /** The process ends, and perhaps the machine: then `isKept` says what became of the switch. */
   end(isKept: () => boolean): void {
     if (this.#unsynced === null) return;

@@ -129,13 +129,13 @@ function withCopy(startCount: number): {
   cluster.startAll();
   const victim = cluster.follower();
   victim.crash();
-  const copy = victim.starts;
+  const copy = victim.copyDirectory();
   for (let i = 0; i < startCount; i++) {
     victim.start();
     cluster.until(() => isServing(victim), 'it serves');
     victim.crash();
   }
-  victim.restoreStarts(copy);
+  victim.restoreDirectory(copy);
   return {cluster, victim};
 }
 

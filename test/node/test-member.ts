@@ -61,6 +61,15 @@ export interface MemberOptions {
   readonly diskPace?: DiskPace;
 }
 
+/** What a data directory held while no process had it open. */
+export interface DirectoryCopy {
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly checkpoint: FakeCheckpointDisk;
+  readonly record: IdentityRecord;
+  readonly starts: StartHistory;
+  readonly seenStarts: ReadonlyMap<string, Start>;
+}
+
 export interface Life {
   readonly clock: LifeClock;
   readonly node: Node;
@@ -254,13 +263,36 @@ export class TestMember {
     this.#staleDetail = null;
   }
 
-  /** Of its data directory. One out of a backup goes on from an older start. */
-  get starts(): StartHistory {
-    return this.#starts;
+  /** Of a member that is down. */
+  copyDirectory(): DirectoryCopy {
+    assert(this.#life === null, `${this.id} runs`);
+    return {
+      files: this.disk.copyFiles(),
+      checkpoint: this.checkpointDisk.copy(),
+      record: this.#record,
+      starts: this.#starts,
+      seenStarts: new Map(this.#seenStarts),
+    };
   }
 
-  restoreStarts(starts: StartHistory): void {
-    this.#starts = starts;
+  /** A copy takes the place of the directory. */
+  restoreDirectory(copy: DirectoryCopy): void {
+    this.loseDirectory();
+    this.disk.placeFiles(copy.files);
+    this.checkpointDisk = copy.checkpoint.copy();
+    this.#record = copy.record;
+    this.#starts = copy.starts;
+    this.#seenStarts = new Map(copy.seenStarts);
+  }
+
+  /** The last start that it saw of this directory, null: none. */
+  seenStart(incarnation: string): Start | null {
+    return this.#seenStarts.get(incarnation) ?? null;
+  }
+
+  /** A peer found its directory to be an older copy. */
+  get isStale(): boolean {
+    return this.#staleDetail !== null;
   }
 
   /** A mark is drawn once, whatever becomes of the directory. */

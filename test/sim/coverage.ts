@@ -42,6 +42,8 @@ export const mandatory = [
   'removed member told',
   'member announced',
   'disk replaced',
+  'older copy put back',
+  'older copy refused',
   'read waited for the no-op',
   'write acknowledged',
   'write with unknown outcome',

@@ -174,6 +174,22 @@ export class FakeDisk implements Disk {
     this.#inode(file).replace(bytes);
   }
 
+  /** All files as a copy of the disk would hold them. */
+  copyFiles(): ReadonlyMap<string, Uint8Array> {
+    return new Map([...this.#visible.keys()].map(file => [file, this.content(file)]));
+  }
+
+  /** Files of a copy, on an empty disk; durable. */
+  placeFiles(files: ReadonlyMap<string, Uint8Array>): void {
+    for (const [file, bytes] of files) {
+      this.makeDirectorySync(path.dirname(file));
+      const inode = new FakeInode();
+      inode.replace(bytes);
+      this.#visible.set(file, inode);
+      this.#durable.set(file, inode);
+    }
+  }
+
   /** Called by every change: where a test puts a crash between two of them. */
   countChange(): void {
     if (this.changesLeft <= 0) throw new Error('the crash comes here');

@@ -37,6 +37,7 @@ const moreOften: Readonly<Partial<Record<FaultClass, number>>> = {
   'leader-cut': 2,
   membership: 4,
   members: 2,
+  'older-copy': 3,
 };
 
 /** What a disk was asked for is done within this time, whatever happens to it. */
@@ -113,6 +114,7 @@ export class Faults {
       membership: prng => this.#changeMembership(prng),
       members: prng => this.#membership.change(prng),
       rejoin: prng => this.#membership.loseDisk(prng),
+      'older-copy': prng => this.#membership.goBack(prng),
       transfer: prng => this.#transfer(prng),
     };
   }

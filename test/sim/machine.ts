@@ -7,6 +7,7 @@ import type {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import type {Logger} from '../../src/base/logger.ts';
 import type {NodeObserver} from '../../src/node/observer.ts';
+import type {DirectoryCopy} from '../node/test-member.ts';
 import {TestMember, addressOf} from '../node/test-member.ts';
 import {peerOf} from '../node/test-cluster.ts';
 import {Violation} from './checks/violation.ts';
@@ -21,6 +22,9 @@ import type {SimTransport} from './sim-transport.ts';
 
 /** One operation of a slow disk. */
 const slowMsMax = 2_000;
+
+/** Until somebody has read why it was refused. */
+const refusedMs = 500;
 
 export interface World {
   readonly config: SwarmConfig;
@@ -49,6 +53,7 @@ export class Machine {
   #contacts: readonly string[] = [];
   #cutsPowerAtWrite = false;
   #startsAgain = false;
+  #isOlderCopy = false;
   /** Never started again: its disk holds no copy any more that others may count on. */
   isLost = false;
   /** Why the process may end by itself; null: it must not. */
@@ -74,6 +79,11 @@ export class Machine {
 
   get isRunning(): boolean {
     return this.#member?.isRunning === true;
+  }
+
+  /** Its directory is a copy of before, and nobody has told it yet. */
+  get isOlderCopy(): boolean {
+    return this.#isOlderCopy;
   }
 
   /** Once, when all machines are known to the network. */
@@ -129,6 +139,11 @@ export class Machine {
     if (this.#isStopping) this.#startsAgain = true;
     if (this.isRunning || this.isLost) return;
     if (this.#isRemoved) this.loseDirectory({replaces: false});
+    // What it was told to type.
+    if (this.member.isStale) {
+      this.#mustBeOlderCopy();
+      this.loseDirectory({replaces: true});
+    }
     const {disk} = this.member;
     // A fault that has not shown yet may show in the next life.
     if (disk.failNextSync === null && disk.failNextWrite === null) this.mayFail = null;
@@ -147,11 +162,22 @@ export class Machine {
   loseDirectory(options: {readonly replaces: boolean}): void {
     const {member} = this;
     this.#isRemoved = false;
+    this.#isOlderCopy = false;
     member.loseDirectory();
     member.peers = [];
     member.join = {contacts: this.#contacts, replaces: options.replaces};
     this.#world.check.onWiped(this.owner);
     // Nothing of the former directory's connections can arrive any more.
+    this.#network?.forgetOld(member.address);
+  }
+
+  /** Of a member that is down: somebody puts an older copy of its directory in its place. */
+  goBack(copy: DirectoryCopy): void {
+    const {member} = this;
+    this.#isOlderCopy = true;
+    member.restoreDirectory(copy);
+    member.join = null;
+    this.#world.check.onOlderCopy(this.owner);
     this.#network?.forgetOld(member.address);
   }
 
@@ -231,7 +257,9 @@ export class Machine {
     const {mayFail} = this;
     if (error instanceof Violation) throw error;
     this.#world.tell(this.owner, () => `ends by itself: ${error.message}`);
-    if (mayFail === null && !this.isEndOfFullDisk(error)) {
+    const isRefused = this.member.isStale;
+    if (isRefused) this.#mustBeOlderCopy();
+    if (mayFail === null && !isRefused && !this.isEndOfFullDisk(error)) {
       throw new Violation('no member ends by itself', `${this.id}: ${error.message}`, {
         cause: error,
       });
@@ -239,8 +267,17 @@ export class Machine {
     const {coverage} = this.#world;
     if (mayFail === 'wiped') coverage.count('wiped member refused');
     if (mayFail === 'bit rot') coverage.count('damaged log refused');
+    if (isRefused) {
+      coverage.count('older copy refused');
+      this.#world.queue.add(refusedMs, -1, 'fault', () => this.start());
+    }
     if (this.failsByPowerCut) this.powerCut();
     else this.kill();
+  }
+
+  #mustBeOlderCopy(): void {
+    if (this.#isOlderCopy) return;
+    throw new Violation('only an older copy is refused as one', this.id);
   }
 
   /** It stops by itself. The supervisor starts it, or the end of the faults. */

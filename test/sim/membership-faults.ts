@@ -8,6 +8,7 @@ import {must} from '../../src/base/assert.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import type {ClusterChange} from '../../src/node/service.ts';
 import type {Replica} from '../../src/node/replica.ts';
+import type {DirectoryCopy} from '../node/test-member.ts';
 import {addressOf} from '../node/test-member.ts';
 import type {FaultsParts} from './faults.ts';
 import type {Machine} from './machine.ts';
@@ -22,6 +23,7 @@ export class MembershipFaults {
   #openRemovalCount = 0;
   /** Its disk was lost, and the new one is not known to have taken its place. */
   #replaced: Machine | null = null;
+  readonly #copies = new Map<Machine, DirectoryCopy>();
 
   constructor(parts: FaultsParts, later: (delayMs: number, action: () => void) => void) {
     this.#parts = parts;
@@ -66,9 +68,63 @@ export class MembershipFaults {
     this.#later(delayMs, () => victim.start());
   }
 
+  /**
+   * A copy is made of a voter's directory; or one that was made takes its place, it is refused, and
+   * the voter comes back with -rejoin. Everybody else has seen a later start of that directory, and
+   * is a voter: nobody may lose what it has seen meanwhile. What nobody knows nobody can refuse.
+   */
+  goBack(prng: Prng): void {
+    const {machines, tell, coverage} = this.#parts;
+    const isBack = prng.integer({min: 0, max: 1}) === 0;
+    const olds = machines.filter(machine => this.#isOutlived(machine));
+    const victim = pick(prng, isBack && olds.length > 0 ? olds : machines);
+    const delayMs = exponential(prng, 1_000);
+    const leader = this.#leader();
+    if (victim === null || leader === null || !this.#mayLose(victim, leader)) return;
+    const copy = this.#copies.get(victim);
+    const {voters} = leader.raft.membership;
+    const isPutBack = olds.includes(victim) && voters.length === machines.length;
+    if (!isPutBack && !this.#isCommitted(victim)) return;
+    victim.powerCut();
+    if (isPutBack && copy !== undefined) {
+      this.#copies.delete(victim);
+      this.#replaced = victim;
+      victim.goBack(copy);
+      tell(victim.owner, () => 'an older copy takes the place of its directory');
+      coverage.count('older copy put back');
+    } else {
+      this.#copies.set(victim, victim.member.copyDirectory());
+      tell(victim.owner, () => 'its directory is copied');
+    }
+    this.#later(delayMs, () => victim.start());
+  }
+
+  /**
+   * Nothing in its log may be replaced later. Until it is refused an older copy hears a leader,
+   * which knows what it had acknowledged and not that this is gone: it would take entries of its
+   * own for those.
+   */
+  #isCommitted(victim: Machine): boolean {
+    const state = this.#parts.check.view(victim.owner)?.replica?.raft.inspect();
+    return state !== undefined && state.log.lastIndex === state.commitIndex;
+  }
+
+  /** The others know that its directory has started since it was copied. */
+  #isOutlived(victim: Machine): boolean {
+    const copy = this.#copies.get(victim);
+    const {incarnation} = victim.member.record;
+    if (copy?.record.incarnation !== incarnation) return false;
+    return this.#parts.machines.every(machine => {
+      if (machine === victim) return true;
+      const seen = machine.member.seenStart(incarnation);
+      return seen !== null && seen.count > copy.starts.count;
+    });
+  }
+
   #mayRemove(): boolean {
     const replaced = this.#replaced;
     if (replaced === null) return true;
+    if (replaced.isOlderCopy) return false;
     const {incarnation} = replaced.member.record;
     const membership = this.#leader()?.raft.committedMembership;
     const row = membership?.members.find(({id}) => id === replaced.id);
@@ -95,7 +151,8 @@ export class MembershipFaults {
         'voters are machines',
       );
       const row = membership.members.find(member => member.id === id);
-      return isMember(machine) && machine.member.record.incarnation === row?.incarnation;
+      const isPresent = machine.member.record.incarnation === row?.incarnation;
+      return isMember(machine) && isPresent && !machine.isOlderCopy;
     });
   }
 

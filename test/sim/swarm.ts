@@ -38,6 +38,7 @@ export const faultClasses = [
   'rejoin',
   'transfer',
   'early-faults',
+  'older-copy',
 ] as const;
 
 export type FaultClass = (typeof faultClasses)[number];
@@ -100,7 +101,7 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     must(from[prng.integer({min: 0, max: from.length - 1})], 'something to pick');
   const between = (min: number, max: number): number => prng.integer({min, max});
   const size = pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
-  const drawn = faultClasses.filter(() => between(0, 1) === 1);
+  const drawn = faultClasses.filter(name => name !== 'older-copy' && between(0, 1) === 1);
   const electionTimeoutMs = pick([100, 150, 150, 300, 500, 1_000]);
   const faults = new Set(drawn);
   const losesMembers = between(0, 1) === 0;
@@ -111,6 +112,10 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
   if (['membership', ...coming].some(name => faults.has(name as FaultClass))) {
     for (const name of losing) faults.delete(name);
   }
+  // From a stream of its own, and where nothing else is lost: the other draws stay what they were.
+  const goesBack = streamOf(seed, 'older copies').integer({min: 0, max: 1}) === 1;
+  const isOtherwiseLost = [...losing, 'membership'].some(name => faults.has(name as FaultClass));
+  if (goesBack && !isOtherwiseLost) faults.add('older-copy');
   const isCalm = between(1, 10) === 1;
   if (isCalm) faults.clear();
   const delayMeanMs = electionTimeoutMs / pick([4, 10, 30, 100]);

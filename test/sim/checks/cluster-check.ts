@@ -96,6 +96,10 @@ export class ClusterCheck {
     this.#viewOf(owner).wipe();
   }
 
+  onOlderCopy(owner: number): void {
+    this.#viewOf(owner).goBack();
+  }
+
   /** `isRotten`: a bit of the log was flipped. */
   onLogOpened(owner: number, opened: OpenedLog, isRotten: boolean): void {
     const view = this.#viewOf(owner);
@@ -132,7 +136,9 @@ export class ClusterCheck {
 
   /** No message promises what the disk has not confirmed. */
   onSend(owner: number, message: PeerMessage): void {
-    const {log, id, term} = this.#viewOf(owner);
+    const {log, id, term, isOlderCopy} = this.#viewOf(owner);
+    // It hears others until they have told it so, but it reaches nobody.
+    demand(!isOlderCopy, 'nobody lets an older copy in', () => `${id} says ${message.type}`);
     const durable = log.durableHardState;
     if (message.type === 'append-accepted') {
       const known = message.term < term ? log.writtenIndex : log.durableIndex;
@@ -278,9 +284,7 @@ export class ClusterCheck {
     const record = state.memberships.at(-1);
     if (record === undefined || record.membership.voters.length === 0) return;
     const holders = new Set(
-      this.views
-        .filter(({log, wipedLog}) => log.holdsDurably(id) || wipedLog?.holdsDurably(id) === true)
-        .map(({id: name}) => name),
+      this.views.filter(view => view.holdsDurably(id)).map(({id: name}) => name),
     );
     demand(
       isQuorum(record.membership, name => holders.has(name)),
@@ -348,7 +352,7 @@ export class ClusterCheck {
 
   #diskOf(id: string): PresentDisk | null {
     const view = this.views.find(candidate => candidate.id === id);
-    if (view === undefined) return null;
+    if (view === undefined || view.isOlderCopy) return null;
     // A snapshot counts from its installation on.
     const checkpoint = view.state?.checkpointMeta().index ?? Infinity;
     const durableIndex = Math.max(view.log.writtenIndex, checkpoint);

@@ -11,6 +11,8 @@ export class MemberView {
   log: MemberLog;
   /** Of the directory before it was wiped: what others were promised then still counted. */
   wipedLog: MemberLog | null = null;
+  /** Its directory is a copy of before: it must take part in nothing. */
+  isOlderCopy = false;
   /** Null: the process does not run, or its cluster is not formed. */
   replica: Replica | null = null;
   /** Of its present directory. */
@@ -43,12 +45,27 @@ export class MemberView {
     this.localPosition = 0;
   }
 
+  /** It holds the entry, or was told of it when its former directory did. */
+  holdsDurably(id: {readonly index: number; readonly term: number}): boolean {
+    // Nobody may count what an older copy takes in.
+    if (!this.isOlderCopy && this.log.holdsDurably(id)) return true;
+    return this.wipedLog?.holdsDurably(id) === true;
+  }
+
   /** Another, empty directory: nothing of what it had promised is there any more. */
   wipe(): void {
-    this.wipedLog = this.log;
+    // To an older copy nobody has promised anything.
+    if (!this.isOlderCopy) this.wipedLog = this.log;
+    this.isOlderCopy = false;
     this.log = new MemberLog(this.id);
     this.term = 0;
     this.lastMembershipIndex = 0;
+  }
+
+  /** Its directory is one of before, which others may take for the present one. */
+  goBack(): void {
+    this.wipe();
+    this.isOlderCopy = true;
   }
 
   endLife(): void {

@@ -303,6 +303,10 @@ export const mutants: readonly Mutant[] = [
       },
     ],
   },
+  mutant('an older directory is known by its count alone', 'storage/start-history.ts', {
+    find: 'return mark === undefined ||',
+    replace: 'return true ||',
+  }),
   mutant('a number whose answer was acknowledged runs again', 'kv/session-table.ts', {
     find: 'if (number <= session.acknowledged)',
     replace: 'if (false)',
