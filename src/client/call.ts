@@ -23,6 +23,8 @@ export interface Call {
   readonly accepts?: ErrorCode;
   /** Instead of the client's endpoints: this one alone. */
   readonly endpoint?: Endpoint;
+  /** After each attempt that failed: what the call would reject with now. */
+  readonly onFailed?: (error: ClientError) => void;
 }
 
 export interface CallerOptions {
@@ -119,8 +121,11 @@ export class Caller {
     }
   }
 
-  /** Waits for what is made for several callers, each with its own deadline and signal. */
-  async within<T>(promise: Promise<T>, options: CallOptions): Promise<T> {
+  /**
+   * Waits for what is made for several callers, each with its own deadline and signal. `late`: why
+   * nothing was asked by the deadline.
+   */
+  async within<T>(promise: Promise<T>, options: CallOptions, late: string): Promise<T> {
     const {signal} = options;
     const patience = new AbortController();
     const giveUp = (): void => patience.abort();
@@ -136,7 +141,7 @@ export class Caller {
             });
           }
           if (this.#isClosed) throw new ClientError('CLIENT_CLOSED', 'the client was closed');
-          throw new ClientError('NO_ENDPOINT', 'the call waited for its turn until its deadline');
+          throw new ClientError('NO_ENDPOINT', late);
         }),
       ]);
     } finally {
@@ -300,6 +305,7 @@ class Course {
   #note(error: ClientError | SendError): void {
     this.#last = error;
     this.#failureCount += 1;
+    this.call.onFailed?.(this.#final());
   }
 
   /** Longer with each attempt that failed; 0 before the first. */

@@ -90,6 +90,28 @@ test('waiting for a session stops nothing else and asks seldom', async t => {
   assert.ok(server.seen.length < 50, `${server.seen.length} requests`);
 });
 
+test('a write that found no session says what the nodes said', async t => {
+  const server = await ScriptedServer.start(t);
+  server.hasSessions = false;
+  server.more(...Array.from({length: 1_000}, () => problem('NO_LEADER')));
+  const client = connect({endpoints: server.endpoint, timeoutMs: 1_000});
+  t.after(() => client.close());
+  // Whether its time is that of the opening or less, or more, which it then spends asking again.
+  const expected = {code: 'NO_LEADER', outcome: 'definite'} as const;
+  await assert.rejects(client.put('a', '1'), expected);
+  await assert.rejects(client.put('a', '1', {timeoutMs: 300}), expected);
+  await assert.rejects(client.put('a', '1', {timeoutMs: 1_500}), expected);
+});
+
+test('a write was not sent when it is unknown whether a session was opened for it', async t => {
+  const server = await ScriptedServer.start(t);
+  server.hasSessions = false;
+  server.more(...Array.from({length: 1_000}, () => problem('OUTCOME_UNKNOWN')));
+  const client = connect({endpoints: server.endpoint, timeoutMs: 300});
+  t.after(() => client.close());
+  await assert.rejects(client.put('a', '1'), {code: 'NO_ENDPOINT', outcome: 'definite'});
+});
+
 test('an answer is acknowledged only together with all before it', async t => {
   const held = new Held();
   const {server, client} = await scripted(t, held.step, written, written, written);

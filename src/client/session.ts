@@ -5,7 +5,7 @@
  * its session has ended, is refused and never run.
  */
 import type {Caller} from './call.ts';
-import {isClientError} from './client-error.ts';
+import {ClientError, isClientError} from './client-error.ts';
 import {mayPass} from './problem.ts';
 import {parseObject, textField} from './record.ts';
 import type {KeyOptions, WriteKey, WriteKeys} from './write-keys.ts';
@@ -15,11 +15,15 @@ const windowSize = 1_024;
 /** Between two attempts to open a session within the time of one write. */
 const openPauseMsMin = 50;
 const openPauseMsMax = 1_000;
+const notOpened = 'no node opened a session for the write in time';
+const tooMany = 'as many writes were under way as a session takes, until the deadline of this one';
 
 export class SessionKeys implements WriteKeys {
   readonly #caller: Caller;
   #session: Session | null = null;
   #opening: Promise<void> | null = null;
+  /** What came of the last attempt to open one, while none is open. */
+  #failure: ClientError | null = null;
 
   constructor(caller: Caller) {
     this.#caller = caller;
@@ -38,7 +42,7 @@ export class SessionKeys implements WriteKeys {
         const untilLastMs = Math.max(1, lastStartMs - this.#caller.nowMs());
         await this.#caller.sleep(Math.min(pauseMs, untilLastMs), signal);
         pauseMs = Math.min(2 * pauseMs, openPauseMsMax);
-      } else if (session.isFull) await this.#caller.within(session.whenRoom(), options);
+      } else if (session.isFull) await this.#caller.within(session.whenRoom(), options, tooMany);
       else if (session.isSpent) this.#session = null;
       else return session.take(() => this.#forget(session));
     }
@@ -55,16 +59,16 @@ export class SessionKeys implements WriteKeys {
 
   /**
    * False: a session that could not be opened in the client's time may still be in this write's.
-   * Rejects when no other attempt can begin by `lastStartMs`. What failed may have failed without
-   * asking anybody, at once: the next attempt has to wait.
+   * Rejects when no other attempt can begin by `lastStartMs`, with what the nodes said last. What
+   * failed may have failed without asking anybody, at once: the next attempt has to wait.
    */
   async #isOpened(options: KeyOptions, lastStartMs: number): Promise<boolean> {
     try {
-      await this.#caller.within(this.#open(), options);
+      await this.#caller.within(this.#open(), options, notOpened);
       return true;
     } catch (error) {
-      const isLate = this.#caller.nowMs() >= lastStartMs;
-      if (isLate || !isClientError(error) || !mayPass(error.code)) throw error;
+      if (!isClientError(error) || !mayPass(error.code)) throw error;
+      if (this.#caller.nowMs() >= lastStartMs) throw unsent(this.#failure ?? error);
       return false;
     }
   }
@@ -77,9 +81,14 @@ export class SessionKeys implements WriteKeys {
 
   async #request(): Promise<void> {
     // One that nobody uses, because its answer was lost, ends by itself.
-    const call = {method: 'POST', target: '/session', repeat: 'freely'} as const;
-    const fields = parseObject((await this.#caller.call(call)).body);
-    this.#session = new Session(textField(fields, 'id'));
+    const answer = await this.#caller.call({
+      method: 'POST',
+      target: '/session',
+      repeat: 'freely',
+      onFailed: error => (this.#failure = error),
+    });
+    this.#session = new Session(textField(parseObject(answer.body), 'id'));
+    this.#failure = null;
   }
 }
 
@@ -136,4 +145,15 @@ class Session {
     this.#waiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+/** Of a write that found no session: whatever became of that, the write was not sent. */
+function unsent(failure: ClientError): ClientError {
+  if (failure.outcome === 'definite' && failure.code !== 'OUTCOME_UNKNOWN') return failure;
+  const {detail, status, endpoint} = failure;
+  return new ClientError('NO_ENDPOINT', `${notOpened}: ${detail}`, {
+    status,
+    endpoint,
+    cause: failure,
+  });
 }

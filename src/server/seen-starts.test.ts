@@ -100,6 +100,21 @@ test('start counts outlive a full disk in memory and are written once there is s
   assert.deepEqual(new SeenStartsFile(disk, file).get(one), startOf(2));
 });
 
+test('a directory that shows itself again outlives others when there are too many', () => {
+  const disk = new SteppedDisk();
+  const counts = new SeenStartsFile(disk, file);
+  const idOf = (i: number): string => i.toString(16).padStart(16, '0');
+  for (let i = 0; i < 64; i++) counts.record(idOf(i), startOf(1), unexpected);
+  disk.finish();
+  counts.record(idOf(0), startOf(1), unexpected);
+  counts.record(idOf(64), startOf(1), unexpected);
+  disk.finish();
+  const kept = new SeenStartsFile(disk, file);
+  assert.deepEqual(kept.get(idOf(0)), startOf(1));
+  assert.equal(kept.get(idOf(1)), null);
+  assert.deepEqual(kept.get(idOf(2)), startOf(1));
+});
+
 test('a disk that fails is reported once, and no count holds any more', () => {
   const disk = new SteppedDisk();
   const counts = new SeenStartsFile(disk, file);

@@ -10,7 +10,10 @@ import type {Start} from '../storage/start-history.ts';
 import {lastStart, toStartHistory} from '../storage/start-history.ts';
 import {isOutOfSpace} from '../storage/storage-error.ts';
 
-/** Directories remembered; the ones seen first are forgotten first. */
+/**
+ * Directories remembered. Those that have not shown themselves for longest are forgotten first; of
+ * the time before a start it is known in which order they had started.
+ */
 const incarnationCountMax = 64;
 
 export class SeenStartsFile implements SeenStarts {
@@ -46,8 +49,10 @@ export class SeenStartsFile implements SeenStarts {
   }
 
   record(incarnation: string, start: Start, fail: (error: Error) => void): boolean {
-    if (!isSame(this.#starts.get(incarnation), start)) {
-      this.#starts.set(incarnation, start);
+    const isKnown = isSame(this.#starts.get(incarnation), start);
+    this.#starts.delete(incarnation);
+    this.#starts.set(incarnation, start);
+    if (!isKnown) {
       for (const oldest of this.#starts.keys()) {
         if (this.#starts.size <= incarnationCountMax) break;
         this.#starts.delete(oldest);

@@ -172,6 +172,13 @@ export function decodeBatchHeader(
   };
 }
 
+/** What the batch at `bytes[at]` says of its whole size, unchecked; 0 when none begins there. */
+export function claimedSizeBytes(bytes: Buffer, at: number, segmentId: number): number {
+  if (at + batchFixedSizeBytes > bytes.length) return 0;
+  const isBatch = readU32(bytes, at) === magic && readU32(bytes, at + 4) === segmentId;
+  return isBatch ? readU32(bytes, at + 12) : 0;
+}
+
 /** What the batch at `bytes[at]` says of the size of everything before its data, unchecked. */
 export function batchHeadersSizeBytes(bytes: Buffer, at: number): number {
   const voteLength = readU32(bytes, at + 52);

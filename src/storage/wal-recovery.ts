@@ -27,14 +27,17 @@ import {WalOutline} from './wal-outline.ts';
 import type {BatchHeader, WalPosition} from './wal-record.ts';
 import {
   areCommandsIntact,
+  batchFixedSizeBytes,
+  claimedSizeBytes,
   commandTerm,
   comparePositions,
   decodeBatchHeader,
   visitEntries,
 } from './wal-record.ts';
-import {findBatch, scanRemains} from './wal-remains.ts';
+import {findBatch, hasNeedle, scanRemains} from './wal-remains.ts';
 import type {SegmentHeader, WalSegment} from './wal-segment.ts';
 import {segmentHeaderAlignment} from './wal-segment.ts';
+import {WalWindow} from './wal-window.ts';
 
 export interface RecoveredLog {
   /** Oldest first; the last one is continued. */
@@ -51,6 +54,14 @@ export interface RecoveredLog {
   /** Of the last segment as far as it goes. */
   readonly contents: ContentsCollector;
   readonly warnings: readonly string[];
+}
+
+interface BatchPlace {
+  /** In the bytes at hand. */
+  readonly at: number;
+  /** In the file. */
+  readonly offset: number;
+  readonly header: BatchHeader;
 }
 
 /** Bytes at the start of a segment without a valid header that are searched for batches. */
@@ -85,8 +96,7 @@ class Recovery {
   readonly #outline = new WalOutline();
   #maxSynced: WalPosition = {sequence: 0, offset: 0};
   #hardState: HardState = initialHardState;
-  /** Reused for one segment after the other. */
-  #bytes = Buffer.alloc(0);
+  readonly #window = new WalWindow();
 
   constructor(
     input: WalDirectory,
@@ -163,8 +173,8 @@ class Recovery {
   #probeUnused(from: number): void {
     for (const {segment} of this.#candidates.slice(from)) {
       const size = Math.min(segment.filled, preparedProbeSizeBytes);
-      const bytes = this.#read(segment, size);
-      const found = findBatch(bytes, segment, segmentHeaderAlignment);
+      const bytes = this.#read(segment, 0, size);
+      const found = findBatch(bytes, segment, {from: segmentHeaderAlignment, start: 0});
       if (found === null) continue;
       throw new WalCorruptionError('its header is not valid, but batches follow', {
         path: segment.path,
@@ -197,12 +207,11 @@ class Recovery {
     this.#outline.beginSegment(segment);
     const nextHeader = next === undefined ? null : must(next.header, 'a header');
     if (nextHeader !== null && this.#takeUnread(segment, nextHeader)) return true;
-    const bytes = this.#read(segment, segment.filled);
-    const claimedEnd = nextHeader === null ? bytes.length : nextHeader.previousEnd;
-    // The file may have been cut since: no batch reaches beyond what is there.
-    const limit = Math.min(claimedEnd, bytes.length);
+    const claimedEnd = nextHeader === null ? segment.filled : nextHeader.previousEnd;
+    // The file may have been cut since then: no batch reaches beyond what is there.
+    const limit = Math.min(claimedEnd, segment.filled);
     const isClosed = nextHeader !== null;
-    const end = this.#readBatches(segment, bytes, {from: headerSizeBytes, limit, isClosed});
+    const end = this.#readBatches(segment, {from: headerSizeBytes, limit, isClosed});
     segment.end = end;
     if (this.#outline.isCutInside) return false;
     if (nextHeader !== null) {
@@ -211,7 +220,7 @@ class Recovery {
       this.#checkContents(segment, nextHeader);
       segment.limit = segment.filled;
     } else {
-      this.#recoverTail(segment, bytes);
+      this.#recoverTail(segment);
     }
     return true;
   }
@@ -238,14 +247,18 @@ class Recovery {
   }
 
   /** The last segment: what follows its last good batch is nothing, a torn tail, or corruption. */
-  #recoverTail(segment: WalSegment, bytes: Buffer): void {
+  #recoverTail(segment: WalSegment): void {
     const {end} = segment;
-    const hasRemains = scanRemains(segment, bytes, end, position => this.#noteSynced(position));
+    const mayHaveRemains = hasNeedle(segment, this.#window, end);
+    const tail = mayHaveRemains ? this.#read(segment, end, segment.filled) : null;
+    if (tail !== null) {
+      scanRemains(segment, tail, end, position => this.#noteSynced(position));
+    }
     if (comparePositions({sequence: segment.sequence, offset: end}, this.#maxSynced) < 0) {
       throw damagedBatchError(segment.path, end);
     }
-    if (hasRemains) {
-      const isKept = keepBrokenBytes(this.#input, segment, bytes.subarray(end));
+    if (tail !== null) {
+      const isKept = keepBrokenBytes(this.#input, segment, tail);
       this.#warnings.push(
         `${segment.path}: cut at byte ${end}, where a write was interrupted; the bytes behind it ` +
           'were never acknowledged and ' +
@@ -255,7 +268,9 @@ class Recovery {
     }
     const isInside = this.#maxSynced.sequence === segment.sequence;
     const rewriteFrom = isInside ? this.#maxSynced.offset : 0;
-    if (rewriteFrom < end) segment.writeSync(bytes.subarray(rewriteFrom, end), rewriteFrom);
+    if (rewriteFrom < end) {
+      segment.writeSync(this.#read(segment, rewriteFrom, end), rewriteFrom);
+    }
     segment.limit = Math.max(this.#input.options.segmentSizeBytes, end);
     segment.filled = Math.max(Math.min(segment.filled, segment.limit), end);
   }
@@ -275,30 +290,41 @@ class Recovery {
   /** Returns the end of the last good batch. `isClosed`: every batch to the limit was durable. */
   #readBatches(
     segment: WalSegment,
-    bytes: Buffer,
     range: {readonly from: number; readonly limit: number; readonly isClosed: boolean},
   ): number {
-    let at = range.from;
-    while (at < range.limit) {
-      const available = range.limit - at;
-      const place = {at, offset: at, segmentId: segment.id, available};
+    let offset = range.from;
+    while (offset < range.limit) {
+      const bytes = this.#holdBatch(segment, offset, range.limit - offset);
+      const at = this.#window.at(offset);
+      // The file may have been cut since it was opened.
+      const available = Math.min(range.limit - offset, bytes.length - at);
+      const place = {at, offset, segmentId: segment.id, available};
       const header = decodeBatchHeader(bytes, place);
-      if (header === null) return at;
+      if (header === null) return offset;
       // What the checkpoint holds already, nobody but a follower will ask for, and never unchecked.
       const last = header.firstIndex + header.entryCount - 1;
       const mayTrust = range.isClosed && last <= this.#trustedIndex;
-      if (!this.#takeBatch(segment, bytes, {at, header, mayTrust})) return at;
-      at += header.sizeBytes;
+      if (!this.#takeBatch(segment, bytes, {at, offset, header, mayTrust})) return offset;
+      offset += header.sizeBytes;
     }
-    return at;
+    return offset;
+  }
+
+  /** Brings the batch at `offset` into the window: as much as it says it is, and there is. */
+  #holdBatch(segment: WalSegment, offset: number, available: number): Buffer {
+    const window = this.#window;
+    window.hold(segment, offset, Math.min(batchFixedSizeBytes, available));
+    const sizeBytes = claimedSizeBytes(window.bytes, window.at(offset), segment.id);
+    window.hold(segment, offset, Math.min(sizeBytes, available));
+    return window.bytes;
   }
 
   #takeBatch(
     segment: WalSegment,
     bytes: Buffer,
-    batch: {readonly at: number; readonly header: BatchHeader; readonly mayTrust: boolean},
+    batch: BatchPlace & {readonly mayTrust: boolean},
   ): boolean {
-    const {at, header, mayTrust} = batch;
+    const {at, offset, header, mayTrust} = batch;
     this.#noteSynced(header.synced);
     if (header.entryCount > 0) {
       const term = commandTerm(bytes, at, header);
@@ -308,21 +334,17 @@ class Recovery {
         if (!mayTrust && !areCommandsIntact(bytes, at, header, term)) return false;
         // Commands of one term, intact or held by the checkpoint.
         const {firstIndex, entryCount} = header;
-        if (!this.#outline.takeRun(segment, at, {firstIndex, entryCount, term})) return false;
+        if (!this.#outline.takeRun(segment, offset, {firstIndex, entryCount, term})) return false;
       }
     }
     this.#hardState = header.hardState;
     return true;
   }
 
-  #takeEntries(
-    segment: WalSegment,
-    bytes: Buffer,
-    {at, header}: {readonly at: number; readonly header: BatchHeader},
-  ): boolean {
+  #takeEntries(segment: WalSegment, bytes: Buffer, {at, offset, header}: BatchPlace): boolean {
     const entries: Entry[] = [];
     if (!visitEntries(bytes, at, header, entry => entries.push(entry))) return false;
-    return this.#outline.takeEntries(segment, at, entries);
+    return this.#outline.takeEntries(segment, offset, entries);
   }
 
   #noteSynced(position: WalPosition): void {
@@ -351,10 +373,8 @@ class Recovery {
     this.#input.disk.removeSync(segment.path);
   }
 
-  #read(segment: WalSegment, sizeBytes: number): Buffer {
-    if (this.#bytes.length < sizeBytes) this.#bytes = Buffer.allocUnsafeSlow(sizeBytes);
-    const bytes = this.#bytes.subarray(0, sizeBytes);
-    const count = segment.readSync(bytes, 0);
-    return bytes.subarray(0, count);
+  #read(segment: WalSegment, from: number, to: number): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(to - from);
+    return bytes.subarray(0, segment.readSync(bytes, from));
   }
 }
