@@ -33,8 +33,10 @@ for (const [what, body] of Object.entries(others)) {
 }
 
 test('what is read here the parser reads alike', () => {
-  const harmless = ['a', 'é', '世', ' ', '}', ',', ':'];
-  const unit = fc.constantFrom(...harmless, ...harmless, '"', '\\', '\u0000', '\ud800');
+  const unit = fc.oneof(
+    {weight: 20, arbitrary: fc.constantFrom('a', 'é', '世', ' ', '}', ',', ':')},
+    {weight: 1, arbitrary: fc.constantFrom('"', '\\', '\u0000', '\ud800')},
+  );
   const text = fc.string({unit, maxLength: 8});
   const quoted = fc.oneof(
     text.map(inside => `"${inside}"`),
@@ -57,5 +59,6 @@ test('what is read here the parser reads alike', () => {
     }),
     {numRuns: 2000},
   );
+  // About 400: the seed is another one in every run.
   assert.ok(plainCount > 100, `${plainCount} plain bodies`);
 });
