@@ -5,7 +5,6 @@
  */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import {parentPort, workerData} from 'node:worker_threads';
 import {must, unreachable} from '../base/assert.ts';
@@ -33,13 +32,6 @@ const scarceSpaceBytes = 64 * 1024 * 1024;
 
 /** Of one read of a fresh copy. */
 const readThroughSizeBytes = 1024 * 1024;
-
-/**
- * How far this thread stands back, as `nice` counts: where processors are scarce, event loops go
- * first. Much more could starve it where a checkpoint has much to do, and the node waits for that.
- */
-const niceness = 5;
-const nicenessMax = 19;
 
 const errnoEio = 5;
 const errnoEnospc = 28;
@@ -269,23 +261,11 @@ function describeError(error: unknown): CheckpointError {
   return {message: messageOf(error), code: systemErrorCode(error), damagedPath};
 }
 
-function standBack(): void {
-  // On Linux 0 is the thread that calls; elsewhere it would be the whole process.
-  if (process.platform !== 'linux') return;
-  try {
-    os.setPriority(0, Math.min(os.getPriority(0) + niceness, nicenessMax));
-  } catch {
-    // A sandbox that forbids it: then all threads are equal, as they were.
-  }
-}
-
 /** Bytes that own all of their memory move to the other thread instead of being copied. */
 function transferable(bytes: Uint8Array | null): ArrayBuffer[] {
   const buffer = bytes?.buffer;
   return buffer instanceof ArrayBuffer && buffer.byteLength === bytes?.length ? [buffer] : [];
 }
-
-standBack();
 
 const port = must(parentPort, 'checkpoint-worker runs as a worker thread');
 const worker = new CheckpointWorker();
