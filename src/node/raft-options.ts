@@ -10,6 +10,7 @@ import {tickMs} from './node-options.ts';
 export function raftOptions(
   parts: {
     readonly id: NodeId;
+    readonly incarnation: string;
     readonly log: OpenedLog;
     readonly options: NodeOptions;
     readonly seed: number;
@@ -19,6 +20,7 @@ export function raftOptions(
   const {electionTimeoutMs, heartbeatMs} = parts.options;
   return {
     id: parts.id,
+    incarnation: parts.incarnation,
     electionTimeoutTicks: Math.max(2, Math.round(electionTimeoutMs / tickMs)),
     heartbeatIntervalTicks: Math.max(1, Math.round(heartbeatMs / tickMs)),
     appendSizeBytesMax: limits.appendSizeBytesMax,

@@ -9,7 +9,8 @@
  */
 import type {NodeId} from './ids.ts';
 import {termAfter} from './ids.ts';
-import {isVoter} from './membership.ts';
+import type {Membership} from './membership.ts';
+import {findMember, isVoter} from './membership.ts';
 import {otherVoters} from './membership-change.ts';
 import type {PreVoteMessage, VoteMessage} from './message.ts';
 import {respond, sendAfterPersist, sendNow} from './outbox.ts';
@@ -162,11 +163,21 @@ function canCampaign(state: RaftState): boolean {
   // The log in front of an unfinished snapshot is gone and what follows is not there yet.
   if (state.log.unstable.snapshot !== null) return false;
   const {index, membership} = currentMembershipRecord(state);
-  if (isVoter(membership, state.id)) return true;
+  if (isVoterHere(state, membership)) return true;
   // Dissertation §4.2.2: until its removal is committed a voter must still stand for election. It
   // may be the only one with the entry, and the others, who lack it, need its vote and cannot get
   // it. It then leads without counting itself, commits the entry and steps down.
   if (index <= state.commitIndex) return false;
   const previous = state.memberships[state.memberships.length - 2];
-  return previous !== undefined && isVoter(previous.membership, state.id);
+  return previous !== undefined && isVoterHere(state, previous.membership);
+}
+
+/**
+ * Whoever was removed and let in again with an empty disk reads, on its way through the log, of the
+ * time when its former disk was a voter, perhaps the only one.
+ */
+function isVoterHere({id, options}: RaftState, membership: Membership): boolean {
+  if (!isVoter(membership, id)) return false;
+  const {incarnation} = options;
+  return incarnation === undefined || findMember(membership, id)?.incarnation === incarnation;
 }

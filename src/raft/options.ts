@@ -13,6 +13,11 @@ export interface MembershipRecord {
 
 export interface RaftOptions {
   readonly id: NodeId;
+  /**
+   * Of the disk that holds the log: a membership that has another one under `id` speaks of a former
+   * disk, whose vote is not this one's. Left out: an id never comes back with another disk.
+   */
+  readonly incarnation?: string;
   /** Minimum silence before a campaign; each timeout is drawn from 1 to 2 times this. */
   readonly electionTimeoutTicks: number;
   readonly heartbeatIntervalTicks: number;
