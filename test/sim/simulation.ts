@@ -33,6 +33,9 @@ import {Watchers} from './watchers.ts';
 /** Without progress for so many election timeouts, and this long, a healed cluster is stuck. */
 const healTimeouts = 40;
 const healMsMin = 8_000;
+/** The same where a snapshot may be a thousand small blocks, each through a slow disk. */
+const healMsMinInBlocks = 30_000;
+const smallBlockSizeBytes = 10_000;
 const askCount = 20;
 const askTimeoutMs = 5_000;
 const eventCountMax = 20_000_000;
@@ -226,7 +229,10 @@ export class Simulation implements World {
   }
 
   #healLimitMs(): number {
-    return Math.max(healMsMin, healTimeouts * this.config.electionTimeoutMs);
+    const {limits, electionTimeoutMs} = this.config;
+    const isInBlocks = (limits.snapshotBlockSizeBytesMax ?? Infinity) < smallBlockSizeBytes;
+    const min = isInBlocks ? healMsMinInBlocks : healMsMin;
+    return Math.max(min, healTimeouts * electionTimeoutMs);
   }
 
   /** A write and a read. */
