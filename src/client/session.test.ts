@@ -32,6 +32,8 @@ function acknowledged(seen: readonly SeenRequest[]): number[] {
   return seen.map(({headers}) => Number(headers['idempotency-acknowledged']));
 }
 
+const html: Step = response => response.writeHead(200).end('<html></html>');
+
 /** Keeps each answer until the test gives it. */
 class Held {
   readonly give: (() => void)[] = [];
@@ -107,6 +109,15 @@ test('a write was not sent when it is unknown whether a session was opened for i
   const server = await ScriptedServer.start(t);
   server.hasSessions = false;
   server.more(...Array.from({length: 1_000}, () => problem('OUTCOME_UNKNOWN')));
+  const client = connect({endpoints: server.endpoint, timeoutMs: 300});
+  t.after(() => client.close());
+  await assert.rejects(client.put('a', '1'), {code: 'NO_ENDPOINT', outcome: 'definite'});
+});
+
+test('a write was not sent when somebody else answers for the nodes', async t => {
+  const server = await ScriptedServer.start(t);
+  server.hasSessions = false;
+  server.more(...Array.from({length: 100}, () => html));
   const client = connect({endpoints: server.endpoint, timeoutMs: 300});
   t.after(() => client.close());
   await assert.rejects(client.put('a', '1'), {code: 'NO_ENDPOINT', outcome: 'definite'});

@@ -22,8 +22,8 @@ export class SessionKeys implements WriteKeys {
   readonly #caller: Caller;
   #session: Session | null = null;
   #opening: Promise<void> | null = null;
-  /** What came of the last attempt to open one, while none is open. */
-  #failure: ClientError | null = null;
+  /** What came of the last attempt to open one. */
+  #failure: {readonly error: ClientError; readonly atMs: number} | null = null;
 
   constructor(caller: Caller) {
     this.#caller = caller;
@@ -38,7 +38,8 @@ export class SessionKeys implements WriteKeys {
       const options = {signal, timeoutMs: leftMs};
       if (session === null) {
         const lastStartMs = deadlineMs - openPauseMsMin;
-        if (await this.#isOpened(options, lastStartMs)) continue;
+        const beganMs = deadlineMs - timeoutMs;
+        if (await this.#isOpened(options, {beganMs, lastStartMs})) continue;
         const untilLastMs = Math.max(1, lastStartMs - this.#caller.nowMs());
         await this.#caller.sleep(Math.min(pauseMs, untilLastMs), signal);
         pauseMs = Math.min(2 * pauseMs, openPauseMsMax);
@@ -59,17 +60,22 @@ export class SessionKeys implements WriteKeys {
 
   /**
    * False: a session that could not be opened in the client's time may still be in this write's.
-   * Rejects when no other attempt can begin by `lastStartMs`, with what the nodes said last. What
-   * failed may have failed without asking anybody, at once: the next attempt has to wait.
+   * Rejects when no other attempt can begin by `lastStartMs`, with what the nodes said last since
+   * the write began. What failed may have failed without asking anybody, at once: the next attempt
+   * has to wait.
    */
-  async #isOpened(options: KeyOptions, lastStartMs: number): Promise<boolean> {
+  async #isOpened(
+    options: KeyOptions,
+    {beganMs, lastStartMs}: {readonly beganMs: number; readonly lastStartMs: number},
+  ): Promise<boolean> {
     try {
       await this.#caller.within(this.#open(), options, notOpened);
       return true;
     } catch (error) {
       if (!isClientError(error) || !mayPass(error.code)) throw error;
-      if (this.#caller.nowMs() >= lastStartMs) throw unsent(this.#failure ?? error);
-      return false;
+      if (this.#caller.nowMs() < lastStartMs) return false;
+      const failure = this.#failure;
+      throw unsent(failure !== null && failure.atMs >= beganMs ? failure.error : error);
     }
   }
 
@@ -85,10 +91,9 @@ export class SessionKeys implements WriteKeys {
       method: 'POST',
       target: '/session',
       repeat: 'freely',
-      onFailed: error => (this.#failure = error),
+      onFailed: error => (this.#failure = {error, atMs: this.#caller.nowMs()}),
     });
     this.#session = new Session(textField(parseObject(answer.body), 'id'));
-    this.#failure = null;
   }
 }
 

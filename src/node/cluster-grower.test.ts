@@ -18,7 +18,7 @@ class Scene {
   readonly grower: ClusterGrower;
   readonly addresses = new Map<string, {readonly listen: string; readonly http: string}>();
 
-  constructor(driven: DrivenRaft, peerIds: readonly string[]) {
+  constructor(driven: DrivenRaft, peerIds: readonly string[], {incarnation} = memberOf('node1')) {
     this.driven = driven;
     this.grower = new ClusterGrower({
       raft: driven.raft,
@@ -26,6 +26,7 @@ class Scene {
       clock: new LifeClock(this.time),
       logger: silentLogger,
       clusterId,
+      incarnation,
       peers: peerIds.map(id => ({id, address: `${id}:1`})),
       hello: {type: 'hello'},
       advertised: ({id}) => this.addresses.get(id),
@@ -172,6 +173,15 @@ test('a cluster that somebody shrank to one voter does not grow back by -peers',
   const removed = [{id: nodeId('node2'), incarnation: memberOf('node2').incarnation}];
   const shrunk = {...membershipOf(['node1']), removed};
   const scene = new Scene(new DrivenRaft(shrunk).lead(), ['node2', 'node3']);
+  scene.look();
+  assert.deepEqual(scene.asked(), []);
+  assert.equal(scene.grower.isGrowingTo(nodeId('node2')), false);
+});
+
+test('a disk does not grow a cluster because its predecessor was alone in it', () => {
+  const driven = new DrivenRaft(membershipOf(['node1'])).lead();
+  const other = {...memberOf('node1'), incarnation: 'fedcba9876543210'};
+  const scene = new Scene(driven, ['node2', 'node3'], other);
   scene.look();
   assert.deepEqual(scene.asked(), []);
   assert.equal(scene.grower.isGrowingTo(nodeId('node2')), false);

@@ -9,7 +9,7 @@ import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member, Membership} from '../raft/membership.ts';
-import {findMember, hasShrunk, isJoint, isVoter} from '../raft/membership.ts';
+import {findMember, hasShrunk, isJoint, isVoter, isVoterOn} from '../raft/membership.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {Transport} from '../transport/transport.ts';
 import type {FormationPeer, HelloAnswer} from './formation-messages.ts';
@@ -26,6 +26,8 @@ export interface ClusterGrowerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly clusterId: string;
+  /** Of this node's disk. */
+  readonly incarnation: string;
   /** Those of `-peers`. */
   readonly peers: readonly FormationPeer[];
   readonly hello: unknown;
@@ -47,7 +49,7 @@ export class ClusterGrower {
 
   constructor(parts: ClusterGrowerParts) {
     this.#parts = parts;
-    this.#isGrowing = isGrowable(parts.raft.membership, parts.raft.id) && parts.peers.length > 0;
+    this.#isGrowing = parts.peers.length > 0 && isGrowable(parts);
   }
 
   stop(): void {
@@ -173,11 +175,13 @@ export function hasCaughtUp(raft: Raft, id: NodeId): boolean {
 
 /**
  * Only a cluster of this one voter may be grown by `-peers`; others change by their operators. Nor
- * one that somebody shrank: a `-peers` that was left behind would bring back who was removed.
+ * one that somebody shrank: a `-peers` that was left behind would bring back who was removed. A
+ * disk that follows the log through the time when its predecessor was alone is not that voter.
  */
-function isGrowable(membership: Membership, self: NodeId): boolean {
-  if (hasShrunk(membership)) return false;
-  return !isJoint(membership) && membership.voters.length === 1 && membership.voters[0] === self;
+function isGrowable({raft, incarnation}: ClusterGrowerParts): boolean {
+  const {membership, id} = raft;
+  if (hasShrunk(membership) || isJoint(membership) || membership.voters.length !== 1) return false;
+  return isVoterOn(membership, id, incarnation);
 }
 
 function sorted(ids: readonly NodeId[]): NodeId[] {

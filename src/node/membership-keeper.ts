@@ -61,7 +61,8 @@ export class MembershipKeeper {
     };
     this.#hello = hello;
     const shared = {raft, transport, clock, logger, clusterId, electionTimeoutMs, onProposed};
-    this.#grower = new ClusterGrower({...shared, peers, hello, advertised});
+    const {incarnation} = parts.self;
+    this.#grower = new ClusterGrower({...shared, incarnation, peers, hello, advertised});
     this.changer = new MembershipChanger({
       ...shared,
       hello,

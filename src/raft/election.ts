@@ -10,7 +10,7 @@
 import type {NodeId} from './ids.ts';
 import {termAfter} from './ids.ts';
 import type {Membership} from './membership.ts';
-import {findMember, isVoter} from './membership.ts';
+import {isVoterOn} from './membership.ts';
 import {otherVoters} from './membership-change.ts';
 import type {PreVoteMessage, VoteMessage} from './message.ts';
 import {respond, sendAfterPersist, sendNow} from './outbox.ts';
@@ -177,7 +177,5 @@ function canCampaign(state: RaftState): boolean {
  * time when its former disk was a voter, perhaps the only one.
  */
 function isVoterHere({id, options}: RaftState, membership: Membership): boolean {
-  if (!isVoter(membership, id)) return false;
-  const {incarnation} = options;
-  return incarnation === undefined || findMember(membership, id)?.incarnation === incarnation;
+  return isVoterOn(membership, id, options.incarnation);
 }

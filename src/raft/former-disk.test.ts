@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {Prng} from '../base/prng.ts';
-import {logIndex, nodeId} from './ids.ts';
+import {logIndex, nodeId, term} from './ids.ts';
 import type {Membership} from './membership.ts';
+import type {MembershipRecord} from './options.ts';
 import {Raft} from './raft.ts';
 import {electionTimeoutTicks, testMembership} from './testing/memory-cluster.ts';
 import {MemoryLog} from './testing/memory-log.ts';
@@ -14,7 +15,11 @@ import {MemoryLog} from './testing/memory-log.ts';
 const former = '0123456789abcdef';
 const present = 'fedcba9876543210';
 
-function raftOn(incarnation: string, membership: Membership): Raft {
+function raftOn(
+  incarnation: string,
+  membership: Membership,
+  later: readonly MembershipRecord[] = [],
+): Raft {
   const log = new MemoryLog(membership);
   return new Raft({
     id: nodeId('2'),
@@ -29,7 +34,7 @@ function raftOn(incarnation: string, membership: Membership): Raft {
     prng: new Prng(1),
     log,
     hardState: log.hardState,
-    memberships: log.memberships(),
+    memberships: [...log.memberships(), ...later],
     appliedIndex: logIndex(0),
   });
 }
@@ -54,3 +59,22 @@ for (const [name, membership] of Object.entries(memberships)) {
     assert.equal(other.term, 0);
   });
 }
+
+test('nor does it before the removal of its former disk is committed, as that one must', () => {
+  const left = {index: logIndex(1), membership: testMembership({voters: ['1', '3']})};
+  const before = testMembership({voters: ['1', '2', '3']});
+  for (const incarnation of [former, present]) {
+    const raft = raftOn(incarnation, before, [left]);
+    raft.campaign();
+    assert.equal(raft.role, incarnation === former ? 'pre-candidate' : 'follower');
+  }
+});
+
+test('nor when a leader tells it to', () => {
+  const membership = testMembership({voters: ['1', '2']});
+  for (const incarnation of [former, present]) {
+    const raft = raftOn(incarnation, membership);
+    raft.step({type: 'timeout-now', from: nodeId('1'), to: nodeId('2'), term: term(1)});
+    assert.equal(raft.role, incarnation === former ? 'candidate' : 'follower');
+  }
+});

@@ -55,6 +55,19 @@ export function isVoter(membership: Membership, id: NodeId): boolean {
   return membership.voters.includes(id) || membership.votersOutgoing.includes(id);
 }
 
+/**
+ * Whether it is a voter with this disk: a membership that has another incarnation under `id` speaks
+ * of a former one. `incarnation` undefined: no id ever comes back with another disk.
+ */
+export function isVoterOn(
+  membership: Membership,
+  id: NodeId,
+  incarnation: string | undefined,
+): boolean {
+  if (!isVoter(membership, id)) return false;
+  return incarnation === undefined || findMember(membership, id)?.incarnation === incarnation;
+}
+
 export function isLearner(membership: Membership, id: NodeId): boolean {
   return membership.learners.includes(id);
 }

@@ -14,8 +14,9 @@ export interface MembershipRecord {
 export interface RaftOptions {
   readonly id: NodeId;
   /**
-   * Of the disk that holds the log: a membership that has another one under `id` speaks of a former
-   * disk, whose vote is not this one's. Left out: an id never comes back with another disk.
+   * Of the disk that holds the log, as the membership names it: under a membership that has another
+   * one it never stands for election. Whether what others promise comes from the disks that the
+   * membership names is for the shell to see to. Left out: no id ever comes back with another disk.
    */
   readonly incarnation?: string;
   /** Minimum silence before a campaign; each timeout is drawn from 1 to 2 times this. */

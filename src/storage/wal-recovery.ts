@@ -249,8 +249,8 @@ class Recovery {
   /** The last segment: what follows its last good batch is nothing, a torn tail, or corruption. */
   #recoverTail(segment: WalSegment): void {
     const {end} = segment;
-    const mayHaveRemains = hasNeedle(segment, this.#window, end);
-    const tail = mayHaveRemains ? this.#read(segment, end, segment.filled) : null;
+    const hasRemains = hasNeedle(segment, this.#window, end);
+    const tail = hasRemains ? this.#read(segment, end, segment.filled) : null;
     if (tail !== null) {
       scanRemains(segment, tail, end, position => this.#noteSynced(position));
     }

@@ -36,6 +36,7 @@ const healMsMin = 8_000;
 /** The same where a snapshot may be a thousand small blocks, each through a slow disk. */
 const healMsMinInBlocks = 30_000;
 const smallBlockSizeBytes = 10_000;
+const slowDiskMeanMs = 5;
 const askCount = 20;
 const askTimeoutMs = 5_000;
 const eventCountMax = 20_000_000;
@@ -193,8 +194,9 @@ export class Simulation implements World {
     }
     const members = this.machines.filter(machine => !machine.isLost);
     const limitMs = this.#healLimitMs();
-    this.#until(() => this.#areVoters(members), 2 * limitMs, 'everybody becomes a voter');
-    this.#mustServe(members, 'a healed cluster');
+    const fetchingMs = this.#fetchLimitMs();
+    this.#until(() => this.#areVoters(members), 2 * fetchingMs, 'everybody becomes a voter');
+    this.#mustServe(members, 'a healed cluster', fetchingMs);
     const isQuiet = (): boolean => this.#clients.runningCount + this.#commands.runningCount === 0;
     this.#until(isQuiet, 30_000, 'every client gets an answer');
     const {revision} = this.#order;
@@ -211,8 +213,7 @@ export class Simulation implements World {
   }
 
   /** Converges, and then takes writes and reads at every member. */
-  #mustServe(members: readonly Machine[], who: string): void {
-    const limitMs = this.#healLimitMs();
+  #mustServe(members: readonly Machine[], who: string, limitMs = this.#healLimitMs()): void {
     this.#until(() => this.#isServing(members), limitMs, `${who} converges`);
     let doneCount = 0;
     let asked: ClientOperation[] = [];
@@ -229,10 +230,15 @@ export class Simulation implements World {
   }
 
   #healLimitMs(): number {
-    const {limits, electionTimeoutMs} = this.config;
+    return Math.max(healMsMin, healTimeouts * this.config.electionTimeoutMs);
+  }
+
+  /** As long as somebody may need a snapshot. */
+  #fetchLimitMs(): number {
+    const {limits, diskDelayMeanMs} = this.config;
     const isInBlocks = (limits.snapshotBlockSizeBytesMax ?? Infinity) < smallBlockSizeBytes;
-    const min = isInBlocks ? healMsMinInBlocks : healMsMin;
-    return Math.max(min, healTimeouts * electionTimeoutMs);
+    const isSlow = isInBlocks && diskDelayMeanMs >= slowDiskMeanMs;
+    return Math.max(isSlow ? healMsMinInBlocks : 0, this.#healLimitMs());
   }
 
   /** A write and a read. */

@@ -7,13 +7,7 @@ export function copyOf(
   changed: ReadonlyMap<string, Uint8Array> = new Map(),
 ): FakeDisk {
   const copy = new FakeDisk();
-  copy.makeDirectorySync('/wal');
-  for (const name of disk.listSync('/wal')) {
-    const file = `/wal/${name}`;
-    copy.openSync(file, 'create').closeSync();
-    copy.replace(file, changed.get(file) ?? disk.content(file));
-  }
-  copy.syncDirectorySync('/wal');
+  copy.placeFiles(new Map([...disk.copyFiles(), ...changed]));
   return copy;
 }
 
