@@ -8,7 +8,7 @@
  * queue/done/<id>    who did it
  */
 import {setTimeout as sleep} from 'node:timers/promises';
-import {connect, isClientError, type Lease} from 'rosetta/client';
+import {connect, isClientError, type KvRecord, type Lease} from 'rosetta/client';
 
 const [role = '', argument = '', endpoints = 'localhost:9080,localhost:9081,localhost:9082'] =
   process.argv.slice(2);
@@ -32,7 +32,18 @@ async function work(name: string): Promise<void> {
     const taken = new Set(claims.records.map(({key}) => key.slice('queue/claim/'.length)));
     const free = jobs.find(({key}) => !taken.has(key.slice('queue/job/'.length)));
     if (free === undefined) await change(revision);
-    else await tryJob(name, lease, free.key.slice('queue/job/'.length), free.value);
+    else if (!(await hasTried(name, lease, free))) lease = await store.lease({ttl: 2});
+  }
+}
+
+/** False: the worker stood still for longer than its lease lives. */
+async function hasTried(name: string, lease: Lease, {key, value}: KvRecord): Promise<boolean> {
+  try {
+    await tryJob(name, lease, key.slice('queue/job/'.length), value);
+    return true;
+  } catch (error) {
+    if (!isClientError(error, 'LEASE_NOT_FOUND')) throw error;
+    return false;
   }
 }
 

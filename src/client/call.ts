@@ -107,6 +107,8 @@ export class Caller {
       for (;;) {
         if (call.repeat === 'with-key' && course.key === null) {
           course.key = await this.#takeKey(course, deadlineMs);
+          // Not before the course has the key: a number that nobody settles stops the session.
+          this.#check(course);
         }
         const answer = await this.#attempt(course, deadlineMs);
         if (answer === null) continue;
@@ -150,12 +152,10 @@ export class Caller {
     }
   }
 
-  async #takeKey(course: Course, deadlineMs: number): Promise<WriteKey> {
+  #takeKey(course: Course, deadlineMs: number): Promise<WriteKey> {
     const timeoutMs = Math.max(1, deadlineMs - this.nowMs());
     const keys = must(this.#keys, 'a write needs keys');
-    const key = await keys.take({signal: course.signal, timeoutMs});
-    this.#check(course);
-    return key;
+    return keys.take({signal: course.signal, timeoutMs});
   }
 
   /** Waits, unless the client is closed or `signal` fires before. */

@@ -33,8 +33,11 @@ export const clientLimits = {
   attemptTimeoutMsMax: 60_000,
   connectionCountDefault: 64,
   connectionCountMax: 1_024,
-  /** A larger answer comes from no node: the largest is a range of 8 MiB, in base64. */
-  answerSizeBytesMax: 32 * 1024 * 1024,
+  /**
+   * A larger answer comes from no node: the largest holds 8 MiB of values, of which JSON may write
+   * each byte as six.
+   */
+  answerSizeBytesMax: 64 * 1024 * 1024,
   /** Characters of a line of a watch: key and value, escaped or in base64, and the former value. */
   lineSizeMax: 32 * 1024 * 1024,
 } as const;

@@ -95,7 +95,9 @@ export class Contender {
   async #becomeFirst(signal: AbortSignal | undefined): Promise<void> {
     const either = AbortSignal.any([this.lease.signal, ...(signal === undefined ? [] : [signal])]);
     for (;;) {
-      const {records, revision} = await contenders(this.#caller, this.#prefix, either);
+      const {records, revision} = await contenders(this.#caller, this.#prefix, {
+        signal: either,
+      });
       if (!records.some(record => record.createRevision === this.token)) {
         throw new ClientError('LEASE_LOST', `${this.key} was deleted`);
       }
@@ -120,9 +122,9 @@ export class Contender {
 export async function contenders(
   caller: Caller,
   prefix: string,
-  signal: AbortSignal | undefined,
+  options: CallOptions,
 ): Promise<{readonly records: readonly KvRecord[]; readonly revision: number}> {
-  const {records, revision} = await new RangeListing(caller, {prefix}, {signal}).all();
+  const {records, revision} = await new RangeListing(caller, {prefix}, options).all();
   const own = records.filter(({key}) => !key.includes('/', prefix.length));
   return {records: own.sort((a, b) => a.createRevision - b.createRevision), revision};
 }

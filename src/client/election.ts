@@ -23,7 +23,7 @@ export class Election {
 
   /** The key of the leader, with its value; null: nobody leads. */
   async leader(options: CallOptions = {}): Promise<KvRecord | null> {
-    const {records} = await contenders(this.#caller, prefixOf(this.name), options.signal);
+    const {records} = await contenders(this.#caller, prefixOf(this.name), options);
     return records[0] ?? null;
   }
 
@@ -35,7 +35,7 @@ export class Election {
     const prefix = prefixOf(this.name);
     let told: KvRecord | null | undefined;
     for (;;) {
-      const {records, revision} = await contenders(this.#caller, prefix, signal);
+      const {records, revision} = await contenders(this.#caller, prefix, {signal});
       const leader = records[0] ?? null;
       if (told === undefined || leader?.modRevision !== told?.modRevision) {
         told = leader;

@@ -59,6 +59,7 @@ export class Endpoints {
     return {endpoint, waitMs: endpoint.restsUntilMs - now};
   }
 
+  /** `endpoint` may be one that only a single call goes to: that is no place for the others. */
   succeeded(endpoint: Endpoint): void {
     if (endpoint.failureCount !== 0) {
       endpoint.failureCount = 0;
@@ -67,7 +68,8 @@ export class Endpoints {
     const preferred = this.#list[this.#preferred];
     // A late answer of another endpoint is no reason to move.
     if (preferred !== endpoint && preferred !== undefined && preferred.failureCount > 0) {
-      this.#preferred = this.#list.indexOf(endpoint);
+      const place = this.#list.indexOf(endpoint);
+      if (place >= 0) this.#preferred = place;
     }
   }
 

@@ -75,6 +75,28 @@ test('options become parameters, conditions become headers', async t => {
   assert.equal(server.seen[2].headers['if-none-match'], '*');
 });
 
+test('nothing reaches beyond its parameter, or beyond the request', async t => {
+  const {server, client} = await scripted(t);
+  const second = '1 HTTP/1.1\r\nHost: a\r\n\r\nDELETE /kv?prefix= HTTP/1.1\r\nHost: a\r\n\r\n';
+  const refusal = {code: 'INVALID_ARGUMENT', outcome: 'definite'} as const;
+  for (const lease of [second, '1&ttl=5', '7 ', '7#', 'é']) {
+    await assert.rejects(client.put('k', 'v', {lease}), refusal);
+  }
+  // What a program without types can pass.
+  const wrong = {revision: second, consistency: 'local&revision=1'} as unknown as {
+    revision: number;
+  };
+  await assert.rejects(client.get('k', wrong), refusal);
+  await assert.rejects(client.list({}, {...wrong, pageSize: 1}).all(), refusal);
+  assert.equal(server.seen.length, 0);
+});
+
+test('the largest answer a node can give is taken', async t => {
+  const value = '\0'.repeat(8 * 1024 * 1024 - 100);
+  const {client} = await scripted(t, json({...row, value}));
+  assert.equal((await client.get('k'))?.value, value);
+});
+
 test('a listing follows its cursor and nothing else', async t => {
   const second = {...row, key: 'l'};
   const {server, client} = await scripted(

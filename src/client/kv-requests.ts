@@ -161,11 +161,21 @@ export function keyTarget(key: Bytes): string {
 
 type QueryEntry = readonly [name: string, value: string | number | undefined];
 
-/** Values are encoded already. */
+/** What an encoded text or a number consists of. */
+const isQueryValue = /^[\w.~!*'()%+-]*$/;
+
+/**
+ * Values are encoded already, or have nothing to encode. Whatever the types say: anything else
+ * would reach beyond its parameter, or beyond the request. Throws INVALID_ARGUMENT.
+ */
 export function queryOf(entries: readonly QueryEntry[]): string {
   let query = '';
   for (const [name, value] of entries) {
-    if (value !== undefined) query += `${query === '' ? '?' : '&'}${name}=${value}`;
+    if (value === undefined) continue;
+    if (!isQueryValue.test(String(value))) {
+      throw invalidArgument(`${name} cannot be ${JSON.stringify(value)}`);
+    }
+    query += `${query === '' ? '?' : '&'}${name}=${value}`;
   }
   return query;
 }

@@ -88,6 +88,21 @@ test('a keepalive that fails is sent again soon, and elsewhere', async t => {
   assert.equal(second.targets()[0], 'POST /lease/7/keepalive');
 });
 
+test('the keys of a lease are shown as text, or as bytes where they are none', async t => {
+  const keys = ['a', {key: '/w==', keyEncoding: 'base64'}];
+  const server = await ScriptedServer.start(
+    t,
+    json({id: '7', ttl: 9, remaining: 8.5, keys, more: true}),
+    json({id: '7', ttl: 9, remaining: 8.5, keys: []}),
+  );
+  const client = connect({endpoints: server.endpoint});
+  t.after(() => client.close());
+  const shown = {id: '7', ttl: 9, remaining: 8.5};
+  const full = {...shown, keys: ['a', Uint8Array.of(0xff)], more: true};
+  assert.deepEqual(await client.leaseStatus('7'), full);
+  assert.deepEqual(await client.leaseStatus('7'), {...shown, keys: [], more: false});
+});
+
 test('without keepAlive the program keeps the lease itself', async t => {
   const {client, fake} = await withFake(t);
   const lease = await client.lease({ttl: 60, keepAlive: false});

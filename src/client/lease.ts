@@ -3,10 +3,11 @@
  * grant or the keepalive, which is after the client sent it: so this side counts from the sending,
  * less a tenth for clocks that run apart, and gives the lease up before any node can.
  */
+import type {Bytes} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {ClientError, invalidArgument, isClientError} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
-import {asObject, listField, numberField, parseObject, textField} from './record.ts';
+import {asObject, keyOf, listField, numberField, parseObject, textField} from './record.ts';
 
 export interface LeaseOptions extends CallOptions {
   /** Seconds without a keepalive after which the lease and its keys go: 0.1 to 10^9. */
@@ -21,7 +22,10 @@ export interface LeaseStatus {
   readonly ttl: number;
   /** Seconds left; a leader that is new has given full time again. */
   readonly remaining: number;
-  readonly keys: readonly string[];
+  /** Text, or the bytes of what is no UTF-8; at most 10,000. */
+  readonly keys: readonly Bytes[];
+  /** There are other keys. */
+  readonly more: boolean;
 }
 
 /** Of the time that a node promises, what this side believes in. */
@@ -179,7 +183,8 @@ export async function leaseStatus(
     id: textField(fields, 'id'),
     ttl: numberField(fields, 'ttl'),
     remaining: numberField(fields, 'remaining'),
-    keys: listField(fields, 'keys').map(key => (typeof key === 'string' ? key : '')),
+    keys: listField(fields, 'keys').map(keyOf),
+    more: fields['more'] === true,
   };
 }
 

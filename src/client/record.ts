@@ -1,6 +1,6 @@
 /** Records as the client gives them out, and the reading of them from the server's JSON. */
 import {ClientError} from './client-error.ts';
-import {fromBase64, lossyText, utf8} from './bytes-text.ts';
+import {fromBase64, lossyText, utf8, type Bytes} from './bytes-text.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 export interface JsonObject {
@@ -94,6 +94,13 @@ export function booleanField(fields: JsonObject, name: string): boolean {
   const value = fields[name];
   if (typeof value !== 'boolean') throw unexpected(`has no boolean "${name}"`);
   return value;
+}
+
+/** A key as lists of keys have it. */
+export function keyOf(row: Json): Bytes {
+  if (typeof row === 'string') return row;
+  const fields = asObject(row, 'a key');
+  return base64Of(fields, 'key', 'keyEncoding') ?? textField(fields, 'key');
 }
 
 function base64Of(fields: JsonObject, name: string, encoding: string): Uint8Array | null {

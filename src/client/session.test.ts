@@ -108,6 +108,19 @@ test('a write that found no session says what the nodes said', async t => {
   await Promise.all(refusals);
 });
 
+test('a write that is aborted before it was sent leaves no gap in the numbers', async t => {
+  const {server, client} = await scripted(t, written, written, written);
+  await client.put('a', '1');
+  const controller = new AbortController();
+  const aborted = client.put('a', '2', {signal: controller.signal});
+  controller.abort();
+  await assert.rejects(aborted, {code: 'ABORTED', outcome: 'definite'});
+  await client.put('a', '3');
+  assert.deepEqual(server.keys(), ['s1/1', 's1/3']);
+  assert.deepEqual(acknowledged(server.seen), [0, 2]);
+  await client.put('a', '4');
+});
+
 test('a write was not sent when it is unknown whether a session was opened for it', async t => {
   const server = await ScriptedServer.start(t);
   server.hasSessions = false;

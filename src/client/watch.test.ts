@@ -159,6 +159,39 @@ test('a slow watch that is closed goes on by itself', async t => {
   assert.equal(other.seen.length, 0, 'the node has done nothing wrong');
 });
 
+test('a reader that takes its time has not lost its node', async t => {
+  const server = await ScriptedServer.start(t, stream([progress(4), put('a', 5), put('a', 6)]));
+  const other = await ScriptedServer.start(t);
+  const watch = client(t, server, other).watch({key: 'a'});
+  await watch.start();
+  t.mock.timers.enable({apis: ['setTimeout']});
+  const events: WatchEvent[] = [];
+  for await (const event of watch) {
+    events.push(event);
+    // The node says something every 15 s; nobody listens meanwhile.
+    t.mock.timers.tick(100_000);
+    if (events.length === 2) break;
+  }
+  t.mock.timers.reset();
+  assert.deepEqual(told(events), ['put a 5', 'put a 6']);
+  assert.equal(server.seen.length, 1);
+  assert.equal(other.seen.length, 0);
+});
+
+test('a refusal that does not end is left for another node', async t => {
+  const first = await ScriptedServer.start(t, response => {
+    response.writeHead(503, {'Content-Type': 'application/problem+json'}).write('{"code":');
+  });
+  const second = await ScriptedServer.start(t, stream([progress(4), put('a', 5)]));
+  const made = client(t, first, second);
+  t.mock.timers.enable({apis: ['setTimeout']});
+  const ticking = setInterval(() => t.mock.timers.tick(1_000), 1);
+  const events = await take(made.watch({key: 'a'}), 1);
+  clearInterval(ticking);
+  t.mock.timers.reset();
+  assert.deepEqual(told(events), ['put a 5']);
+});
+
 test('a node that stops is left for another', async t => {
   const end = {type: 'end', code: 'STOPPING', detail: 'stopping', revision: 6};
   const first = await ScriptedServer.start(t, stream([progress(4), put('a', 5), end]));

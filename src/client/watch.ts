@@ -192,13 +192,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
   }
 
   async #refused(stream: HttpStream, endpoint: string): Promise<void> {
-    const decoder = new TextDecoder();
-    let body = '';
-    for await (const piece of stream.chunks) {
-      body += decoder.decode(piece, {stream: true});
-      if (body.length > refusalSizeMax) break;
-    }
-    stream.close();
+    const body = await refusalOf(stream);
     const {status} = stream;
     const answer = {status, header: (name: string) => stream.header(name), body};
     const problem = readProblem(answer);
@@ -232,8 +226,10 @@ export class Watch implements AsyncIterable<WatchEvent> {
     const lines = new JsonLines();
     this.#expectMore(stream);
     for await (const bytes of stream.chunks) {
-      this.#expectMore(stream);
+      // However long the reader works on these, it is not the node that is silent.
+      clearTimeout(this.#silenceTimer);
       yield* lines.feed(bytes);
+      this.#expectMore(stream);
     }
   }
 
@@ -264,6 +260,23 @@ export class Watch implements AsyncIterable<WatchEvent> {
 }
 
 const refusalSizeMax = 64 * 1024;
+
+/** Its text, as far as it comes in time. Rejects with SendError. */
+async function refusalOf(stream: HttpStream): Promise<string> {
+  const decoder = new TextDecoder();
+  const timer = setTimeout(() => stream.close(), openTimeoutMs);
+  let body = '';
+  try {
+    for await (const piece of stream.chunks) {
+      body += decoder.decode(piece, {stream: true});
+      if (body.length > refusalSizeMax) break;
+    }
+  } finally {
+    clearTimeout(timer);
+    stream.close();
+  }
+  return body;
+}
 
 function compacted(
   fields: JsonObject,

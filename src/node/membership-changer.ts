@@ -336,9 +336,12 @@ export class MembershipChanger {
     const patienceMs = pending.startedAtMs + 8 * electionTimeoutMs;
     if (raft.leaderId === to) {
       this.#finish(pending, null);
-    } else if (nowMs >= Math.min(pending.deadlineMs, patienceMs)) {
+    } else if (nowMs >= patienceMs) {
       const detail = `${to} did not take over; ${raft.leaderId ?? 'nobody'} leads`;
       this.#finish(pending, new RosettaError('TRANSFER_FAILED', detail));
+    } else if (nowMs >= pending.deadlineMs) {
+      const detail = `${to} has not taken over in time, and may still do so`;
+      this.#finish(pending, new RosettaError('OUTCOME_UNKNOWN', detail));
     } else {
       this.#later(pending, () => this.#awaitLeader(pending, to, before));
     }

@@ -56,6 +56,20 @@ test('reads that wait together share one round, later ones the next', () => {
   assert.deepEqual(source.contexts, [1, 2]);
 });
 
+test('a read that a leader confirmed, and that comes too late, is told so', () => {
+  const {table, answers, ask} = makeTable();
+  ask('a');
+  table.begin(0);
+  table.onReadStates([{context: 1, index: logIndex(10)}]);
+  table.serve(9);
+  ask('b');
+  table.begin(1);
+  ask('c');
+  table.expire(1_000);
+  assert.deepEqual(answers.sort(), ['a:READ_TIMEOUT', 'b:NO_LEADER', 'c:NO_LEADER']);
+  assert.equal(table.count, 0);
+});
+
 test('a confirmed read waits until its index is applied', () => {
   const {table, answers, ask} = makeTable();
   ask('a');

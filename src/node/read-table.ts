@@ -129,12 +129,14 @@ export class ReadTable {
 
   expire(nowMs: number): void {
     if (this.#count === 0) return;
-    this.#gathering = this.#expired(this.#gathering, nowMs);
+    this.#gathering = this.#expired(this.#gathering, nowMs, unconfirmed);
     const round = this.#round;
-    if (round !== null) this.#round = {...round, reads: this.#expired(round.reads, nowMs)};
+    if (round !== null) {
+      this.#round = {...round, reads: this.#expired(round.reads, nowMs, unconfirmed)};
+    }
     this.#confirmed = this.#confirmed.map(confirmed => ({
       index: confirmed.index,
-      reads: this.#expired(confirmed.reads, nowMs),
+      reads: this.#expired(confirmed.reads, nowMs, unapplied),
     }));
   }
 
@@ -159,13 +161,22 @@ export class ReadTable {
   }
 
   /** Answers those past their deadline and returns the others. */
-  #expired(reads: PendingRead[], nowMs: number): PendingRead[] {
+  #expired(reads: PendingRead[], nowMs: number, failure: () => RosettaError): PendingRead[] {
     const late = reads.filter(read => read.deadlineMs <= nowMs);
     if (late.length === 0) return reads;
     this.#count -= late.length;
-    const detail = 'no leader could confirm in time that this read is current; retry';
-    const error = new RosettaError('NO_LEADER', detail);
+    const error = failure();
     for (const read of late) read.callback(error, null);
     return reads.filter(read => read.deadlineMs > nowMs);
   }
+}
+
+function unconfirmed(): RosettaError {
+  const detail = 'no leader could confirm in time that this read is current; retry';
+  return new RosettaError('NO_LEADER', detail);
+}
+
+function unapplied(): RosettaError {
+  const detail = 'a leader confirmed this read, but this node did not get as far in time; retry';
+  return new RosettaError('READ_TIMEOUT', detail);
 }

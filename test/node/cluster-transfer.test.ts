@@ -28,3 +28,19 @@ test('a member that dies as it is asked to lead fails the transfer, and nothing 
   cluster.settle();
   assert.equal(cluster.read(heir, 'k'), 'v');
 });
+
+test('a transfer that may still come about when its time is over has an unknown outcome', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3'], seed: 1});
+  for (const member of cluster.members) member.start();
+  cluster.until(() => cluster.members.every(isServing), 'all serve');
+  const leader = cluster.leader();
+  const heir = cluster.follower();
+  const failures: (RosettaError | null)[] = [];
+  const change = {type: 'lead', id: nodeId(heir.id)} as const;
+  leader.node.changeCluster(change, {timeoutMs: 50}, error => failures.push(error));
+  cluster.turn();
+  assert.equal(failures.length, 0);
+  heir.crash();
+  cluster.until(() => failures.length > 0, 'an answer');
+  assert.equal(failures[0]?.code, 'OUTCOME_UNKNOWN');
+});

@@ -183,7 +183,7 @@ export class HttpApi {
       this.#inTurn(request, response, true),
     );
     server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-      this.#onExpectation(request, response),
+      this.#inTurn(request, response, true, wire => this.#onExpectation(wire, request)),
     );
     server.on('connect', (_request, socket) => refuseTunnel(socket));
     server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
@@ -219,8 +219,7 @@ export class HttpApi {
     server.on('connection', socket => lane.accept(socket));
   }
 
-  #onExpectation(request: IncomingMessage, response: ServerResponse): void {
-    const wire = new NodeWire(request, response, this.#context.clock);
+  #onExpectation(wire: Wire, request: IncomingMessage): void {
     const exchange = this.#bareExchange(wire, request.rawHeaders, true);
     exchange.sendProblem('EXPECTATION_FAILED', 'the Expect header is not 100-continue');
   }
@@ -230,7 +229,13 @@ export class HttpApi {
    * the socket. Otherwise a GET would overtake the PUT that its client sent before it, and one
    * connection could have thousands of large answers made at once.
    */
-  #inTurn(request: IncomingMessage, response: ServerResponse, isHeldBack: boolean): void {
+  #inTurn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isHeldBack: boolean,
+    answer: (wire: Wire, message: Message) => void = (wire, message) =>
+      this.#onRequest(wire, message),
+  ): void {
     if (this.#fresh.size > 0) this.#fresh.delete(request.socket);
     const wire = new NodeWire(request, response, this.#context.clock);
     const message = {
@@ -239,7 +244,7 @@ export class HttpApi {
       isHeldBack,
     };
     const onTurn = (): void => {
-      if (!isEnded(request.socket)) this.#onRequest(wire, message);
+      if (!isEnded(request.socket)) answer(wire, message);
     };
     if (response.socket !== null) onTurn();
     else response.once('socket', onTurn);

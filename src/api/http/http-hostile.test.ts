@@ -332,6 +332,19 @@ test('nothing behind an answer that closes the connection is worked on', async t
   assert.equal(http.service.proposed.length, 1);
 });
 
+test('an expectation nobody meets is refused behind the answers to what came before it', async t => {
+  const http = await startHttp(t);
+  const write = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\nx';
+  const odd = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nExpect: the-best\r\nContent-Length: 1\r\n\r\nx';
+  const answers = await http.raw(write + write + odd);
+  assert.deepEqual(answers.match(/HTTP\/1\.1 [0-9]+/g), [
+    'HTTP/1.1 200',
+    'HTTP/1.1 200',
+    'HTTP/1.1 417',
+  ]);
+  assert.equal(http.service.proposed.length, 2);
+});
+
 test('a connection beyond the most there may be is closed, and one that ends makes room', async t => {
   t.after(setLimits({httpConnectionCountMax: 2}));
   const http = await startHttp(t);

@@ -38,6 +38,13 @@ class ArrivedBody extends Readable {
   }
 }
 
+/** A body that comes as the test says. */
+class EmittedBody extends ArrivedBody {
+  override _read(): void {
+    return;
+  }
+}
+
 function makeContext(clock: TurnClock): ApiContext {
   return {
     service: new FakeService(),
@@ -137,4 +144,30 @@ test('large bodies come through whole, of announced length or not', async t => {
     assert.ok(bytes.every(byte => byte === i + 1));
   }
   assert.equal(http.api.bufferSizeBytes(), 0);
+});
+
+test('a body that comes byte by byte costs no more memory than its bytes', async () => {
+  const clock = new TurnClock();
+  const context = makeContext(clock);
+  const pieceCount = 300_000;
+  const body = new EmittedBody(Buffer.alloc(0));
+  const exchange = exchangeWith(context, body, null);
+  let whole: Buffer | null = null;
+  readBody(exchange, limit, bytes => (whole = Buffer.from(bytes)));
+  const piece = (i: number): Buffer => Buffer.from([i % 251]);
+  const before = process.memoryUsage();
+  for (let i = 0; i < pieceCount; i++) body.emit('data', piece(i));
+  const after = process.memoryUsage();
+  const grown = after.heapUsed + after.external - before.heapUsed - before.external;
+  assert.ok(context.budget.totalSizeBytes >= pieceCount, 'what is held is counted');
+  assert.ok(context.budget.totalSizeBytes <= 2 * pieceCount);
+  body.emit('end');
+  clock.turn();
+  await flow();
+  clock.turn();
+  const bytes = whole as Buffer | null;
+  assert.ok(bytes?.every((byte, i) => byte === i % 251));
+  assert.equal(bytes?.length, pieceCount);
+  assert.equal(context.budget.totalSizeBytes, 0);
+  assert.ok(grown < 50 * pieceCount, `${grown} bytes`);
 });

@@ -14,6 +14,8 @@ import type {Exchange} from './exchange.ts';
 
 /** Smaller bodies are no bulk: they neither wait nor make others wait. */
 const pacedSizeBytesMin = 16 * 1024;
+/** The first room for a body of unknown length. */
+const grownSizeBytesMin = 1024;
 
 export interface BodyLimit {
   readonly sizeBytesMax: number;
@@ -55,9 +57,7 @@ class BodyReader {
   readonly #exchange: Exchange;
   readonly #limit: BodyLimit;
   readonly #onBody: (body: Buffer) => void;
-  /** Of a body without announced length, or of one that came in one piece. */
-  #chunks: Buffer[] = [];
-  /** Of a body of announced length, when it comes in several pieces. */
+  /** Its only piece, or a copy of the pieces so far, and room for more. */
   #target: Buffer | null = null;
   #sizeBytes = 0;
   #heldSizeBytes = 0;
@@ -91,23 +91,41 @@ class BodyReader {
       this.#exchange.fail(tooLarge(this.#limit));
       return;
     }
-    if (!this.hold(this.#sizeBytes)) {
+    if (!this.#keep(chunk)) {
       this.#drop();
       return;
     }
-    this.#keep(chunk);
     if (this.#sizeBytes >= pacedSizeBytesMin) this.#pace(chunk.length);
   }
 
-  /** The memory of an announced body was held before; it is taken once there is more than a bit. */
-  #keep(chunk: Buffer): void {
+  /**
+   * False: no memory is left. That of an announced body was held before, and is taken once there is
+   * more than a bit. Others grow: a piece that is kept as it came costs hundreds of bytes, and a
+   * client may send a byte at a time.
+   */
+  #keep(chunk: Buffer): boolean {
     const {contentLength} = this.#exchange.headers;
-    if (contentLength === undefined || chunk.length === contentLength) {
-      this.#chunks.push(chunk);
-      return;
+    if (chunk.length === contentLength) {
+      this.#target = chunk;
+      return true;
     }
-    this.#target ??= Buffer.allocUnsafeSlow(contentLength);
-    chunk.copy(this.#target, this.#sizeBytes - chunk.length);
+    const before = this.#sizeBytes - chunk.length;
+    if (this.#target === null || this.#target.length < this.#sizeBytes) {
+      const capacity = contentLength ?? this.#capacityFor(this.#sizeBytes);
+      if (!this.hold(capacity)) return false;
+      const target = Buffer.allocUnsafeSlow(capacity);
+      this.#target?.copy(target, 0, 0, before);
+      this.#target = target;
+    }
+    chunk.copy(this.#target, before);
+    return true;
+  }
+
+  /** Twice as much each time, so that a body is copied a bounded number of times. */
+  #capacityFor(sizeBytes: number): number {
+    const doubled = 2 * (this.#target?.length ?? 0);
+    const wanted = Math.max(sizeBytes, doubled, grownSizeBytesMin);
+    return Math.min(wanted, this.#limit.sizeBytesMax);
   }
 
   /** What the kernel does not take any more waits with the client. */
@@ -141,13 +159,10 @@ class BodyReader {
   }
 
   #body(): Buffer {
-    if (this.#target !== null) return this.#target.subarray(0, this.#sizeBytes);
-    const [first = asBuffer(emptyBytes)] = this.#chunks;
-    return this.#chunks.length <= 1 ? first : Buffer.concat(this.#chunks);
+    return this.#target?.subarray(0, this.#sizeBytes) ?? asBuffer(emptyBytes);
   }
 
   #drop(): void {
-    this.#chunks = [];
     this.#target = null;
     if (this.#heldSizeBytes > 0) this.#exchange.release(this.#heldSizeBytes);
     this.#heldSizeBytes = 0;

@@ -13,6 +13,8 @@ import {VerbError} from './verb.ts';
 const timeoutMsDefault = 5_000;
 /** The node decides; this is for one that does not answer at all. */
 const graceMs = 5_000;
+/** Within an answer. */
+const silenceMsMax = 60_000;
 
 export interface ApiRequest {
   readonly method: string;
@@ -87,8 +89,28 @@ export function apiClient(input: VerbInput): ApiClient {
 /** The whole content. */
 export async function contentOf(answer: ApiAnswer): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of answer.stream) chunks.push(chunk as Buffer);
+  for await (const chunk of chunksOf(answer)) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** The content as it comes. Rejects when none comes for `silenceMs`: its sender is gone. */
+export async function* chunksOf(
+  answer: Pick<ApiAnswer, 'stream'>,
+  silenceMs = silenceMsMax,
+): AsyncGenerator<Buffer> {
+  const {stream} = answer;
+  const expectMore = (): NodeJS.Timeout =>
+    setTimeout(() => stream.destroy(new Error(`nothing came for ${silenceMs} ms`)), silenceMs);
+  let timer = expectMore();
+  try {
+    for await (const chunk of stream) {
+      clearTimeout(timer);
+      yield chunk as Buffer;
+      timer = expectMore();
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function isRead(request: ApiRequest): boolean {

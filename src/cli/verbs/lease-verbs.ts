@@ -1,7 +1,10 @@
 /** `lease grant|keepalive|revoke|get|list`. */
+import type {Bytes} from '../../client/bytes-text.ts';
 import {isClientError} from '../../client/client-error.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {coloursFor} from './colours.ts';
+import {keyFields} from './record-json.ts';
+import {shownText} from './shown-text.ts';
 import {keysText, pairsText, Table} from './tables.ts';
 import {ttlRange} from './put-verb.ts';
 import type {Verb, VerbInput} from './verb.ts';
@@ -121,11 +124,14 @@ async function get(input: VerbInput): Promise<number> {
     throw new VerbError(`there is no lease ${JSON.stringify(id)} (${code})`, {code});
   }
   if (isOn(input, 'json')) {
-    input.output.print(`${JSON.stringify(lease)}\n`);
+    const {keys, more, ...others} = lease;
+    const fields = {...others, keys: keys.map(keyOrFields), ...(more ? {more} : {})};
+    input.output.print(`${JSON.stringify(fields)}\n`);
     return 0;
   }
-  const {ttl, remaining, keys} = lease;
-  const shownKeys = keys.length === 0 ? 'none' : keys.map(key => JSON.stringify(key)).join(', ');
+  const {ttl, remaining, keys, more} = lease;
+  const shown = keys.map(key => (typeof key === 'string' ? JSON.stringify(key) : shownText(key)));
+  const shownKeys = shown.length === 0 ? 'none' : shown.concat(more ? ['…'] : []).join(', ');
   input.output.print(
     pairsText([
       ['lease', lease.id],
@@ -135,6 +141,10 @@ async function get(input: VerbInput): Promise<number> {
     ]),
   );
   return 0;
+}
+
+function keyOrFields(key: Bytes): unknown {
+  return typeof key === 'string' ? key : keyFields(key);
 }
 
 async function list(input: VerbInput): Promise<number> {

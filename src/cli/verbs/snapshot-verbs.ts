@@ -7,7 +7,7 @@ import {BackupChecker, readBackup} from '../../server/backup-file.ts';
 import type {BackupHead, BackupSummary} from '../../server/backup-file.ts';
 import {MalformedBytesError} from '../../base/bytes.ts';
 import {limits} from '../../base/limits.ts';
-import {apiClient} from './api-client.ts';
+import {apiClient, chunksOf} from './api-client.ts';
 import type {ApiAnswer} from './api-client.ts';
 import {consistencyFlag, consistencyOf} from './consistency.ts';
 import {endpointsFlag} from './endpoints.ts';
@@ -106,7 +106,7 @@ async function receivePart(
       chunks = [];
       chunksSizeBytes = 0;
     };
-    for await (const chunk of chunksOf(answer)) {
+    for await (const chunk of piecesOf(answer)) {
       checker.push(chunk);
       chunks.push(chunk);
       chunksSizeBytes += chunk.length;
@@ -132,9 +132,9 @@ async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
 }
 
 /** A connection that breaks shows as an error of its own, which says little. */
-async function* chunksOf(answer: ApiAnswer): AsyncGenerator<Buffer> {
+async function* piecesOf(answer: ApiAnswer): AsyncGenerator<Buffer> {
   try {
-    for await (const chunk of answer.stream) yield chunk as Buffer;
+    yield* chunksOf(answer);
   } catch {
     throw new VerbError(`${answer.endpoint} did not send all of it`);
   }
