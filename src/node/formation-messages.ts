@@ -3,13 +3,15 @@
  * are you? `found`: the cluster is formed by these members, write it down. `adopt`: you are a
  * learner of this cluster, write it down. `join`: let me in. `replace`: may I give up my directory
  * and join with an empty one? `change`: somebody asked me to change
- * the cluster, and you lead it. `removed`: you are no member any more.
+ * the cluster, and you lead it. `removed`: you are no member any more. `last-start`: the last start
+ * that I saw of your directory.
  * `send-snapshot`: my checkpoint is lost, stream me yours. Everything is checked on arrival.
  */
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
-import {toStartHistory} from '../storage/start-history.ts';
+import type {Start} from '../storage/start-history.ts';
+import {lastStart, toStartHistory} from '../storage/start-history.ts';
 import type {FormationAnswer} from '../transport/transport.ts';
 import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 
@@ -71,6 +73,14 @@ export interface RemovedNotice {
   readonly incarnation: string;
 }
 
+export interface LastStartNotice {
+  readonly type: 'last-start';
+  readonly clusterId: string;
+  readonly id: string;
+  readonly incarnation: string;
+  readonly start: Start;
+}
+
 export type FormationRequest =
   | Hello
   | Found
@@ -79,7 +89,8 @@ export type FormationRequest =
   | JoinRequest
   | ReplaceRequest
   | ChangeRequest
-  | RemovedNotice;
+  | RemovedNotice
+  | LastStartNotice;
 
 export interface HelloAnswer {
   readonly id: string;
@@ -102,6 +113,7 @@ export function readFormationRequest(value: unknown): FormationRequest | null {
   if (value['type'] === 'hello') return readHello(value);
   if (value['type'] === 'send-snapshot') return readDirectory('send-snapshot', value);
   if (value['type'] === 'removed') return readDirectory('removed', value);
+  if (value['type'] === 'last-start') return readLastStart(value);
   if (value['type'] === 'join') return readJoin(value);
   if (value['type'] === 'replace') return readReplace(value);
   if (value['type'] === 'change') return readChange(value);
@@ -164,7 +176,7 @@ function readHello(value: Record<string, unknown>): Hello | null {
 }
 
 /** What names one directory of one cluster. */
-function readDirectory<T extends 'send-snapshot' | 'removed'>(
+function readDirectory<T extends 'send-snapshot' | 'removed' | 'last-start'>(
   type: T,
   value: Record<string, unknown>,
 ): {
@@ -176,6 +188,18 @@ function readDirectory<T extends 'send-snapshot' | 'removed'>(
   const {id, incarnation, clusterId} = value;
   if (typeof id !== 'string' || !isNodeId(id) || !isIncarnation(incarnation)) return null;
   return isClusterId(clusterId) ? {type, clusterId, id, incarnation} : null;
+}
+
+function readLastStart(value: Record<string, unknown>): LastStartNotice | null {
+  const directory = readDirectory('last-start', value);
+  const start = isObject(value['start']) ? toStart(value['start']) : null;
+  return directory === null || start === null ? null : {...directory, start};
+}
+
+/** A start that was seen by an earlier build has no mark. */
+function toStart({count, mark}: Record<string, unknown>): Start | null {
+  const history = toStartHistory(count, mark === null ? [] : [mark]);
+  return history === null ? null : lastStart(history);
 }
 
 function readJoin(value: Record<string, unknown>): JoinRequest | null {

@@ -100,6 +100,7 @@ export class Formation {
       case 'replace':
       case 'change':
       case 'removed':
+      case 'last-start':
         return {status: 503, body: {code: 'STARTING', detail: 'the cluster is not formed yet'}};
     }
   }

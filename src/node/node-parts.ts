@@ -3,17 +3,18 @@ import type {Clock} from '../base/clock.ts';
 import type {Logger} from '../base/logger.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Member} from '../raft/membership.ts';
+import type {Raft} from '../raft/raft.ts';
 import type {CheckpointStore} from '../storage/checkpoint-store.ts';
 import type {StartHistory} from '../storage/start-history.ts';
 import type {StateStore} from '../storage/state-store.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
-import type {Transport} from '../transport/transport.ts';
+import type {LocalIdentity, Transport} from '../transport/transport.ts';
 import type {FormationPeer} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {JoinPlace} from './newcomer.ts';
 import type {NodeOptions} from './node-options.ts';
 import type {NodeObserver} from './observer.ts';
-import type {SeenStarts} from './peer-gate.ts';
+import type {SeenStarts} from './older-copies.ts';
 
 export interface NodeParts {
   readonly self: Member;
@@ -41,4 +42,25 @@ export interface NodeParts {
   readonly onFatal: (error: Error) => void;
   /** The cluster has removed this member: it should stop, in order. Called at most once. */
   readonly onRemoved: (error: Error) => void;
+}
+
+/** As the members' handshakes are to carry it from now on. */
+export function localIdentity(
+  {self, starts}: NodeParts,
+  {clusterId, stage}: IdentityRecord,
+  raft: () => Raft | null,
+): LocalIdentity {
+  const {id, incarnation, listen, http} = self;
+  return {
+    clusterId: stage === 'fresh' ? null : clusterId,
+    id,
+    incarnation,
+    starts,
+    listen,
+    http,
+    get log() {
+      const running = raft();
+      return running === null ? null : {term: running.term, lastIndex: running.lastIndex};
+    },
+  };
 }

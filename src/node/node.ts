@@ -17,6 +17,7 @@ import {removedRefusal} from './membership-rules.ts';
 import type {Newcomer} from './newcomer.ts';
 import {createNewcomer} from './newcomer.ts';
 import type {NodeParts} from './node-parts.ts';
+import {localIdentity} from './node-parts.ts';
 import {leaderStatus, nodeCounts, nodeMembers, nodePeers, nodeStatus} from './node-status.ts';
 import {PeerGate} from './peer-gate.ts';
 import {peerRows} from './peer-rows.ts';
@@ -57,9 +58,7 @@ export class Node implements Service {
     this.#startedAtMs = parts.clock.monotonicMs();
     this.#gate = new PeerGate({
       self: parts.self,
-      logger: parts.logger,
-      seenStarts: parts.seenStarts,
-      noteStale: parts.noteStale,
+      node: parts,
       newcomer: () => this.#newcomer,
       replica: () => this.#replica,
       keeper: () => this.#keeper,
@@ -213,16 +212,7 @@ export class Node implements Service {
   }
 
   #identity(): LocalIdentity {
-    const {self, starts} = this.#parts;
-    const {clusterId, stage} = this.#record;
-    return {
-      clusterId: stage === 'fresh' ? null : clusterId,
-      id: self.id,
-      incarnation: self.incarnation,
-      starts,
-      listen: self.listen,
-      http: self.http,
-    };
+    return localIdentity(this.#parts, this.#record, () => this.#replica?.raft ?? null);
   }
 
   #writeFirstEntry(record: IdentityRecord, callback: () => void): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {startOf, startsOf} from '../../test/contract/starts.ts';
+import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {silentLogger} from '../base/logger.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
@@ -17,16 +18,20 @@ test('a peer is let in when its start count is durable, and not before', () => {
   const failures: Error[] = [];
   const gate = new PeerGate({
     self,
-    logger: silentLogger,
-    seenStarts: {
-      get: () => recorded.at(-1) ?? null,
-      record: (_incarnation, start, fail) => {
-        recorded.push(start);
-        if (start.count === 9) fail(new Error('the disk is gone'));
-        return isDurable;
+    node: {
+      logger: silentLogger,
+      starts: startsOf(1),
+      seenStarts: {
+        get: () => recorded.at(-1) ?? null,
+        record: (_incarnation, start, fail) => {
+          recorded.push(start);
+          if (start.count === 9) fail(new Error('the disk is gone'));
+          return isDurable;
+        },
       },
+      noteStale: () => undefined,
+      transport: new FakeTransport(),
     },
-    noteStale: () => undefined,
     peers: [],
     newcomer: () => null,
     replica: () => null,
@@ -54,6 +59,7 @@ test('a peer is let in when its start count is durable, and not before', () => {
       starts: startsOf(count),
       listen,
       http,
+      log: null,
     };
   };
   // A code that the dialing side takes for a reason to wait, not for one to stop.

@@ -2,17 +2,13 @@
  * Everything that arrives on the Raft address passes here: who may connect, who is told what before
  * the cluster exists, and where messages go once it runs. A refusal changes nothing.
  */
-import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
-import type {Logger} from '../base/logger.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Member} from '../raft/membership.ts';
 import {findMember, hasShrunk, isRemoved} from '../raft/membership.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {SnapshotImport} from '../storage/checkpoint-store.ts';
-import type {Start} from '../storage/start-history.ts';
-import {hasGoneThrough, lastStart} from '../storage/start-history.ts';
 import type {
   FormationAnswer,
   Handshake,
@@ -26,6 +22,7 @@ import type {
   ChangeRequest,
   FormationPeer,
   Hello,
+  LastStartNotice,
   RemovedNotice,
   SendSnapshot,
 } from './formation-messages.ts';
@@ -36,17 +33,9 @@ import type {MembershipKeeper} from './membership-keeper.ts';
 import type {JoinRequest, ReplaceRequest} from './membership-rules.ts';
 import {knownIdRefusal, removedRefusal} from './membership-rules.ts';
 import type {Newcomer} from './newcomer.ts';
+import type {NodeParts} from './node-parts.ts';
+import {OlderCopies} from './older-copies.ts';
 import type {Replica} from './replica.ts';
-
-/** The last start seen of every peer's directory. */
-export interface SeenStarts {
-  get(incarnation: string): Start | null;
-  /**
-   * True: this start is durable. False: it will be soon, ask again; `fail` is called when that is
-   * impossible for another reason than a full disk.
-   */
-  record(incarnation: string, start: Start, fail: (error: Error) => void): boolean;
-}
 
 interface Addresses {
   readonly listen: string;
@@ -55,9 +44,7 @@ interface Addresses {
 
 export interface PeerGateParts {
   readonly self: Member;
-  readonly logger: Logger;
-  readonly seenStarts: SeenStarts;
-  readonly noteStale: (detail: string) => void;
+  readonly node: Pick<NodeParts, 'logger' | 'noteStale' | 'seenStarts' | 'starts' | 'transport'>;
   readonly peers: readonly FormationPeer[];
   readonly newcomer: () => Newcomer | null;
   readonly replica: () => Replica | null;
@@ -77,11 +64,13 @@ export interface PeerGateParts {
 export class PeerGate implements TransportHandler {
   readonly #parts: PeerGateParts;
   readonly #introductions: Introductions;
+  readonly #olderCopies: OlderCopies;
   readonly #lastRefusal = new Map<NodeId, string>();
 
   constructor(parts: PeerGateParts) {
     this.#parts = parts;
     this.#introductions = new Introductions(parts.self, id => this.#member(id));
+    this.#olderCopies = new OlderCopies({...parts.node, fail: parts.fail});
   }
 
   /** What `member` last said of its own addresses. */
@@ -132,24 +121,25 @@ export class PeerGate implements TransportHandler {
       this.#parts.onRemoved(refusal.detail);
       return;
     }
-    // Waiting cannot cure it. A peer that knows another incarnation may just be behind.
+    // A peer that knows another incarnation may just be behind.
     if (refusal.code === 'STALE_DATA') {
-      this.#parts.noteStale(refusal.detail);
-      this.#parts.fail(
-        new RosettaError('INVALID_REQUEST', `${id} refuses this node: ${refusal.detail}`),
-      );
+      this.#olderCopies.onRefused(id, refusal.detail);
       return;
     }
+    if (refusal.code === 'UNKNOWN_MEMBER') this.#tellLastStart(id);
     // A refusal is repeated with every attempt; it is said once.
     if (this.#lastRefusal.get(id) === refusal.code) return;
     this.#lastRefusal.set(id, refusal.code);
     if (refusal.code === 'STARTING') return;
-    this.#parts.logger.warn({peer: id, code: refusal.code}, `${id} refuses: ${refusal.detail}`);
+    this.#parts.node.logger.warn(
+      {peer: id, code: refusal.code},
+      `${id} refuses: ${refusal.detail}`,
+    );
   }
 
   authorize(handshake: Handshake): Refusal | null {
     const member = this.#member(handshake.from);
-    const {from, incarnation, starts, listen, http} = handshake;
+    const {from, incarnation, listen, http} = handshake;
     if (this.#hasLeft(incarnation)) {
       return {status: 403, ...removedRefusal(from)};
     }
@@ -166,20 +156,8 @@ export class PeerGate implements TransportHandler {
         detail: `${from} is a member with another data directory; start it with -rejoin`,
       };
     }
-    const {seenStarts, fail} = this.#parts;
-    if (!hasGoneThrough(starts, seenStarts.get(incarnation))) {
-      return {
-        status: 409,
-        code: 'STALE_DATA',
-        detail: `the data directory of ${from} was restored from a backup; start it with -rejoin`,
-      };
-    }
-    // The peer dials again within milliseconds. Until then nothing that it says is taken: a node
-    // that forgot this start in a crash would let an older directory speak for the peer.
-    if (!seenStarts.record(incarnation, lastStart(starts), fail)) {
-      const detail = `the start of ${from} is being written down`;
-      return {status: 503, code: 'STARTING', detail};
-    }
+    const refusal = this.#olderCopies.judge(handshake, this.#parts.replica()?.raft ?? null);
+    if (refusal !== null) return refusal;
     if (this.#introductions.note(from, {incarnation, listen, http})) this.#parts.onAddresses();
     this.#parts.replica()?.onReachable(from);
     return null;
@@ -209,6 +187,8 @@ export class PeerGate implements TransportHandler {
         return this.#answerChange(parsed, keeper);
       case 'removed':
         return this.#onRemovedNotice(parsed);
+      case 'last-start':
+        return this.#onLastStart(parsed);
       case 'found':
       case 'adopt':
         if (parsed.clusterId !== this.#parts.record().clusterId) return this.#wrongCluster();
@@ -258,11 +238,10 @@ export class PeerGate implements TransportHandler {
   }
 
   #answerReplace(request: ReplaceRequest, keeper: MembershipKeeper): FormationAnswer {
-    const {record, seenStarts} = this.#parts;
-    const {clusterId} = record();
+    const {clusterId} = this.#parts.record();
     if ((request.clusterId ?? clusterId) !== clusterId) return this.#wrongCluster();
     const {incarnation, starts} = request;
-    const isStale = incarnation !== null && !hasGoneThrough(starts, seenStarts.get(incarnation));
+    const isStale = incarnation !== null && this.#olderCopies.isOlder(incarnation, starts);
     return keeper.changer.handleReplace(request, isStale);
   }
 
@@ -277,6 +256,21 @@ export class PeerGate implements TransportHandler {
     const isMeant = notice.id === self.id && notice.incarnation === self.incarnation;
     if (isMeant) onRemoved(removedRefusal(self.id).detail);
     return {status: 200, body: {}};
+  }
+
+  #onLastStart(notice: LastStartNotice): FormationAnswer {
+    const {self} = this.#parts;
+    if (notice.clusterId !== this.#parts.record().clusterId) return this.#wrongCluster();
+    const isMeant = notice.id === self.id && notice.incarnation === self.incarnation;
+    if (isMeant) this.#olderCopies.onLastStart(self.id, notice.start);
+    return {status: 200, body: {}};
+  }
+
+  #tellLastStart(id: NodeId): void {
+    const member = this.#member(id);
+    if (member === undefined) return;
+    const place = {...member, ...this.advertised(member)};
+    this.#olderCopies.tellLastStart(place, this.#parts.record().clusterId);
   }
 
   #wrongCluster(): FormationAnswer {

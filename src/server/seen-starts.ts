@@ -2,12 +2,12 @@
  * The last start seen of every peer's directory, kept in `peers.json`. The file is written in the
  * background, once for all starts that wait, one write at a time.
  */
-import type {SeenStarts} from '../node/peer-gate.ts';
+import type {SeenStarts} from '../node/older-copies.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {JsonValue} from '../storage/durable-file.ts';
 import {isJsonObject, readDurableFile, replaceDurableFile} from '../storage/durable-file.ts';
 import type {Start} from '../storage/start-history.ts';
-import {lastStart, toStartHistory} from '../storage/start-history.ts';
+import {isSameStart, lastStart, toStartHistory} from '../storage/start-history.ts';
 import {isOutOfSpace} from '../storage/storage-error.ts';
 
 /**
@@ -49,7 +49,7 @@ export class SeenStartsFile implements SeenStarts {
   }
 
   record(incarnation: string, start: Start, fail: (error: Error) => void): boolean {
-    const isKnown = isSame(this.#starts.get(incarnation), start);
+    const isKnown = isSameStart(this.get(incarnation), start);
     this.#starts.delete(incarnation);
     this.#starts.set(incarnation, start);
     if (!isKnown) {
@@ -60,7 +60,7 @@ export class SeenStartsFile implements SeenStarts {
       this.#isUnsaved = true;
     }
     this.#maybeWrite(fail);
-    return isSame(this.#settled.get(incarnation), start);
+    return isSameStart(this.#settled.get(incarnation) ?? null, start);
   }
 
   /** Calls back once nothing is being written. Record nothing afterwards. */
@@ -95,10 +95,6 @@ export class SeenStartsFile implements SeenStarts {
     if (this.#isWriting) return;
     for (const callback of this.#idleCallbacks.splice(0)) callback();
   }
-}
-
-function isSame(a: Start | undefined, b: Start): boolean {
-  return a?.count === b.count && a.mark === b.mark;
 }
 
 /** Earlier builds kept the count alone. */

@@ -42,6 +42,10 @@ export function lastStart({count, marks}: StartHistory): Start {
   return {count, mark: marks.at(-1) ?? null};
 }
 
+export function isSameStart(a: Start | null, b: Start): boolean {
+  return a?.count === b.count && a.mark === b.mark;
+}
+
 /** Whether a directory with this history has gone through `seen`, or may have, long ago. */
 export function hasGoneThrough({count, marks}: StartHistory, seen: Start | null): boolean {
   if (seen === null) return true;

@@ -9,7 +9,7 @@ import {must} from '../base/assert.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {isNodeId} from '../raft/ids.ts';
 import {toStartHistory} from '../storage/start-history.ts';
-import type {Handshake, LocalIdentity, Refusal} from './transport.ts';
+import type {Handshake, LocalIdentity, LogPosition, Refusal} from './transport.ts';
 
 export const upgradeProtocol = 'rosetta-raft/1';
 const protocolVersion = '1';
@@ -25,12 +25,14 @@ export interface Introduction {
 const clusterIdPattern = /^[0-9a-f]{32}$/;
 const incarnationPattern = /^[0-9a-f]{1,32}$/;
 const countPattern = /^[0-9]{1,15}$/;
+const positionPattern = /^([0-9]{1,15})\.([0-9]{1,15})$/;
 
 export function handshakeHeaders(
   identity: LocalIdentity,
   to: NodeId,
   channel: Channel,
 ): Record<string, string> {
+  const {log} = identity;
   return {
     'rosetta-version': protocolVersion,
     'rosetta-cluster': must(identity.clusterId, 'a member of no cluster dials nobody'),
@@ -43,6 +45,7 @@ export function handshakeHeaders(
     'rosetta-listen': identity.listen,
     'rosetta-http': identity.http,
     'rosetta-channel': channel,
+    ...(log === null ? {} : {'rosetta-log': `${log.term}.${log.lastIndex}`}),
   };
 }
 
@@ -98,6 +101,7 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
   const listen = single(headers, 'rosetta-listen');
   const http = single(headers, 'rosetta-http');
   const channel = single(headers, 'rosetta-channel');
+  const log = readPosition(headers['rosetta-log']);
   if (!clusterIdPattern.test(clusterId)) return 'rosetta-cluster is not a cluster id';
   if (!isNodeId(from)) return 'rosetta-from is not a node id';
   if (!isNodeId(to)) return 'rosetta-to is not a node id';
@@ -111,6 +115,7 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
   if (channel !== 'control' && channel !== 'data' && channel !== 'snapshot') {
     return 'rosetta-channel is unknown';
   }
+  if (log === undefined) return 'rosetta-log is malformed';
   const handshake: Handshake = {
     clusterId,
     from,
@@ -119,8 +124,18 @@ function readIntroduction(headers: IncomingHttpHeaders): Introduction | string {
     starts,
     listen,
     http,
+    log,
   };
   return {handshake, channel};
+}
+
+/** Null: not said. Undefined: malformed. */
+function readPosition(
+  value: string | readonly string[] | undefined,
+): LogPosition | null | undefined {
+  if (value === undefined) return null;
+  const match = typeof value === 'string' ? positionPattern.exec(value) : null;
+  return match === null ? undefined : {term: Number(match[1]), lastIndex: Number(match[2])};
 }
 
 /** Empty when absent; repeated headers arrive joined by a comma, which no pattern admits. */

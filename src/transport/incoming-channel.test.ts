@@ -42,6 +42,7 @@ function open(bytes: Buffer, budget: TurnBudget, onMessage: () => void): Arrived
     starts: startsOf(1),
     listen: 'a:1',
     http: 'a:2',
+    log: null,
   };
   const listener = {onContact: () => undefined, onMessage, onClosed: () => undefined};
   const channel = new IncomingChannel({handshake, channel: 'data'}, socket, {listener, budget});

@@ -48,6 +48,15 @@ export interface LocalIdentity {
   readonly starts: StartHistory;
   readonly listen: string;
   readonly http: string;
+  /** As it is now; null: no log is open yet. */
+  readonly log: LogPosition | null;
+}
+
+/** Where a member is. */
+export interface LogPosition {
+  readonly term: number;
+  /** Of the last entry of its log, on the disk or on its way there. */
+  readonly lastIndex: number;
 }
 
 export interface Handshake {
@@ -58,6 +67,8 @@ export interface Handshake {
   readonly starts: StartHistory;
   readonly listen: string;
   readonly http: string;
+  /** Null: not said, as by earlier builds. */
+  readonly log: LogPosition | null;
 }
 
 /** A refusal the peer is told and logs: HTTP status, a code, a sentence that says what to do. */

@@ -44,6 +44,7 @@ export function identityOf(id: string, changes: Partial<LocalIdentity> = {}): Lo
     starts: startsOf(1),
     listen: `${id}.example:8080`,
     http: `${id}.example:9080`,
+    log: {term: 1, lastIndex: 1},
     ...changes,
   };
 }

@@ -139,6 +139,7 @@ const identity: LocalIdentity = {
   starts: startsOf(3),
   listen: 'localhost:8080',
   http: 'localhost:9080',
+  log: null,
 };
 
 interface HandshakeInput {
@@ -160,6 +161,7 @@ const handshakeInputs: fc.Arbitrary<HandshakeInput> = fc.record({
     starts: fc.nat(999_999).map(startsOf),
     listen: fc.constantFrom('localhost:8080', ':1', '[::1]:65535', '10.0.0.1:9'),
     http: fc.constantFrom('localhost:9080', 'a.b-c:0'),
+    log: fc.option(fc.record({term: fc.nat(), lastIndex: fc.nat()})),
   }),
   channel: fc.constantFrom('control', 'data', 'snapshot'),
   to: fc.oneof({weight: 5, arbitrary: fc.constant(identity.id)}, {weight: 1, arbitrary: nodeIds}),

@@ -61,7 +61,7 @@ export interface MemberOptions {
   readonly diskPace?: DiskPace;
 }
 
-/** What a data directory held while no process had it open. */
+/** What a data directory held at one moment. */
 export interface DirectoryCopy {
   readonly files: ReadonlyMap<string, Uint8Array>;
   readonly checkpoint: FakeCheckpointDisk;
@@ -263,9 +263,8 @@ export class TestMember {
     this.#staleDetail = null;
   }
 
-  /** Of a member that is down. */
+  /** Also of a member that runs, as a snapshot of its volume would have it. */
   copyDirectory(): DirectoryCopy {
-    assert(this.#life === null, `${this.id} runs`);
     return {
       files: this.disk.copyFiles(),
       checkpoint: this.checkpointDisk.copy(),
