@@ -202,8 +202,9 @@ export function transportContract(kind: string, makeHarness: () => TransportHarn
 
   run('the handshake tells who and where the dialer is', async harness => {
     const [a, b] = await startPair(harness);
-    const {incarnation, starts, listen, http} = identityOf('node1');
-    const expected = {clusterId, from: a.id, to: b.id, incarnation, starts, listen, http};
+    const {incarnation, starts, listen, http, log} = identityOf('node1');
+    const from = a.id;
+    const expected = {clusterId, from, to: b.id, incarnation, starts, listen, http, log};
     assert.deepEqual(b.handler.handshakes[0], expected);
   });
 
