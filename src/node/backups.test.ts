@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {
+  FakeCheckpointDisk,
+  FakeCheckpointStore,
+} from '../../test/contract/fake-checkpoint-store.ts';
 import type {Clock} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import {silentLogger} from '../base/logger.ts';
-import {nodeId} from '../raft/ids.ts';
+import {KvStateMachine} from '../kv/state-machine.ts';
+import {logIndex, nodeId, term} from '../raft/ids.ts';
+import {emptyMembership} from '../raft/membership.ts';
+import {StateStore} from '../storage/state-store.ts';
 import {Backups} from './backups.ts';
+import type {Backup} from './service.ts';
 
 const clock: Clock = {
   wallMs: () => 0,
@@ -40,6 +48,7 @@ test('a backup that fails at any step says why, and makes room for the next one'
   const replica: Parameters<Backups['begin']>[0] = {
     read: (_timeoutMs, _isLocal, callback) =>
       callback(failureAt('read') === null ? null : unconfirmed, null),
+    refusal: () => null,
     checkpointer: {cover: callback => callback(failureAt('cover'))},
   };
   for (const [step, error, code] of cases) {
@@ -54,4 +63,45 @@ test('a backup that fails at any step says why, and makes room for the next one'
     });
     assert.deepEqual(codes, [code], step);
   }
+});
+
+/** A checkpoint of an empty store. */
+function checkpointStore(): Promise<FakeCheckpointStore> {
+  const store = new FakeCheckpointStore(new FakeCheckpointDisk(), setImmediate);
+  const state = new StateStore(store);
+  new KvStateMachine(state).saveMeta();
+  const meta = {index: logIndex(1), term: term(1), membership: emptyMembership};
+  return new Promise(resolve => state.checkpoint(meta, () => resolve(store)));
+}
+
+test('a backup ends where its state is found to be wrong', async () => {
+  const backups = new Backups(
+    {
+      self: {id: nodeId('node1')},
+      options: {version: '1'},
+      clock,
+      logger: silentLogger,
+      checkpoint: await checkpointStore(),
+    },
+    () => 'a'.repeat(32),
+  );
+  let refusal: RosettaError | null = null;
+  const replica: Parameters<Backups['begin']>[0] = {
+    read: (_timeoutMs, _isLocal, callback) => callback(null, null),
+    refusal: () => refusal,
+    checkpointer: {cover: callback => callback(null)},
+  };
+  const backup = await new Promise<Backup | null>(resolve => {
+    const options = {consistency: 'local', timeoutMs: 5_000} as const;
+    backups.begin(replica, options, (_error, begun) => resolve(begun));
+  });
+  assert.ok(backup !== null);
+  const next = (): Promise<{readonly error: Error | null; readonly hasPiece: boolean}> =>
+    new Promise(resolve => {
+      backup.next((error, piece) => resolve({error, hasPiece: piece !== null}));
+    });
+  assert.deepEqual(await next(), {error: null, hasPiece: true});
+  refusal = new RosettaError('DIVERGED', 'the state differs');
+  assert.deepEqual(await next(), {error: refusal, hasPiece: false});
+  backup.close();
 });

@@ -21,7 +21,7 @@ interface BackupsParts extends Pick<NodeParts, 'clock' | 'logger'> {
 }
 
 /** Of a replica, what a backup needs. */
-interface BackedUp extends Pick<Replica, 'read'> {
+interface BackedUp extends Pick<Replica, 'read' | 'refusal'> {
   readonly checkpointer: Pick<Checkpointer, 'cover'>;
 }
 
@@ -59,7 +59,7 @@ export class Backups {
         }
         this.#parts.checkpoint.exportSnapshot((error, snapshot) => {
           if (error !== null || snapshot === null) fail(toRosettaError(error));
-          else this.#open(snapshot, fail, callback);
+          else this.#open(snapshot, replica, fail, callback);
         });
       });
     });
@@ -67,6 +67,7 @@ export class Backups {
 
   #open(
     snapshot: SnapshotExport,
+    replica: BackedUp,
     fail: (error: RosettaError) => void,
     callback: BackupCallback,
   ): void {
@@ -79,18 +80,24 @@ export class Backups {
     };
     openBackupWriter(snapshot, origin, (error, writer) => {
       if (error !== null || writer === null) fail(toRosettaError(error));
-      else callback(null, this.#handedOut(writer));
+      else callback(null, this.#handedOut(writer, replica));
     });
   }
 
-  #handedOut(writer: BackupWriter): Backup {
+  #handedOut(writer: BackupWriter, replica: BackedUp): Backup {
     const {clusterId, revision, index} = writer.head;
     this.#parts.logger.info({index, revision}, 'a backup is being sent');
     let isOpen = true;
     return {
       clusterId,
       revision,
-      next: callback => writer.next(callback),
+      // A backup takes long, and its state may be found to be wrong meanwhile.
+      next: callback => {
+        writer.next((error, piece) => {
+          const failure = error ?? replica.refusal();
+          callback(failure, failure === null ? piece : null);
+        });
+      },
       close: () => {
         if (!isOpen) return;
         isOpen = false;

@@ -225,7 +225,12 @@ export class PeerGate implements TransportHandler {
       const detail = `${id} is not a member of this cluster with this data directory`;
       return {status: 409, body: {code: 'UNKNOWN_MEMBER', detail}};
     }
-    this.#parts.replica()?.snapshotter.send(id);
+    const replica = this.#parts.replica();
+    const refusal = replica?.refusal() ?? null;
+    if (refusal !== null) {
+      return {status: 503, body: {code: refusal.code, detail: refusal.message}};
+    }
+    replica?.snapshotter.send(id);
     return {status: 200, body: {}};
   }
 

@@ -125,6 +125,7 @@ export class Replica {
       checkpointer: this.checkpointer,
       life: `${parts.startCount}-${parts.seed.toString(16)}`,
       firstLogIndex: () => log.store.firstIndex(),
+      refusal: () => this.refusal(),
       scheduleReady,
       onSent: () => parts.observer.onSnapshotSent(),
     });

@@ -8,7 +8,7 @@ import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
 import type {LogIndex} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
-import type {CheckpointStore, SnapshotExport} from '../storage/checkpoint-store.ts';
+import type {CheckpointStore, SnapshotExport, SnapshotReader} from '../storage/checkpoint-store.ts';
 import type {SnapshotSource} from '../transport/transport.ts';
 
 export interface SnapshotCopiesParts {
@@ -17,6 +17,8 @@ export interface SnapshotCopiesParts {
   /** First part of the ids: no other life of this member, or of another, has the same. */
   readonly life: string;
   readonly isOfUse: (meta: SnapshotMeta) => boolean;
+  /** Why nobody may get any of the state; null: they may. A stream under way ends with it. */
+  readonly refusal: () => Error | null;
 }
 
 type CopyCallback = (error: Error | null, copy: SnapshotSource | null) => void;
@@ -52,6 +54,11 @@ export class SnapshotCopies {
 
   /** A copy to stream from, to be given back. Calls back later when it has to be made. */
   take(callback: CopyCallback): void {
+    const refusal = this.#parts.refusal();
+    if (refusal !== null) {
+      callback(refusal, null);
+      return;
+    }
     const current = this.#current;
     if (current !== null && this.#parts.isOfUse(current.meta)) {
       current.use();
@@ -83,7 +90,7 @@ export class SnapshotCopies {
   }
 
   #make(): void {
-    const {checkpoint, life, isOfUse} = this.#parts;
+    const {checkpoint, life, isOfUse, refusal} = this.#parts;
     // Before the former copy lets go of the log.
     this.#pendingIndex = checkpoint.meta().index;
     this.#retire();
@@ -104,7 +111,7 @@ export class SnapshotCopies {
         return;
       }
       const waiting = this.#waiting.splice(0);
-      const copy = new SharedCopy(`${life}-${++this.#copyCount}`, made);
+      const copy = new SharedCopy(`${life}-${++this.#copyCount}`, made, refusal);
       this.#current = copy;
       // All at once: the first that gives it back must not be taken for the last.
       copy.use(waiting.length);
@@ -134,12 +141,14 @@ export class SnapshotCopies {
 class SharedCopy implements SnapshotSource {
   readonly id: string;
   readonly #copy: SnapshotExport;
+  readonly #refusal: () => Error | null;
   userCount = 0;
   #timer: Timer | null = null;
 
-  constructor(id: string, copy: SnapshotExport) {
+  constructor(id: string, copy: SnapshotExport, refusal: () => Error | null) {
     this.id = id;
     this.#copy = copy;
+    this.#refusal = refusal;
   }
 
   get meta(): SnapshotMeta {
@@ -150,8 +159,17 @@ class SharedCopy implements SnapshotSource {
     return this.#copy.sizeBytes;
   }
 
-  open(after: Parameters<SnapshotSource['open']>[0]): ReturnType<SnapshotSource['open']> {
-    return this.#copy.open(after);
+  open(after: Parameters<SnapshotSource['open']>[0]): SnapshotReader {
+    const reader = this.#copy.open(after);
+    return {
+      next: callback => {
+        reader.next((error, block) => {
+          const failure = error ?? this.#refusal();
+          callback(failure, failure === null ? block : null);
+        });
+      },
+      close: () => reader.close(),
+    };
   }
 
   use(count = 1): void {

@@ -42,6 +42,7 @@ class Scene {
   readonly snapshotter: Snapshotter;
   readonly checkpointer: Checkpointer;
   firstLogIndex = 1;
+  refusal: Error | null = null;
   sentCount = 0;
   abortedCount = 0;
 
@@ -67,6 +68,7 @@ class Scene {
       logger: silentLogger,
       life: '1-a',
       firstLogIndex: () => logIndex(this.firstLogIndex),
+      refusal: () => this.refusal,
       scheduleReady: () => undefined,
       onSent: () => this.sentCount++,
     });
@@ -148,6 +150,32 @@ test('after a stop nothing is sent and nothing is taken', () => {
   scene.turns(2);
   assert.equal(scene.transport.streams.length, 0);
   assert.equal(scene.snapshotter.onOffer(node2, offerAt(10)), null);
+});
+
+test('nothing of a state that went wrong is sent, and a stream under way ends', () => {
+  const scene = leader();
+  scene.snapshotter.send(node2);
+  scene.turns(2);
+  const stream = must(scene.transport.streams[0], 'a stream');
+  const reader = stream.snapshot.open(null);
+  const answers: (Error | null)[] = [];
+  reader.next(error => answers.push(error));
+  scene.turns(2);
+  assert.equal(answers.length, 1);
+  const refusal = new Error('the state went wrong');
+  scene.refusal = refusal;
+  reader.next((error, block) => {
+    assert.equal(block, null);
+    answers.push(error);
+  });
+  scene.turns(2);
+  assert.deepEqual(answers, [null, refusal]);
+  stream.callback(refusal);
+  scene.turns(200);
+  scene.snapshotter.send(node2);
+  scene.snapshotter.send(nodeId('node3'));
+  scene.turns(2);
+  assert.equal(scene.transport.streams.length, 1);
 });
 
 test('two that need a snapshot at the same time get one copy, and so does the next', () => {

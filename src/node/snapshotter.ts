@@ -1,6 +1,7 @@
 /**
  * Snapshots between members. Sending: a copy of the newest durable checkpoint is streamed to a
- * follower that is behind the log, one stream a follower, and again after a break. Receiving:
+ * follower that is behind the log, one stream a follower, and again after a break; nothing of a
+ * state that is known to be wrong. Receiving:
  * blocks go into a directory beside the live checkpoint; when all are verified raft decides
  * whether the snapshot is still news, and only then it is installed.
  */
@@ -37,6 +38,8 @@ export interface SnapshotterParts {
   readonly life: string;
   /** The first entry that the log holds. */
   readonly firstLogIndex: () => LogIndex;
+  /** Why the state is not to be handed on; null: it may be. */
+  readonly refusal: () => Error | null;
   readonly scheduleReady: () => void;
   readonly onSent: () => void;
 }
@@ -58,9 +61,9 @@ export class Snapshotter {
 
   constructor(parts: SnapshotterParts) {
     this.#parts = parts;
-    const {checkpoint, clock, life, firstLogIndex} = parts;
+    const {checkpoint, clock, life, firstLogIndex, refusal} = parts;
     const isOfUse = ({index}: SnapshotMeta): boolean => index + 1 >= firstLogIndex();
-    this.#copies = new SnapshotCopies({checkpoint, clock, life, isOfUse});
+    this.#copies = new SnapshotCopies({checkpoint, clock, life, isOfUse, refusal});
     this.#intake = new SnapshotIntake({checkpoint, clock});
   }
 

@@ -2,13 +2,16 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {stateHashInterval} from '../../src/node/state-hash-monitor.ts';
 import {bytes} from '../contract/commands.ts';
-import {TestCluster} from './test-cluster.ts';
+import {isServing, peerOf, TestCluster} from './test-cluster.ts';
 import type {TestMember} from './test-member.ts';
 
 const three = ['node1', 'node2', 'node3'] as const;
 
 /** In a row of the table `latest`: docs/formats.md, "Store rows". */
 const versionOffset = 21;
+
+/** Checkpoints soon, and nothing of the log stays behind them. */
+const wal = {segmentSizeBytes: 32_768, retentionSizeBytesMax: 0, heldSizeBytesMax: 0};
 
 /** Changes the version in the newest row of `key` behind the state machine's back. */
 function damage(member: TestMember, key: string): void {
@@ -26,13 +29,13 @@ function damage(member: TestMember, key: string): void {
   for (const [rowKey, value] of damaged) member.state.put(rowKey, value);
 }
 
-function reachNextHash(cluster: TestCluster): void {
+function reachNextHash(cluster: TestCluster, value = 'value'): void {
   const target =
     (Math.floor(cluster.leader().node.status().appliedIndex / stateHashInterval) + 1) *
     stateHashInterval;
   while (cluster.leader().node.status().lastLogIndex <= target) {
     const leader = cluster.leader();
-    const attempts = Array.from({length: 100}, () => cluster.put(leader, 'other', 'value'));
+    const attempts = Array.from({length: 100}, () => cluster.put(leader, 'other', value));
     cluster.until(() => attempts.every(attempt => attempt.isDone), 'the answers');
   }
 }
@@ -84,4 +87,40 @@ test('a diverged member that is made leader gives its place up again', () => {
   leader.node.beginStop();
   cluster.until(() => victim.node.status().state === 'leader', 'it leads');
   cluster.until(() => cluster.leaderNow()?.node.status().diverged === false, 'a sound leader');
+});
+
+test('a diverged member repairs nobody: its wrong state does not become that of a majority', () => {
+  const cluster = new TestCluster({ids: three, member: {wal}});
+  cluster.startAll();
+  const victim = cluster.follower();
+  cluster.write(cluster.leader(), 'key', 'value');
+  cluster.settle();
+  damage(victim, 'key');
+  cluster.write(cluster.leader(), 'key', 'next');
+  // So much is written that the log begins behind a checkpoint.
+  reachNextHash(cluster, 'x'.repeat(500));
+  cluster.until(() => victim.node.status().diverged, 'it is found');
+  const leader = cluster.leader();
+  const [lost] = cluster.members.filter(member => member !== leader && member !== victim);
+  assert.ok(lost);
+  cluster.settleLogs();
+  cluster.until(
+    () => lost.node.status().log.entries < lost.node.status().lastLogIndex,
+    'its log no longer begins at entry 1',
+    20_000,
+  );
+  // The names of the released segments change in the background.
+  cluster.advance(5_000);
+  lost.crash();
+  lost.loseCheckpoint();
+  // The diverged one is asked first.
+  lost.peers = [peerOf(victim.id), peerOf(leader.id)];
+  lost.start();
+  cluster.until(() => isServing(lost), 'it serves again', 20_000);
+  cluster.settleLogs();
+  assert.equal(lost.node.status().stateHash, leader.node.status().stateHash);
+  reachNextHash(cluster);
+  cluster.settleLogs();
+  const diverged = cluster.members.filter(member => member.node.status().diverged);
+  assert.deepEqual(diverged, [victim]);
 });
