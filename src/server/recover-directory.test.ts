@@ -15,14 +15,20 @@ import type {IdentityRecord} from '../node/identity-record.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {PreparedMember, putInPlace} from '../storage/prepared-member.ts';
+import {noteStale, raiseStartHistory} from '../storage/start-history.ts';
 import {openLog} from '../storage/wal-log-store.ts';
 import {saveIdentity, toIdentity} from './identity-file.ts';
 import {drawNewCluster} from './new-cluster.ts';
+import type {ForceOptions} from './recover-directory.ts';
 import {forceRecovery, inspectDirectory} from './recover-directory.ts';
 
 const addresses = {listen: 'localhost:8080', http: 'localhost:9080'};
 const {record, membership} = drawNewCluster({id: nodeId('node1'), ...addresses});
 const revisionBump = 1_000;
+
+function accepting(options: Partial<ForceOptions>): ForceOptions {
+  return {revisionBump, acceptDiverged: false, acceptStale: false, ...options};
+}
 
 function directory(t: TestContext): string {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'recover-directory-'));
@@ -72,7 +78,7 @@ test('a log that does not hold the entry of its checkpoint ends with the checkpo
   assert.deepEqual(summary.last, {index: 70, term: 4}, 'not entry 100 of term 1');
   assert.equal(summary.commit, 70);
   assert.deepEqual([summary.term, summary.vote], [4, null]);
-  const forced = await forceRecovery(root, {revisionBump, acceptDiverged: false});
+  const forced = await forceRecovery(root, accepting({}));
   assert.equal(forced.revision, 2 + revisionBump);
   assert.deepEqual((await inspectDirectory(root)).last, {index: 70, term: 4});
   assert.ok(forced.saved !== null);
@@ -86,11 +92,32 @@ test('a member whose state went wrong says so, and becomes a cluster on request 
   const diverged: IdentityRecord = {...record, divergence};
   saveIdentity(nodeDisk, path.join(root, 'identity.json'), diverged);
   assert.equal((await inspectDirectory(root)).divergence, divergence);
-  await assert.rejects(forceRecovery(root, {revisionBump, acceptDiverged: false}), {
+  await assert.rejects(forceRecovery(root, accepting({})), {
     message: /at entry 60 .*-accept-diverged/,
   });
   assert.equal((await inspectDirectory(root)).clusterId, record.clusterId, 'nothing has changed');
-  const forced = await forceRecovery(root, {revisionBump, acceptDiverged: true});
+  const forced = await forceRecovery(root, accepting({acceptDiverged: true}));
   assert.notEqual(forced.clusterId, record.clusterId);
   assert.equal((await inspectDirectory(root)).divergence, null);
+});
+
+test('an older copy says so, and becomes a cluster that can start on request only', async t => {
+  const root = directory(t);
+  addMember(root, {index: 70, term: 4});
+  const starts = path.join(root, 'start-count.json');
+  raiseStartHistory(nodeDisk, starts, '0000abcd');
+  const stale = 'the data directory of node1 was restored from a backup; start it with -rejoin';
+  noteStale(nodeDisk, starts, stale);
+  assert.equal((await inspectDirectory(root)).stale, stale);
+  for (const options of [accepting({}), accepting({acceptDiverged: true})]) {
+    await assert.rejects(forceRecovery(root, options), {
+      message: /restored from a backup.*-accept-stale/,
+    });
+  }
+  const before = await inspectDirectory(root);
+  assert.equal(before.clusterId, record.clusterId, 'nothing has changed');
+  const forced = await forceRecovery(root, accepting({acceptStale: true}));
+  assert.notEqual(forced.clusterId, record.clusterId);
+  assert.equal((await inspectDirectory(root)).stale, null);
+  assert.equal(raiseStartHistory(nodeDisk, starts, '0000abce').count, 1, 'it starts');
 });

@@ -25,6 +25,7 @@ import {
   restingCheckpointFile,
   restingIdentity,
   restingLog,
+  restingStale,
   restingStartCount,
   withRestingLog,
 } from '../storage/resting-directory.ts';
@@ -44,6 +45,8 @@ export interface DirectorySummary {
   readonly incarnation: string;
   /** Why its state is not that of the cluster's other members; null: as far as is known it is. */
   readonly divergence: string | null;
+  /** Why it is known to be an older copy of a directory; null: it is not known to be one. */
+  readonly stale: string | null;
   /** How often the member was started. */
   readonly startCount: number;
   readonly term: number;
@@ -77,6 +80,8 @@ export interface ForceOptions {
   readonly revisionBump: number;
   /** Also when its state is known to differ from what its cluster had agreed on. */
   readonly acceptDiverged: boolean;
+  /** Also when it is known to be an older copy. */
+  readonly acceptStale: boolean;
 }
 
 /** Reads only. Rejects with StorageError. */
@@ -119,6 +124,7 @@ function summarize(root: string): DirectorySummary {
     nodeId,
     incarnation,
     divergence: record.divergence ?? null,
+    stale: restingStale(root),
     startCount: restingStartCount(root),
     term: hardState.term,
     vote: hardState.vote,
@@ -174,6 +180,12 @@ function complete(root: string): ForcedRecovery {
   };
 }
 
+const betterDirectory = 'use the directory of another member, or restore a backup';
+
+function unlessNothingElse(flag: string): string {
+  return `${betterDirectory}; if there is neither, add ${flag}`;
+}
+
 /** Entries read at once. */
 const readSizeBytes = limits.committedSizeBytesMax;
 
@@ -190,13 +202,15 @@ class Recovery {
 
   async run(): Promise<ForcedRecovery> {
     const old = this.#oldRecord();
-    const {nodeId, membership, divergence} = this.#before;
-    if (divergence !== null && !this.#options.acceptDiverged) {
-      throw this.#refusal(
-        `its state has gone another way than its cluster's: ${divergence}`,
-        'use the directory of another member, or restore a backup; if there is neither, add ' +
-          '-accept-diverged',
-      );
+    const {nodeId, membership, divergence, stale} = this.#before;
+    const {acceptDiverged, acceptStale} = this.#options;
+    if (divergence !== null && !acceptDiverged) {
+      const problem = `its state has gone another way than its cluster's: ${divergence}`;
+      throw this.#refusal(problem, unlessNothingElse('-accept-diverged'));
+    }
+    if (stale !== null && !acceptStale) {
+      const problem = `it is an older copy, and acknowledged writes may be missing: ${stale}`;
+      throw this.#refusal(problem, unlessNothingElse('-accept-stale'));
     }
     const self = findMember(membership, old.nodeId);
     if (self === undefined) {
@@ -269,10 +283,7 @@ class Recovery {
     return {revision, keyCount: machine.keyCount()};
   }
 
-  #refusal(
-    problem: string,
-    advice = 'use the directory of another member, or restore a backup',
-  ): StorageError {
+  #refusal(problem: string, advice = betterDirectory): StorageError {
     return new StorageError(`${this.#root} cannot become a cluster of its own (${problem})`, {
       path: this.#root,
       advice,

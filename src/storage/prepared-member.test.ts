@@ -19,7 +19,8 @@ import {
   putInPlace,
   refusePrepared,
 } from './prepared-member.ts';
-import {restingLog} from './resting-directory.ts';
+import {restingLog, restingStale, restingStartCount} from './resting-directory.ts';
+import {noteStale} from './start-history.ts';
 
 const identity = {
   clusterId: 'ab'.repeat(16),
@@ -41,6 +42,7 @@ function addOld(root: string): void {
     fs.mkdirSync(path.join(root, name));
     fs.writeFileSync(path.join(root, name, 'old'), name);
   }
+  noteStale(nodeDisk, path.join(root, 'start-count.json'), 'an older copy');
   fs.writeFileSync(path.join(root, 'identity.json'), 'old');
 }
 
@@ -69,6 +71,8 @@ function assertNew(root: string): Promise<void> {
   assert.equal(state.compactedRevision, 109, 'nobody reads below what he may have seen');
   assert.equal(state.keyCount, 1);
   assert.equal(fs.existsSync(path.join(root, 'prepared')), false);
+  assert.equal(restingStartCount(root), 0, 'of this incarnation');
+  assert.equal(restingStale(root), null);
   return new Promise(resolve => store.close(resolve));
 }
 
@@ -81,7 +85,9 @@ test('a member is prepared beside the old one, and then takes its place', async 
   const saved = putInPlace(nodeDisk, root);
   assert.equal(saved, path.join(root, `before-${identity.incarnation}`));
   await assertNew(root);
-  assert.deepEqual(fs.readdirSync(saved).sort(), ['checkpoint', 'identity.json', 'wal']);
+  const kept = ['checkpoint', 'identity.json', 'start-count.json', 'wal'];
+  assert.deepEqual(fs.readdirSync(saved).sort(), kept);
+  assert.equal(restingStale(saved), 'an older copy');
   refusePrepared(root);
 });
 

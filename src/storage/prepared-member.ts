@@ -18,6 +18,7 @@ import type {Identity} from './identity.ts';
 import {writeIdentity} from './identity.ts';
 import {LmdbEnvironment, syncFile} from './lmdb-environment.ts';
 import {bumpedMetaRow} from './revision-bump.ts';
+import type {StartHistory} from './start-history.ts';
 import {StorageError} from './storage-error.ts';
 import {createFirstSegment} from './wal-directory.ts';
 import {walOptions} from './wal-options.ts';
@@ -26,7 +27,7 @@ import {encodeSegmentHeader} from './wal-segment.ts';
 const preparedName = 'prepared';
 const readyName = 'ready.json';
 /** The identity comes last: without one a directory takes part in nothing. */
-const replacedNames = ['checkpoint', 'wal', 'identity.json'] as const;
+const replacedNames = ['checkpoint', 'wal', 'start-count.json', 'identity.json'] as const;
 
 export class PreparedMember {
   readonly #disk: Disk;
@@ -84,6 +85,9 @@ export class PreparedMember {
     syncFile(this.#environment.path);
     this.#checkpoint.switchSync(this.#generation);
     this.#writeLog(identity, meta, term);
+    // The starts of another incarnation: none so far, and nobody has said that they are old.
+    const startHistory = {count: 0, marks: []} satisfies StartHistory;
+    writeDurableFile(this.#disk, path.join(this.#directory, 'start-count.json'), startHistory);
     writeIdentity(this.#disk, path.join(this.#directory, 'identity.json'), identity);
     this.#disk.syncDirectorySync(this.#root);
     const saved = `before-${identity.incarnation}`;

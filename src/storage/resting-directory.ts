@@ -17,7 +17,7 @@ import type {Identity} from './identity.ts';
 import {readIdentity} from './identity.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 import {readOnlyDisk} from './read-only-disk.ts';
-import {readStartHistory} from './start-history.ts';
+import {readStale, readStartHistory} from './start-history.ts';
 import {StorageError} from './storage-error.ts';
 import {walOptions} from './wal-options.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
@@ -42,6 +42,11 @@ export function restingIdentity(root: string): Identity {
 /** Throws StorageError when it is damaged. */
 export function restingStartCount(root: string): number {
   return readStartHistory(readOnlyDisk, path.join(root, 'start-count.json')).count;
+}
+
+/** Why it is known to be an older copy; null: it is not. Throws StorageError when it is damaged. */
+export function restingStale(root: string): string | null {
+  return readStale(readOnlyDisk, path.join(root, 'start-count.json'));
 }
 
 /**

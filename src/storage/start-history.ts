@@ -64,11 +64,17 @@ export function readStartHistory(disk: Disk, file: string): StartHistory {
   return history;
 }
 
-/** Throws StorageError when a peer has said that the directory is an older copy. */
-export function refuseStale(disk: Disk, file: string): void {
+/** Why a peer has said that the directory is an older copy; null: none has. */
+export function readStale(disk: Disk, file: string): string | null {
   const content = readDurableFile(disk, file);
   const stale = isJsonObject(content) ? content['stale'] : undefined;
-  if (typeof stale !== 'string') return;
+  return typeof stale === 'string' ? stale : null;
+}
+
+/** Throws StorageError when a peer has said that the directory is an older copy. */
+export function refuseStale(disk: Disk, file: string): void {
+  const stale = readStale(disk, file);
+  if (stale === null) return;
   const advice = 'nothing else brings this node back';
   throw new StorageError(stale, {path: file, advice});
 }

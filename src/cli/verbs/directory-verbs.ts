@@ -44,6 +44,11 @@ export const recoverVerb: Verb = {
       value: '',
       help: 'with -force: even if its state is known to be wrong',
     },
+    'accept-stale': {
+      kind: 'switch',
+      value: '',
+      help: 'with -force: even if it is known to be an older copy',
+    },
     ...revisionBumpFlag,
     ...jsonFlag,
   },
@@ -102,6 +107,7 @@ async function recover(input: VerbInput): Promise<number> {
   const forced = await forceRecovery(data, {
     revisionBump: revisionBump(input),
     acceptDiverged: isOn(input, 'accept-diverged'),
+    acceptStale: isOn(input, 'accept-stale'),
   });
   const {before, clusterId, revision, keyCount: keys, saved} = forced;
   if (isOn(input, 'json')) {
@@ -143,6 +149,7 @@ function summaryPairs(summary: DirectorySummary): readonly Pair[] {
     ['node id', summary.nodeId],
     ['incarnation', summary.incarnation],
     ...(summary.divergence === null ? [] : [['DIVERGED', summary.divergence] as const]),
+    ...(summary.stale === null ? [] : [['OLDER COPY', summary.stale] as const]),
     ['starts', summary.startCount],
     ['term', summary.term],
     ['vote', summary.vote ?? 'none'],
