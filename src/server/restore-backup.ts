@@ -9,7 +9,7 @@ import type {BackupHead} from '../storage/backup-format.ts';
 import {readBackup} from '../storage/backup-reader.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
-import {isUnfinishedRestore, PreparedMember, putInPlace} from '../storage/prepared-member.ts';
+import {isPrepared, PreparedMember, putInPlace} from '../storage/prepared-member.ts';
 import {StorageError} from '../storage/storage-error.ts';
 import {toIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
@@ -35,6 +35,8 @@ export interface RestoreResult {
 
 /** What a file system keeps in its root. */
 const ignoredNames = new Set(['lost+found']);
+/** The lock's own, also of a process that was killed. */
+const lockNames = new Set(['LOCK', 'holder']);
 
 /** Rejects with StorageError. */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreResult> {
@@ -46,8 +48,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRes
   try {
     result = restoreInto(directory, options);
   } catch (error) {
-    directory.release();
-    removeMade(root, isNew);
+    giveBack(directory, isNew);
     throw error;
   }
   directory.release();
@@ -86,7 +87,7 @@ function refuseUsed(root: string): void {
     const used = fs.readdirSync(root).filter(name => !ignoredNames.has(name));
     if (used.length === 0) return;
     // A restore that was killed left this, and perhaps a start that was refused then.
-    if (isUnfinishedRestore(root) && used.every(name => isLeftByRestore(root, name))) return;
+    if (!isPrepared(root) && used.every(name => isLeftByRestore(root, name))) return;
   }
   throw new StorageError(`${root} is not an empty directory`, {
     path: root,
@@ -95,18 +96,27 @@ function refuseUsed(root: string): void {
 }
 
 function isLeftByRestore(root: string, name: string): boolean {
-  if (['prepared', 'tmp', 'LOCK'].includes(name)) return true;
+  if (['prepared', 'tmp'].includes(name) || lockNames.has(name)) return true;
   if (name !== 'wal' && name !== 'checkpoint') return false;
   return fs.readdirSync(path.join(root, name)).length === 0;
 }
 
-/** It was empty before. */
-function removeMade(root: string, isNew: boolean): void {
-  if (isNew) {
-    fs.rmSync(root, {recursive: true, force: true});
-    return;
+/** It was empty before. Whoever may use it afterwards finds nothing, and loses nothing. */
+function giveBack(directory: DataDirectory, isNew: boolean): void {
+  const root = directory.path;
+  try {
+    for (const name of fs.readdirSync(root)) {
+      if (ignoredNames.has(name) || lockNames.has(name)) continue;
+      fs.rmSync(path.join(root, name), {recursive: true, force: true});
+    }
+  } finally {
+    directory.release();
   }
-  for (const name of fs.readdirSync(root)) {
-    if (!ignoredNames.has(name)) fs.rmSync(path.join(root, name), {recursive: true, force: true});
+  try {
+    const holder = path.join(root, 'holder');
+    if (fs.existsSync(holder)) fs.rmdirSync(holder);
+    if (isNew) fs.rmdirSync(root);
+  } catch {
+    // Somebody else uses it by now.
   }
 }

@@ -146,7 +146,7 @@ export function refusePrepared(root: string): void {
 }
 
 /** Whether a new member was begun here, and nothing else is. */
-export function isUnfinishedRestore(root: string): boolean {
+function isUnfinishedRestore(root: string): boolean {
   const hasBegun = fs.existsSync(path.join(root, preparedName)) && !isPrepared(root);
   return hasBegun && !fs.existsSync(path.join(root, 'identity.json'));
 }
