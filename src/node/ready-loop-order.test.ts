@@ -96,21 +96,22 @@ class Bench {
       setTimer: () => ({cancel: () => undefined}),
       afterPoll: callback => this.turns.push(callback),
     };
+    const applier = new Applier(
+      {
+        // Only entries without a command are applied here.
+        machine: new KvStateMachine(new FakeRows()),
+        clock,
+        hasRoom: () => this.hasRoom,
+        onApplied: () => undefined,
+      },
+      noSnapshot,
+    );
     return new ReadyLoop({
       raft: this.raft,
       log: this.log,
       transport: {send: () => true, flush: () => undefined} as unknown as Transport,
       clock,
-      applier: new Applier(
-        {
-          // Only entries without a command are applied here.
-          machine: new KvStateMachine(new FakeRows()),
-          clock,
-          hasRoom: () => this.hasRoom,
-          onApplied: () => undefined,
-        },
-        noSnapshot,
-      ),
+      applier,
       reads: new ReadTable({
         raft: this.raft,
         reader: {} as StateReader,
@@ -123,9 +124,10 @@ class Bench {
       installSnapshot: (meta, callback) => {
         this.installing.push({meta, callback});
       },
-      onInstalled: meta => {
+      onInstalled: (meta, hardState) => {
         this.installed.push(meta);
-        this.log.reset(meta, this.raft.hardState);
+        this.log.reset(meta, hardState);
+        applier.reset(meta);
       },
       fail: error => {
         throw error;
@@ -194,6 +196,36 @@ test('the disk hears of no commit by a snapshot that is not installed', () => {
   bench.turn();
   assert.equal(bench.raft.stableIndex, 100);
   assert.equal(bench.log.noted.at(-1), 100);
+});
+
+test('the log behind a snapshot begins with no commit of what its Ready lacks', () => {
+  const bench = new Bench();
+  const meta = {index: logIndex(100), term: term(2), membership};
+  const [from, to] = [nodeId('2'), nodeId('1')];
+  bench.raft.step({type: 'snapshot', from, to, term: term(2), meta});
+  bench.raft.step({
+    type: 'append',
+    from,
+    to,
+    term: term(2),
+    previous: {term: term(2), index: logIndex(100)},
+    entries: [noop(2, 101), noop(2, 102), noop(2, 103)],
+    commit: logIndex(100),
+  });
+  bench.turn();
+  assert.equal(bench.installing.length, 1);
+  // While the checkpoint is switched another leader replaces them, and commits its own.
+  bench.append('3', 3, [2, 100], 2);
+  assert.equal(bench.raft.commitIndex, 102);
+  bench.installing[0]?.callback(null);
+  assert.deepEqual(bench.log.hardState, {term: 2, vote: null, commit: 100});
+  assert.equal(bench.log.term(logIndex(102)), 2, 'a crash now must not commit it');
+  bench.sync();
+  assert.equal(bench.log.hardState.commit, 100);
+  bench.turn();
+  bench.sync();
+  bench.turn();
+  assert.deepEqual([bench.log.term(logIndex(102)), bench.log.noted.at(-1)], [3, 102]);
 });
 
 test('a snapshot that is in force after the stop leaves the log alone', () => {

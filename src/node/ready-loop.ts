@@ -4,7 +4,9 @@
  * wait leave from its completion. Everything that happens in one turn of the event loop becomes one
  * Ready: one write, one frame a peer. See docs/io-ordering.md.
  */
+import {must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
+import type {HardState} from '../raft/hard-state.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {minIndex} from '../raft/ids.ts';
 import type {Message} from '../raft/message.ts';
@@ -29,8 +31,8 @@ export interface ReadyLoopParts {
   readonly onSnapshotNeeded: (to: NodeId) => void;
   /** Replaces the checkpoint by the received snapshot; durable when the callback runs. */
   readonly installSnapshot: (meta: SnapshotMeta, callback: (error: Error | null) => void) => void;
-  /** In the turn of that callback: the log and the state follow. */
-  readonly onInstalled: (meta: SnapshotMeta) => void;
+  /** In that turn: the log, which begins anew with `hardState`, and the state follow. */
+  readonly onInstalled: (meta: SnapshotMeta, hardState: HardState) => void;
   readonly fail: (error: Error) => void;
 }
 
@@ -198,10 +200,15 @@ export class ReadyLoop {
     });
   }
 
+  /**
+   * Not with raft's hard state of this moment: while the snapshot waited, entries of its Ready may
+   * have been replaced and the new ones committed. The old ones are written first, and a crash
+   * between the two would make them committed.
+   */
   #onInstalled(snapshot: SnapshotMeta, ready: Ready): void {
     this.#isInstalling = false;
     this.#snapshotReady = null;
-    this.#parts.onInstalled(snapshot);
+    this.#parts.onInstalled(snapshot, must(ready.hardState, 'a snapshot is persisted'));
     this.#perform({...ready, snapshot: null});
     this.schedule();
   }

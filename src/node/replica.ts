@@ -8,6 +8,7 @@ import type {Logger} from '../base/logger.ts';
 import type {CommandResult} from '../kv/result.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Entry} from '../raft/entry.ts';
+import type {HardState} from '../raft/hard-state.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Membership} from '../raft/membership.ts';
 import {Raft} from '../raft/raft.ts';
@@ -172,7 +173,7 @@ export class Replica {
       onCommitted: count => observer.onCommitted(count),
       onSnapshotNeeded: to => this.snapshotter.send(to),
       installSnapshot: (meta, callback) => this.snapshotter.install(meta, callback),
-      onInstalled: meta => this.#onInstalled(meta),
+      onInstalled: (meta, hardState) => this.#onInstalled(meta, hardState),
       fail,
     });
   }
@@ -377,11 +378,11 @@ export class Replica {
   }
 
   /** The checkpoint is the snapshot's: everything above it follows in this turn. */
-  #onInstalled(meta: SnapshotMeta): void {
+  #onInstalled(meta: SnapshotMeta, hardState: HardState): void {
     const {state, machine, log, logger, observer} = this.#parts;
     state.resetToCheckpoint();
     machine.reload();
-    log.store.reset(meta, this.raft.hardState);
+    log.store.reset(meta, hardState);
     this.#applier.reset(meta);
     this.proposer.table.settleUpTo(meta.index);
     this.#history.reset();
