@@ -5,6 +5,7 @@
  */
 import {formatAddress, parseAddress} from '../base/address.ts';
 import {limits} from '../base/limits.ts';
+import {optionRanges} from '../server/server-options.ts';
 
 /** What the user typed is wrong; the message is one clear line. The process exits with 2. */
 export class UsageError extends Error {
@@ -233,15 +234,16 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
   if (join !== undefined && toAddress('-join', join) === listen) {
     throw new UsageError(`-join=${join} is the -listen address of this node itself`);
   }
-  const electionTimeoutMs = integer(values, 'election-timeout', {min: 20, max: 60_000}, 150);
-  const heartbeatMs = integer(values, 'heartbeat', {min: 10, max: 30_000}, 50);
+  const ranges = optionRanges;
+  const electionTimeoutMs = integer(values, 'election-timeout', ranges.electionTimeoutMs, 150);
+  const heartbeatMs = integer(values, 'heartbeat', ranges.heartbeatMs, 50);
   if (heartbeatMs * 2 > electionTimeoutMs) {
     throw new UsageError(
       `-heartbeat=${heartbeatMs} must be at most half of -election-timeout=${electionTimeoutMs}`,
     );
   }
-  const historyAge = {min: 0, max: 10 * 365 * 86_400};
-  const historySize = {min: 0, max: mib};
+  const historyAge = {min: 0, max: ranges.historyAgeMs.max / 1000};
+  const historySize = {min: 0, max: ranges.historySizeBytesMax.max / mib};
   return {
     id,
     listen,

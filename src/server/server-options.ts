@@ -33,6 +33,14 @@ export interface ServerOptions {
   readonly metrics: Metrics;
 }
 
+/** What the numbers among them may be, inclusive, and whole. */
+export const optionRanges = {
+  electionTimeoutMs: {min: 20, max: 60_000},
+  heartbeatMs: {min: 10, max: 30_000},
+  historyAgeMs: {min: 0, max: 10 * 365 * 86_400_000},
+  historySizeBytesMax: {min: 0, max: 1024 ** 4},
+} as const;
+
 /** How a member ends by itself. At most one of them is called, once. */
 export interface ServerEnds {
   /** It cannot go on; the process should exit with 1. */

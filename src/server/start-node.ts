@@ -10,12 +10,13 @@ import {Metrics} from '../observe/metrics.ts';
 import {packageVersion} from './package-version.ts';
 import {startServer} from './server.ts';
 import type {RunningServer, ServerOptions} from './server-options.ts';
+import {optionRanges} from './server-options.ts';
 import {systemClock} from './system-clock.ts';
 
 export type {Logger} from '../base/logger.ts';
 export {RosettaError} from '../base/errors.ts';
 
-/** Addresses are `host:port`. Times in milliseconds, sizes in bytes. */
+/** Addresses are `host:port`. Times in milliseconds, sizes in bytes; both are whole numbers. */
 export interface StartNodeOptions {
   /** Name of this member: 1 to 64 of A-Z a-z 0-9 _ -. Never reused for another disk. */
   readonly id: string;
@@ -42,13 +43,13 @@ export interface StartNodeOptions {
   readonly advertiseListen?: string | undefined;
   /** What clients are told; default: `http`. */
   readonly advertiseHttp?: string | undefined;
-  /** Silence before an election, drawn from one to two times it; default 150. */
+  /** Silence before an election, drawn from one to two times it: 20 to 60,000; default 150. */
   readonly electionTimeoutMs?: number | undefined;
-  /** Interval of heartbeats; default 50. */
+  /** Interval of heartbeats: from 10 to half of `electionTimeoutMs`; default 50. */
   readonly heartbeatMs?: number | undefined;
-  /** History older than this is compacted, 0 never; default an hour. */
+  /** History older than this is compacted, 0 never, at most ten years; default an hour. */
   readonly historyAgeMs?: number | undefined;
-  /** History larger than this is compacted, 0 never; default 1 GiB. */
+  /** History larger than this is compacted, 0 never, at most 1 TiB; default 1 GiB. */
   readonly historySizeBytesMax?: number | undefined;
   /** Origins whose pages may use the API from browsers. */
   readonly corsOrigins?: readonly string[] | undefined;
@@ -167,10 +168,6 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
     }
   }
   checkJoin(options);
-  const {electionTimeoutMs = 150, heartbeatMs = 50} = options;
-  if (!(heartbeatMs >= 10 && heartbeatMs * 2 <= electionTimeoutMs)) {
-    throw invalid('heartbeatMs must be at least 10 and at most half of electionTimeoutMs');
-  }
   return {
     id,
     listen,
@@ -181,17 +178,36 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
     rejoin,
     advertiseListen: options.advertiseListen ?? listen,
     advertiseHttp: options.advertiseHttp ?? http,
-    electionTimeoutMs,
-    heartbeatMs,
+    ...numbersOf(options),
     corsOrigins: options.corsOrigins ?? [],
-    historyAgeMs: options.historyAgeMs ?? limits.historyAgeMs,
-    historySizeBytesMax: options.historySizeBytesMax ?? limits.historySizeBytesMax,
     walSegmentSizeBytes: limits.walSegmentSizeBytes,
     logRetentionSizeBytesMax: limits.logRetentionSizeBytesMax,
     version: packageVersion(),
     logger: options.logger ?? silentLogger,
     metrics: new Metrics(),
   };
+}
+
+function numbersOf(options: StartNodeOptions): Pick<ServerOptions, keyof typeof optionRanges> {
+  const numbers = {
+    electionTimeoutMs: options.electionTimeoutMs ?? 150,
+    heartbeatMs: options.heartbeatMs ?? 50,
+    historyAgeMs: options.historyAgeMs ?? limits.historyAgeMs,
+    historySizeBytesMax: options.historySizeBytesMax ?? limits.historySizeBytesMax,
+  };
+  for (const name of Object.keys(optionRanges) as (keyof typeof optionRanges)[]) {
+    const {min, max} = optionRanges[name];
+    const value = numbers[name];
+    if (Number.isInteger(value) && value >= min && value <= max) continue;
+    throw invalid(`${name} must be a whole number from ${min} to ${max}, not ${value}`);
+  }
+  const {electionTimeoutMs, heartbeatMs} = numbers;
+  if (heartbeatMs * 2 > electionTimeoutMs) {
+    throw invalid(
+      `heartbeatMs, ${heartbeatMs}, must be at most half of electionTimeoutMs, ${electionTimeoutMs}`,
+    );
+  }
+  return numbers;
 }
 
 function checkJoin({listen, peers = [], join, rejoin = false}: StartNodeOptions): void {
