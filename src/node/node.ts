@@ -19,6 +19,7 @@ import {createNewcomer} from './newcomer.ts';
 import type {NodeParts} from './node-parts.ts';
 import {localIdentity} from './node-parts.ts';
 import {leaderStatus, nodeCounts, nodeMembers, nodePeers, nodeStatus} from './node-status.ts';
+import {PeerAddresses} from './peer-addresses.ts';
 import {PeerGate} from './peer-gate.ts';
 import {peerRows} from './peer-rows.ts';
 import type {NodePhase} from './readiness.ts';
@@ -41,6 +42,7 @@ export class Node implements Service {
   readonly #parts: NodeParts;
   readonly #startedAtMs: number;
   readonly #gate: PeerGate;
+  readonly #addresses: PeerAddresses;
   readonly #backups: Backups;
   #record: IdentityRecord;
   #newcomer: Newcomer | null = null;
@@ -65,10 +67,14 @@ export class Node implements Service {
       repair: () => this.#repair,
       record: () => this.#record,
       loggedMembers: () => this.#log?.memberships.at(-1)?.membership.members ?? [],
-      peers: parts.peers,
       fail: error => this.#fail(error),
       onAddresses: () => this.#setPeers(),
       onRemoved: detail => this.#leave(detail),
+    });
+    this.#addresses = new PeerAddresses({
+      ...parts,
+      advertised: member => this.#gate.advertised(member),
+      onTurn: () => this.#setPeers(),
     });
     this.#backups = new Backups(parts, () => this.#record.clusterId ?? '');
   }
@@ -176,6 +182,7 @@ export class Node implements Service {
   /** Ends everything: connections, log, checkpoint. After `beginStop`. */
   stop(callback: () => void): void {
     this.#isStopping = true;
+    this.#addresses.stop();
     this.#replica?.stop();
     this.#keeper?.failAll();
     const {transport, checkpoint} = this.#parts;
@@ -234,7 +241,7 @@ export class Node implements Service {
 
   #run(record: IdentityRecord): void {
     if (this.#isStopping || this.#hasFailed) return;
-    const {self, state, machine, checkpoint, transport, clock, logger} = this.#parts;
+    const {self} = this.#parts;
     this.#newcomer = null;
     try {
       this.#log ??= this.#parts.openLog(record);
@@ -248,18 +255,10 @@ export class Node implements Service {
       return;
     }
     const replica = new Replica({
+      ...this.#parts,
       id: self.id,
       incarnation: self.incarnation,
       log: this.#log,
-      state,
-      machine,
-      checkpoint,
-      transport,
-      clock,
-      logger,
-      options: this.#parts.options,
-      observer: this.#parts.observer,
-      seed: this.#parts.seed,
       startCount: this.#parts.starts.count,
       divergence: record.divergence ?? null,
       onDiverged: divergence => this.#save({...this.#record, divergence}),
@@ -349,8 +348,7 @@ export class Node implements Service {
       committed: replica.raft.committedMembership.members,
       leaving: this.#keeper?.farewell.members ?? [],
     };
-    const rows = peerRows(sources, member => this.#gate.advertised(member));
-    this.#parts.transport.setPeers(rows);
+    this.#parts.transport.setPeers(peerRows(sources, this.#addresses));
   }
 
   #leave(detail: string): void {

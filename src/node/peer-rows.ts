@@ -1,4 +1,5 @@
 /** Whom a node keeps connections with. */
+import type {PeerAddresses} from './peer-addresses.ts';
 import type {Member} from '../raft/membership.ts';
 
 export interface PeerSources {
@@ -12,14 +13,14 @@ export interface PeerSources {
   readonly leaving: readonly Member[];
 }
 
-/** One row an id, the first one in the order above, at the addresses that it last said. */
+/** One row an id, the first one in the order above, where it is to be found at the moment. */
 export function peerRows(
   {guests, members, committed, leaving}: PeerSources,
-  advertised: (member: Member) => {readonly listen: string; readonly http: string} | undefined,
+  addresses: Pick<PeerAddresses, 'of'>,
 ): Member[] {
   const rows = new Map<string, Member>();
   for (const member of [...guests, ...members, ...committed, ...leaving]) {
-    if (!rows.has(member.id)) rows.set(member.id, {...member, ...advertised(member)});
+    if (!rows.has(member.id)) rows.set(member.id, {...member, ...addresses.of(member)});
   }
   return [...rows.values()];
 }

@@ -84,6 +84,42 @@ test('the connection to a member that came back at another address is kept in an
   cluster.write(kept, 'key', 'value');
 });
 
+test('members that all moved while one was down find each other by their -peers', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3']});
+  cluster.startAll();
+  cluster.write(cluster.leader(), 'key', 'value');
+  const [down, ...movers] = cluster.members;
+  for (const member of cluster.members) member.crash();
+  for (const member of movers) Object.assign(member, {address: `${member.id}:9`});
+  for (const member of cluster.members) {
+    member.peers = cluster.members
+      .filter(other => other !== member)
+      .map(({id, address}) => ({id, address}));
+  }
+  for (const member of movers) member.start();
+  cluster.until(() => movers.every(isServing), 'both serve', 20_000);
+  cluster.write(cluster.leader(), 'key', 'next');
+  must(down, 'a member').start();
+  cluster.until(() => cluster.members.every(isServing), 'the third finds them too', 20_000);
+  assert.equal(cluster.read(must(down, 'a member'), 'key'), 'next');
+});
+
+test('an address of -peers that leads nowhere keeps nobody from being found', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3']});
+  cluster.startAll();
+  const [first, second] = cluster.members;
+  assert.ok(first !== undefined && second !== undefined);
+  for (const member of cluster.members) member.crash();
+  first.peers = [{id: 'node2', address: 'nowhere:1'}, peerOf('node3')];
+  first.start();
+  cluster.advance(3_000);
+  second.start();
+  cluster.until(() => isServing(first) && isServing(second), 'they find each other', 20_000);
+  const {term} = first.node.status();
+  cluster.advance(10_000);
+  assert.equal(first.node.status().term, term);
+});
+
 test('a learner that is no longer among the peers is not made a voter', () => {
   const cluster = new TestCluster({ids: ['node1', 'node2', 'node3', 'node4']});
   const [founder, second, third, gone] = cluster.members;
