@@ -67,6 +67,7 @@ export class Node implements Service {
       repair: () => this.#repair,
       record: () => this.#record,
       loggedMembers: () => this.#log?.memberships.at(-1)?.membership.members ?? [],
+      peers: parts.peers,
       fail: error => this.#fail(error),
       onAddresses: () => this.#setPeers(),
       onRemoved: detail => this.#leave(detail),
