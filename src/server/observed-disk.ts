@@ -28,6 +28,9 @@ export function observedDisk(disk: Disk, clock: Clock, onSync: (durationMs: numb
     create: (path, callback) => {
       disk.create(path, result => callback(result instanceof Error ? result : observe(result)));
     },
+    open: (path, callback) => {
+      disk.open(path, result => callback(result instanceof Error ? result : observe(result)));
+    },
     rename: (source, target, callback) => disk.rename(source, target, callback),
     remove: (path, callback) => disk.remove(path, callback),
     syncDirectory: (directory, callback) => disk.syncDirectory(directory, callback),

@@ -35,6 +35,11 @@ export interface Disk {
   makeDirectorySync(directory: string): void;
   /** As `openSync` with `create`. */
   create(path: string, callback: (result: DiskFile | Error) => void): void;
+  /**
+   * As `openSync` with `open`. A file opened twice hears of an error of its disk twice: the system
+   * tells each open file of it once.
+   */
+  open(path: string, callback: (result: DiskFile | Error) => void): void;
   rename(source: string, target: string, callback: (error: Error | null) => void): void;
   /** One file; absent is fine. */
   remove(path: string, callback: (error: Error | null) => void): void;

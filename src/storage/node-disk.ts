@@ -127,6 +127,12 @@ class NodeDisk implements Disk {
     });
   }
 
+  open(file: string, callback: (result: DiskFile | Error) => void): void {
+    fs.open(file, 'r+', (error, descriptor) => {
+      callback(error ?? new NodeDiskFile(descriptor));
+    });
+  }
+
   rename(source: string, target: string, callback: (error: Error | null) => void): void {
     fs.rename(source, target, callback);
   }

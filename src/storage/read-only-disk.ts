@@ -94,6 +94,10 @@ class ReadOnlyDisk implements Disk {
     throw isOfflineOnly();
   }
 
+  open(): never {
+    throw isOfflineOnly();
+  }
+
   rename(): never {
     throw isOfflineOnly();
   }

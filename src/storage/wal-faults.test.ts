@@ -431,3 +431,35 @@ for (const fault of ['failNextSync', 'failNextWrite'] as const) {
     await closed(again.store);
   });
 }
+
+test('what the sync of zeros hears of a lost batch is heard by the sync of the batch too', async () => {
+  const operations: (() => void)[] = [];
+  const reports: (() => void)[] = [];
+  const disk = new FakeDisk(
+    operation => operations.push(operation),
+    report => reports.push(report),
+  );
+  const {store} = open(disk);
+  const outcomes: (Error | null)[] = [];
+  store.append({hardState: someHardState(1), entries: someEntries(1, 1)}, error => {
+    outcomes.push(error);
+  });
+  // Until there is room for the batch: one step of zeros.
+  while (operations.length < 2) {
+    for (const operation of operations.splice(0)) operation();
+    for (const report of reports.splice(0)) report();
+    await new Promise(setImmediate);
+  }
+  // The batch and the next step of zeros are written; what each of them does next is its sync.
+  for (const operation of operations.splice(0)) operation();
+  for (const report of reports.splice(0)) report();
+  const {syncCount} = disk;
+  disk.failNextSync = 'EIO';
+  // That of the zeros, the second one, meets the error; the news of it comes last.
+  assert.equal(operations.length, 2);
+  for (const operation of operations.splice(0).reverse()) operation();
+  assert.equal(disk.syncCount, syncCount + 2);
+  for (const report of reports.splice(0).reverse()) report();
+  assert.equal(outcomes.length, 1);
+  assert.match(String(outcomes[0]), /EIO/);
+});

@@ -18,6 +18,7 @@ const fillStepsAhead = 8;
 
 export class WalSegmentPool {
   readonly #files: WalSegmentFiles;
+  readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #options: WalOptions;
   readonly #onProgress: () => void;
@@ -46,6 +47,7 @@ export class WalSegmentPool {
     readonly onProgress: () => void;
     readonly onFailure: (error: Error) => void;
   }) {
+    this.#disk = fields.disk;
     this.#clock = fields.clock;
     this.#options = fields.options;
     this.#current = fields.current;
@@ -197,31 +199,43 @@ export class WalSegmentPool {
     assert(size > 0, 'nothing to fill in %', segment.path);
     assert(from >= segment.end, 'zeros at % would overwrite the log to %', from, segment.end);
     this.#isFilling = true;
-    segment.write(this.#zeros.subarray(0, size), from, writeError => {
-      if (writeError !== null || this.#isStopped || segment.isClosing) {
-        this.#isFilling = false;
-        if (writeError !== null) this.#onError(writeError);
-        else this.maybeWork();
-        this.#maybeClosed();
-        return;
-      }
-      segment.sync(syncError => {
-        this.#isFilling = false;
-        if (syncError !== null && !this.#hasFailed) {
-          // It may have been the log's own bytes that did not reach the disk.
-          this.#onFailure(syncError);
-          return;
-        }
-        if (this.#isStopped) {
-          this.#maybeClosed();
-          return;
-        }
-        segment.filled = from + size;
-        this.#isFull = false;
-        this.#onProgress();
-        this.maybeWork();
-      });
-    });
+    const unless =
+      (next: () => void) =>
+      (error: Error | null): void => {
+        if (error === null && !this.#isStopped && !segment.isClosing) next();
+        else this.#endStep(error);
+      };
+    const write = unless(() => segment.fill(this.#zeros.subarray(0, size), from, written));
+    const written = unless(() =>
+      segment.syncFill(error => this.#onFilled(segment, from + size, error)),
+    );
+    segment.prepareFill(this.#disk, write);
+  }
+
+  /** Before its sync. */
+  #endStep(error: Error | null): void {
+    this.#isFilling = false;
+    if (error !== null) this.#onError(error);
+    else this.maybeWork();
+    this.#maybeClosed();
+  }
+
+  #onFilled(segment: WalSegment, filled: number, syncError: Error | null): void {
+    this.#isFilling = false;
+    if (syncError !== null && !this.#hasFailed) {
+      // It may have been the log's own bytes that did not reach the disk.
+      this.#onFailure(syncError);
+      return;
+    }
+    if (this.#isStopped) {
+      this.#maybeClosed();
+      return;
+    }
+    segment.filled = filled;
+    if (filled === segment.limit) segment.endFill();
+    this.#isFull = false;
+    this.#onProgress();
+    this.maybeWork();
   }
 
   #onError(error: Error): void {

@@ -14,7 +14,7 @@ import type {LogIndex} from '../raft/ids.ts';
 import {isNodeId, logIndex, term} from '../raft/ids.ts';
 import {decodeMembership, encodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
-import type {DiskFile} from './disk.ts';
+import type {Disk, DiskFile} from './disk.ts';
 import type {SegmentContents} from './segment-contents.ts';
 import {decodeContents, encodeContents} from './segment-contents.ts';
 import {alignUp} from './wal-record.ts';
@@ -181,6 +181,12 @@ export class WalSegment {
   readonly path: string;
   readonly id: number;
   readonly #file: DiskFile;
+  /**
+   * The same file, opened again for zeros. The system tells each open file once what the disk could
+   * not take: with one for both, the sync of zeros would hear of the batch's bytes, and the batch's
+   * own sync of nothing.
+   */
+  #zerosFile: DiskFile | null = null;
   #operationCount = 0;
   #isClosing = false;
   /** What becomes of the file when its last operation has ended. */
@@ -239,6 +245,41 @@ export class WalSegment {
     this.#file.sync(error => this.#onDone(error, callback));
   }
 
+  /** Must have succeeded before `fill`; opens the file once. */
+  prepareFill(disk: Disk, callback: (error: Error | null) => void): void {
+    assert(!this.#isClosing, 'opening of % while it closes', this.path);
+    if (this.#zerosFile !== null) {
+      callback(null);
+      return;
+    }
+    this.#operationCount++;
+    disk.open(this.path, result => {
+      const isOpen = !(result instanceof Error);
+      if (isOpen) this.#zerosFile = result;
+      this.#onDone(isOpen ? null : result, callback);
+    });
+  }
+
+  /** Writes zeros; `syncFill` makes them durable. */
+  fill(zeros: Uint8Array, position: number, callback: (error: Error | null) => void): void {
+    const file = must(this.#zerosFile, 'filling was prepared');
+    this.#operationCount++;
+    file.write(zeros, position, error => this.#onDone(error, callback));
+  }
+
+  /** An error may be about the log's own bytes. */
+  syncFill(callback: (error: Error | null) => void): void {
+    const file = must(this.#zerosFile, 'filling was prepared');
+    this.#operationCount++;
+    file.sync(error => this.#onDone(error, callback));
+  }
+
+  /** Nothing is being filled, and for now nothing will be. */
+  endFill(): void {
+    this.#zerosFile?.closeSync();
+    this.#zerosFile = null;
+  }
+
   writeSync(bytes: Uint8Array, position: number): void {
     this.#file.writeSync(bytes, position);
   }
@@ -273,17 +314,25 @@ export class WalSegment {
   #endWith(onIdle: () => void): void {
     assert(!this.#isClosing, '% is closed once', this.path);
     this.#isClosing = true;
-    if (this.#operationCount === 0) onIdle();
-    else this.#onIdle = onIdle;
+    this.#onIdle = () => {
+      this.endFill();
+      onIdle();
+    };
+    this.#maybeIdle();
   }
 
   #onDone(error: Error | null, callback: (error: Error | null) => void): void {
     this.#operationCount--;
     assert(this.#operationCount >= 0, 'operations end once');
-    const onIdle = this.#operationCount === 0 ? this.#onIdle : null;
+    this.#maybeIdle();
+    callback(error);
+  }
+
+  #maybeIdle(): void {
+    if (this.#operationCount > 0) return;
+    const onIdle = this.#onIdle;
     this.#onIdle = null;
     onIdle?.();
-    callback(error);
   }
 }
 

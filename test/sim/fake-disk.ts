@@ -71,6 +71,8 @@ class FakeInode {
   readonly visible = new Content();
   /** In the page cache and dirty, oldest first. */
   pending: PendingChange[] = [];
+  /** Times that pending changes were lost to an error. */
+  lossCount = 0;
 
   change(change: PendingChange): void {
     this.visible.apply(change);
@@ -80,6 +82,12 @@ class FakeInode {
   sync(): void {
     for (const change of this.pending) this.durable.apply(change);
     this.pending = [];
+  }
+
+  /** The pages look clean from here on, and are not on the disk. */
+  lose(): void {
+    this.pending = [];
+    this.lossCount++;
   }
 
   replace(bytes: Uint8Array): void {
@@ -129,6 +137,8 @@ export class FakeDisk implements Disk {
   /** Of a creation, a rename or a removal. */
   failNextNameChange: 'EIO' | 'ENOSPC' | null = null;
   failNextDirectorySync: 'EIO' | null = null;
+  /** In this life. */
+  openFileCount = 0;
   syncCount = 0;
   directorySyncCount = 0;
   /** Changes that still succeed; the one after them fails, and all later ones. */
@@ -147,11 +157,12 @@ export class FakeDisk implements Disk {
   /** The process is gone, the machine is not: the page cache keeps what no sync has confirmed. */
   kill(): void {
     this.#life++;
+    this.openFileCount = 0;
   }
 
   /** A power cut. */
   crash(prng: Prng): void {
-    this.#life++;
+    this.kill();
     for (const change of this.#changes) {
       if (prng.integer({min: 0, max: 1}) === 0) makeChange(this.#durable, change);
     }
@@ -227,6 +238,14 @@ export class FakeDisk implements Disk {
     this.later(
       () => (opened = this.openSync(file, 'create')),
       error => callback(error ?? must(opened, 'what was created is open')),
+    );
+  }
+
+  open(file: string, callback: (result: DiskFile | Error) => void): void {
+    let opened: DiskFile | null = null;
+    this.later(
+      () => (opened = this.openSync(file, 'open')),
+      error => callback(error ?? must(opened, 'what was opened is open')),
     );
   }
 
@@ -315,12 +334,16 @@ class FakeFile implements DiskFile {
   readonly #disk: FakeDisk;
   readonly #inode: FakeInode;
   readonly #life: number;
+  /** As the system has it: each open file hears of a loss once, whoever caused it. */
+  #heardLossCount: number;
   #isOpen = true;
 
   constructor(disk: FakeDisk, inode: FakeInode) {
     this.#disk = disk;
     this.#inode = inode;
     this.#life = disk.life;
+    this.#heardLossCount = inode.lossCount;
+    disk.openFileCount++;
   }
 
   write(bytes: Uint8Array, position: number, callback: (error: Error | null) => void): void {
@@ -350,8 +373,10 @@ class FakeFile implements DiskFile {
     this.#disk.syncCount++;
     if (this.#disk.failNextSync !== null) {
       this.#disk.failNextSync = null;
-      // The pages look clean from here on, and are not on the disk.
-      this.#inode.pending = [];
+      this.#inode.lose();
+    }
+    if (this.#heardLossCount !== this.#inode.lossCount) {
+      this.#heardLossCount = this.#inode.lossCount;
       throw systemError('EIO', 'fdatasync');
     }
     this.#inode.sync();
@@ -381,6 +406,7 @@ class FakeFile implements DiskFile {
   closeSync(): void {
     assert(this.#isOpen, 'a file is closed once');
     this.#isOpen = false;
+    if (this.#life === this.#disk.life) this.#disk.openFileCount--;
   }
 }
 
