@@ -152,6 +152,8 @@ export const limits = {
   httpIdleTimeoutMs: 70_000,
   httpConnectionsCheckingIntervalMs: 1_000,
   httpConnectionCountMax: 10_000,
+  /** Besides those: connections to peers, the files of the store, threads. */
+  ownOpenFileCountMax: 512,
   plainRequestSizeBytesMax: 64 * kib,
   httpTurnSizeBytesMax: 1 * mib,
   httpResponseBufferSizeBytesMax: 16 * mib,

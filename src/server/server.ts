@@ -31,6 +31,7 @@ import {replaceFormer} from './former-directory.ts';
 import {openIdentity, saveIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
 import {observedDisk} from './observed-disk.ts';
+import {connectionAllowance, readProcessLimits} from './open-file-limit.ts';
 import type {RunningServer, ServerEnds, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
 import {SeenStartsFile} from './seen-starts.ts';
@@ -215,7 +216,10 @@ class Server implements RunningServer {
   #createHttp(): HttpApi {
     const options = this.#options;
     const advertised = parseAddress(options.advertiseHttp);
+    const {connectionCountMax, warning} = connectionAllowance(readProcessLimits());
+    if (warning !== null) options.logger.warn({}, warning);
     return new HttpApi({
+      connectionCountMax,
       service: this.#node,
       watches: this.#watches,
       address: readAddress(options.http),

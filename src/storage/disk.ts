@@ -43,7 +43,7 @@ export interface Disk {
   rename(source: string, target: string, callback: (error: Error | null) => void): void;
   /** One file; absent is fine. */
   remove(path: string, callback: (error: Error | null) => void): void;
-  /** As `syncDirectorySync`, for what had ended when it was called. */
+  /** As `syncDirectorySync`, for what had ended when it was called. Waits for a file descriptor. */
   syncDirectory(directory: string, callback: (error: Error | null) => void): void;
   renameSync(source: string, target: string): void;
   /** Files and directories, recursively; absent is fine. */

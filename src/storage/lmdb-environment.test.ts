@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import {test} from 'node:test';
+import {mock, test} from 'node:test';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 
 test('a scan whose visitor throws pins no pages', () => {
@@ -32,4 +32,23 @@ test('a scan whose visitor throws pins no pages', () => {
     environment.close();
     fs.rmSync(root, {recursive: true, force: true});
   }
+});
+
+test('the file of a commit gets its length without another file descriptor', t => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
+  t.after(() => {
+    mock.restoreAll();
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  });
+  environment.transaction(() => environment.put(Buffer.from('key'), Buffer.alloc(100_000)));
+  const length = fs.statSync(environment.path).size;
+  fs.truncateSync(environment.path, length - 4096);
+  const refuse = (): never => {
+    throw Object.assign(new Error('EMFILE: too many open files'), {code: 'EMFILE'});
+  };
+  for (const method of ['openSync', 'truncateSync'] as const) mock.method(fs, method, refuse);
+  environment.padFile();
+  assert.equal(fs.statSync(environment.path).size, length);
 });

@@ -58,6 +58,8 @@ export class LmdbEnvironment {
   readonly path: string;
   readonly #database: RootDatabase<Buffer, Uint8Array>;
   readonly #sealer = new RowSealer();
+  /** Held for `padFile`: by the time of a commit there may be no descriptor left. */
+  readonly #descriptor: number | null;
   #isClosed = false;
 
   constructor(path: string, options: EnvironmentOptions = {}) {
@@ -74,9 +76,15 @@ export class LmdbEnvironment {
       noSync: options.isUnsynced === true,
       readOnly: options.isReadOnly === true,
     });
-    // LMDB creates files that others may read.
-    if (options.isReadOnly !== true) {
-      for (const file of [path, `${path}-lock`]) fs.chmodSync(file, 0o600);
+    try {
+      // LMDB creates files that others may read.
+      if (options.isReadOnly !== true) {
+        for (const file of [path, `${path}-lock`]) fs.chmodSync(file, 0o600);
+      }
+      this.#descriptor = options.isReadOnly === true ? null : fs.openSync(path, 'r+');
+    } catch (error) {
+      this.#closeDatabase();
+      throw error;
     }
   }
 
@@ -173,14 +181,21 @@ export class LmdbEnvironment {
 
   /** Makes the file as long as its meta page says, which `checkFileLength` relies on. */
   padFile(): void {
-    const missing = missingFileLength(this.path);
-    if (missing !== null && missing.hasBytes < missing.wantsBytes) {
-      fs.truncateSync(this.path, missing.wantsBytes);
+    assert(!this.#isClosed, '% is written after it was closed', this.path);
+    const descriptor = must(this.#descriptor, 'an environment that is written');
+    const length = readFileLength(descriptor);
+    if (length !== null && length.hasBytes < length.wantsBytes) {
+      fs.ftruncateSync(descriptor, length.wantsBytes);
     }
   }
 
   close(): void {
+    if (this.#descriptor !== null && !this.#isClosed) fs.closeSync(this.#descriptor);
     this.#isClosed = true;
+    this.#closeDatabase();
+  }
+
+  #closeDatabase(): void {
     // Closing is synchronous as long as nothing was written asynchronously, and nothing ever is.
     this.#database.close().catch(() => undefined);
   }
@@ -227,16 +242,21 @@ export function beginFreeList(file: string): void {
  * end of a mapped file kills the process.
  */
 export function checkFileLength(path: string): void {
-  const length = missingFileLength(path);
-  if (length === null) throw new CheckpointDamagedError(path, 'no valid meta page');
-  const {hasBytes, wantsBytes, pageSize} = length;
-  if (hasBytes >= wantsBytes) return;
-  if (wantsBytes - hasBytes > unwrittenPageCountMax * pageSize) {
-    throw new CheckpointDamagedError(path, `${hasBytes} bytes of ${wantsBytes}`);
+  const file = fs.openSync(path, 'r+');
+  try {
+    const length = readFileLength(file);
+    if (length === null) throw new CheckpointDamagedError(path, 'no valid meta page');
+    const {hasBytes, wantsBytes, pageSize} = length;
+    if (hasBytes >= wantsBytes) return;
+    if (wantsBytes - hasBytes > unwrittenPageCountMax * pageSize) {
+      throw new CheckpointDamagedError(path, `${hasBytes} bytes of ${wantsBytes}`);
+    }
+    // Possibly pages that were never written. If they are in use after all, they read as zeros and
+    // fail their checksum.
+    fs.ftruncateSync(file, wantsBytes);
+  } finally {
+    fs.closeSync(file);
   }
-  // Possibly pages that were never written. If they are in use after all, they read as zeros and
-  // fail their checksum.
-  fs.truncateSync(path, wantsBytes);
 }
 
 /**
@@ -280,25 +300,20 @@ interface FileLength {
 }
 
 /** Null: neither meta page is valid. */
-function missingFileLength(path: string): FileLength | null {
-  const file = fs.openSync(path, 'r');
-  try {
-    const hasBytes = fs.fstatSync(file).size;
-    const first = readMetaPage(file, 0);
-    // The second page begins where the first one says; without the first try the usual sizes.
-    const sizes = first === null ? [4096, 16384, 65536] : [first.pageSize];
-    let newest = first;
-    for (const size of sizes) {
-      const second = readMetaPage(file, size);
-      if (second === null || second.pageSize !== size) continue;
-      if (newest === null || second.transaction > newest.transaction) newest = second;
-    }
-    if (newest === null) return null;
-    const {pageSize, lastPage} = newest;
-    return {hasBytes, wantsBytes: (lastPage + 1) * pageSize, pageSize};
-  } finally {
-    fs.closeSync(file);
+function readFileLength(file: number): FileLength | null {
+  const hasBytes = fs.fstatSync(file).size;
+  const first = readMetaPage(file, 0);
+  // The second page begins where the first one says; without the first try the usual sizes.
+  const sizes = first === null ? [4096, 16384, 65536] : [first.pageSize];
+  let newest = first;
+  for (const size of sizes) {
+    const second = readMetaPage(file, size);
+    if (second === null || second.pageSize !== size) continue;
+    if (newest === null || second.transaction > newest.transaction) newest = second;
   }
+  if (newest === null) return null;
+  const {pageSize, lastPage} = newest;
+  return {hasBytes, wantsBytes: (lastPage + 1) * pageSize, pageSize};
 }
 
 interface MetaPage {

@@ -7,8 +7,10 @@ import path from 'node:path';
 import {assert} from '../base/assert.ts';
 import type {Disk, DiskFile} from './disk.ts';
 import {makeDirectories} from './make-directories.ts';
+import {isOutOfSpace} from './storage-error.ts';
 
 const directWriteSizeBytesMax = 256 * 1024;
+const retryDelayMs = 100;
 
 class NodeDiskFile implements DiskFile {
   readonly #descriptor: number;
@@ -143,6 +145,13 @@ class NodeDisk implements Disk {
 
   syncDirectory(directory: string, callback: (error: Error | null) => void): void {
     fs.open(directory, 'r', (openError, descriptor) => {
+      if (openError !== null && isOutOfSpace(openError)) {
+        // No descriptor is left: that passes, and says nothing about the disk. What comes after the
+        // opening is final.
+        // eslint-disable-next-line no-restricted-globals -- The simulator replaces this whole disk.
+        setTimeout(() => this.syncDirectory(directory, callback), retryDelayMs);
+        return;
+      }
       if (openError !== null) {
         callback(openError);
         return;

@@ -60,6 +60,8 @@ export interface HttpApiOptions {
   /** Called once per answer. `route` is one of a fixed set of names. */
   readonly observe: (route: string, method: string, status: number, durationMs: number) => void;
   readonly timeouts?: Partial<HttpTimeouts>;
+  /** When the process may open fewer files than limits.httpConnectionCountMax asks for. */
+  readonly connectionCountMax?: number;
 }
 
 const stopCheckIntervalMs = 50;
@@ -71,6 +73,7 @@ export class HttpApi {
   readonly #context: ApiContext;
   readonly #address: Address;
   readonly #timeouts: HttpTimeouts;
+  readonly #connectionCountMax: number;
   /** Connections that have not sent a request yet: a stop does not wait for them. */
   readonly #fresh = new Set<Socket>();
   readonly #lanes: PlainLane[] = [];
@@ -97,6 +100,7 @@ export class HttpApi {
     };
     this.#address = options.address;
     this.#timeouts = {...defaultTimeouts, ...options.timeouts};
+    this.#connectionCountMax = options.connectionCountMax ?? limits.httpConnectionCountMax;
   }
 
   /** Begins to listen. The callback runs once. */
@@ -176,7 +180,7 @@ export class HttpApi {
     server.timeout = timeout;
     // One more than allowed, so that a request above the maximum can be told and refused.
     server.maxHeadersCount = limits.httpHeaderCountMax + 1;
-    server.maxConnections = limits.httpConnectionCountMax;
+    server.maxConnections = this.#connectionCountMax;
     this.#beginPlain(server);
     server.on('request', (request, response) => this.#inTurn(request, response, false));
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
