@@ -1,6 +1,6 @@
 /**
  * The directory `checkpoint/`: which environment is in force, how one replaces another without a
- * moment in which neither is, and counts of what died while opening or copying one. Format:
+ * moment in which neither is, and counts of what died while opening, using or copying one. Format:
  * docs/formats.md, "Checkpoint". Runs at start and when an environment replaces another.
  */
 import {Buffer} from 'node:buffer';
@@ -19,6 +19,7 @@ const currentFileName = 'CURRENT';
 const openingFileName = 'OPENING';
 const damagedFileName = 'DAMAGED';
 const shrinkingFileName = 'SHRINKING';
+const unsettledFileName = 'UNSETTLED';
 const generationPattern = /^[0-9]{6,12}$/;
 
 /**
@@ -26,6 +27,11 @@ const generationPattern = /^[0-9]{6,12}$/;
  * node may be killed at any moment. LMDB crashes at every start when the file is what kills it.
  */
 const failedOpenCountMax = 3;
+/**
+ * Lives in a row that ended without a checkpoint and not in order. So many are suspicious: opening
+ * looks at little of a file, and what kills the process may be the first commit.
+ */
+const suspiciousLifeCount = 3;
 /** The same about copying: LMDB walks through all pages, and a damaged one may crash it. */
 const failedShrinkCountMax = 3;
 
@@ -141,6 +147,35 @@ export class CheckpointDirectory {
 
   endOpening(): void {
     fs.rmSync(path.join(this.root, openingFileName), {force: true});
+  }
+
+  /** Whether the file in force may be what ended the last lives. */
+  isSuspicious(): boolean {
+    return readCount(path.join(this.root, unsettledFileName)) >= suspiciousLifeCount;
+  }
+
+  /** A life begins. Best effort: one that is not counted hides nothing for ever. */
+  beginLife(): void {
+    const file = path.join(this.root, unsettledFileName);
+    try {
+      fs.writeFileSync(file, String(readCount(file) + 1), {mode: 0o600});
+    } catch {
+      // No space, perhaps.
+    }
+  }
+
+  /** The life has written a checkpoint; the main thread does not wait for the disk. */
+  settle(): void {
+    fs.rm(path.join(this.root, unsettledFileName), {force: true}, () => undefined);
+  }
+
+  /** The life ends in order. */
+  endLife(): void {
+    try {
+      fs.rmSync(path.join(this.root, unsettledFileName), {force: true});
+    } catch {
+      // It counts as one that did not.
+    }
   }
 
   /** Call before LMDB copies the environment: throws when the last attempts all died in there. */

@@ -7,7 +7,8 @@ import path from 'node:path';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import type {CheckpointDirectory} from './checkpoint-directory.ts';
-import {CheckpointDamagedError} from './checkpoint-row.ts';
+import {walkPages} from './checkpoint-pages.ts';
+import {CheckpointDamagedError, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {checkFileLength, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {cannotWriteError, StorageError, systemErrorCode} from './storage-error.ts';
@@ -76,6 +77,36 @@ export function openAt(file: string, meta: CheckpointMeta): LmdbEnvironment {
   throw new CheckpointDamagedError(file, `index ${opened.meta.index} instead of ${meta.index}`);
 }
 
+/**
+ * Throws CheckpointDamagedError when a page or a row is not what was written, or cannot be read.
+ * Reads the whole file, and takes its time; nothing of LMDB runs, which trusts what it reads.
+ */
+export function checkPages(file: string): void {
+  if (!fs.existsSync(file)) return;
+  let problem: string | null = null;
+  try {
+    walkPages(file, {
+      onDamage: (offset, found) => (problem ??= `byte ${offset}: ${found}`),
+      onRow: (rowKey, stored, offset) => {
+        if (openRowView(rowKey, stored) === null) problem ??= `byte ${offset}: checksum of a row`;
+      },
+    });
+  } catch (error) {
+    if (systemErrorCode(error) === 'EIO')
+      throw new CheckpointDamagedError(file, messageOf(error), error);
+    throw notOpenedError(file, error);
+  }
+  if (problem !== null) throw new CheckpointDamagedError(file, problem);
+}
+
+function notOpenedError(file: string, error: unknown): StorageError {
+  return new StorageError(`${file} cannot be opened (${messageOf(error)})`, {
+    path: file,
+    advice: 'it is not known to be damaged; remove the cause and start again',
+    cause: error,
+  });
+}
+
 function openExisting(file: string): {
   readonly environment: LmdbEnvironment;
   readonly meta: CheckpointMeta | null;
@@ -90,10 +121,6 @@ function openExisting(file: string): {
     if (error instanceof CheckpointDamagedError) throw error;
     if (systemErrorCode(error) === null)
       throw new CheckpointDamagedError(file, 'cannot be opened', error);
-    throw new StorageError(`${file} cannot be opened (${messageOf(error)})`, {
-      path: file,
-      advice: 'it is not known to be damaged; remove the cause and start again',
-      cause: error,
-    });
+    throw notOpenedError(file, error);
   }
 }

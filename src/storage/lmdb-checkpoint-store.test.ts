@@ -311,11 +311,11 @@ describe('LMDB checkpoint store', () => {
         assert.equal(read(store, 'stale'), undefined);
         await write(store, 91, [['next', 'row']]);
         assert.equal(read(store, 'from'), 'snapshot');
+        await close(store);
         assert.deepEqual(fs.readdirSync(path.join(directory, 'checkpoint')).sort(), [
           '000002',
           'CURRENT',
         ]);
-        await close(store);
         await close(source);
       })();
     }),

@@ -9,7 +9,7 @@ import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {RowRange} from '../kv/rows.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
-import {createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
+import {checkPages, createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
 import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {
@@ -51,6 +51,7 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
   }
   const directory = new CheckpointDirectory(options.directory);
   const current = directory.readCurrent() ?? createFirst(directory);
+  if (directory.isSuspicious()) checkPages(directory.dataFile(current));
   directory.beginOpening();
   let opened;
   try {
@@ -59,6 +60,7 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
     // Only a start that died in there counts, not one that was told why it cannot open the file.
     directory.endOpening();
   }
+  directory.beginLife();
   directory.removeLeftovers(current);
   const reserveSizeBytes = options.shrinkReserveSizeBytes ?? limits.shrinkReserveSizeBytes;
   const disk = options.disk ?? nodeDisk;
@@ -99,6 +101,8 @@ export class LmdbCheckpointStore implements CheckpointStore {
   readonly #afterSwitch: (() => void)[] = [];
   /** Writes begun and snapshots installed: what a copy that began before does not hold. */
   #changeCount = 0;
+  /** This life has written a checkpoint. */
+  #isSettled = false;
   #isClosed = false;
   #nextStreamId = 1;
   /** Why nothing more is written. */
@@ -249,6 +253,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     const closeAll = (): void => {
       this.#thread.close(() => {
         this.#environment.close();
+        this.#directory.endLife();
         callback();
       });
     };
@@ -263,6 +268,8 @@ export class LmdbCheckpointStore implements CheckpointStore {
       const found = this.#environment.readMeta();
       assert(found?.index === meta.index, `wrote ${meta.index}, read back ${found?.index ?? -1}`);
       this.#meta = meta;
+      if (!this.#isSettled) this.#directory.settle();
+      this.#isSettled = true;
       return null;
     } catch (error) {
       if (error instanceof CheckpointDamagedError) return this.#note(error);

@@ -155,6 +155,7 @@ test('an import for which there is no space begins nothing', async t => {
   assert.deepEqual(fs.readdirSync(path.join(directory, 'checkpoint')).sort(), [
     '000001',
     'CURRENT',
+    'UNSETTLED',
   ]);
   const fitting = store.beginImport(copy.meta, copy.sizeBytes);
   await settled(done => fitting.begin(done));
