@@ -10,7 +10,7 @@ import type {CheckpointDirectory} from './checkpoint-directory.ts';
 import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
-import {checkFileLength, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
+import {checkFileLength, isDamage, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {cannotWriteError, StorageError, systemErrorCode} from './storage-error.ts';
 
 export const emptyMeta: CheckpointMeta = {
@@ -119,8 +119,7 @@ function openExisting(file: string): {
   } catch (error) {
     environment?.close();
     if (error instanceof CheckpointDamagedError) throw error;
-    if (systemErrorCode(error) === null)
-      throw new CheckpointDamagedError(file, 'cannot be opened', error);
+    if (isDamage(error)) throw new CheckpointDamagedError(file, messageOf(error), error);
     throw notOpenedError(file, error);
   }
 }

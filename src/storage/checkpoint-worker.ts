@@ -172,7 +172,7 @@ class CheckpointWorker {
   /** Checkpoints are written meanwhile: nothing here may hold up this thread. */
   async #copyDurably(environment: LmdbEnvironment, file: string): Promise<void> {
     await environment.copyTo(file);
-    beginFreeList(file);
+    gate.run(() => beginFreeList(file));
     const copy = await fs.promises.open(file, 'r');
     try {
       await copy.sync();
@@ -200,7 +200,7 @@ class CheckpointWorker {
 
   async #afterCopies(action: () => void): Promise<void> {
     await Promise.allSettled(this.#copies);
-    action();
+    gate.run(action);
   }
 
   async #close(): Promise<Answer> {

@@ -14,6 +14,21 @@ test('nobody enters a gate that is closed', () => {
   assert.ok(gate.close(1), 'who was turned away is not inside');
 });
 
+test('work that no message brought passes the gate too', () => {
+  const gate = new ExitGate();
+  const inside = (): boolean => gate.run(() => !gate.close(0));
+  assert.ok(inside(), 'it is inside while it works');
+  assert.ok(gate.close(0), 'and outside afterwards');
+  assert.throws(inside, /about to end/);
+  assert.ok(gate.close(0));
+  const open = new ExitGate();
+  const fail = (): never => {
+    throw new Error('it fails');
+  };
+  assert.throws(() => open.run(fail), /it fails/);
+  assert.ok(open.close(0));
+});
+
 test('a thread that is inside is waited for, and enters no second time', async () => {
   const gate = new ExitGate();
   const done = new Int32Array(new SharedArrayBuffer(4));

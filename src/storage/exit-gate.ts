@@ -36,6 +36,16 @@ export class ExitGate {
     Atomics.notify(this.#state, insideAt);
   }
 
+  /** One piece of work that no message brought. Throws when the process is about to exit. */
+  run<Result>(work: () => Result): Result {
+    if (!this.enter()) throw new Error('the process is about to end');
+    try {
+      return work();
+    } finally {
+      this.leave();
+    }
+  }
+
   /** For good. Blocks the calling thread, at most so long; false: somebody is still inside. */
   close(timeoutMs: number): boolean {
     Atomics.store(this.#state, closedAt, 1);

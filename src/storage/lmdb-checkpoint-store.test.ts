@@ -177,6 +177,24 @@ describe('LMDB checkpoint store', () => {
   );
 
   test(
+    'a read for which there is no memory does not mark the checkpoint as damaged',
+    inDirectory(async directory => {
+      await fill(directory);
+      const store = openLmdbCheckpointStore({directory});
+      // Thrown where LMDB's binding reads it.
+      const key = Object.defineProperty(bytes('row7'), 'length', {
+        get: () => {
+          throw new RangeError('Array buffer allocation failed');
+        },
+      });
+      assert.throws(() => store.get(key), RangeError);
+      assert.equal(read(store, 'row7')?.startsWith('7 damage'), true);
+      await close(store);
+      await close(openLmdbCheckpointStore({directory}));
+    }),
+  );
+
+  test(
     'a failed fdatasync of a commit is final, and the reason names the file and says what to do',
     {skip: descriptorsOf('/') === null},
     inDirectory(async directory => {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {mock, test} from 'node:test';
-import {LmdbEnvironment} from './lmdb-environment.ts';
+import {isDamage, LmdbEnvironment} from './lmdb-environment.ts';
 
 test('a scan whose visitor throws pins no pages', () => {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
@@ -51,4 +51,15 @@ test('the file of a commit gets its length without another file descriptor', t =
   for (const method of ['openSync', 'truncateSync'] as const) mock.method(fs, method, refuse);
   environment.padFile();
   assert.equal(fs.statSync(environment.path).size, length);
+});
+
+test('damage is what LMDB finds in the file, and nothing that the system refuses', () => {
+  const coded = (code: number | string): Error => Object.assign(new Error('an error'), {code});
+  // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID; what the binding says of an impossible key.
+  for (const code of [-30_797, -30_796, -30_793]) assert.ok(isDamage(coded(code)), `${code}`);
+  assert.ok(isDamage(new Error('Invalid key size fffe')));
+  // MDB_READERS_FULL, ENOMEM in both forms.
+  for (const code of [-30_790, 12, 'ENOMEM']) assert.ok(!isDamage(coded(code)), `${code}`);
+  assert.ok(!isDamage(new RangeError('Array buffer allocation failed')));
+  assert.ok(!isDamage('text'));
 });

@@ -18,7 +18,6 @@ import {
   RowSealer,
 } from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
-import {systemErrorCode} from './storage-error.ts';
 
 /** Address space, not memory or disk: the map is never moved under a reader. */
 const mapSizeBytes = 2 ** 40;
@@ -33,6 +32,11 @@ const metaSizeBytes = 168;
 const lmdbMagic = 0xbeefc0de;
 
 const metaPageCount = 2;
+
+// LMDB's own error codes lie between the two, both exclusive.
+const lmdbCodesStart = -30_700;
+const lmdbCodesEnd = -30_800;
+const lmdbReadersFull = -30_790;
 
 /** LMDB's lock file with room for its usual 126 readers. */
 const lockSizeBytes = 16 * 1024;
@@ -214,11 +218,22 @@ export class LmdbEnvironment {
     try {
       return read();
     } catch (error) {
-      // The system refused something (no memory, no descriptor): that says nothing about the file.
-      if (systemErrorCode(error) !== null) throw error;
+      if (!isDamage(error)) throw error;
       throw new CheckpointDamagedError(this.path, messageOf(error), error);
     }
   }
+}
+
+/**
+ * Whether LMDB, or its binding, found something in the file that cannot be there. Whatever else
+ * fails (no memory, no descriptor, no room among the readers) says nothing about the file.
+ */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (!('code' in error)) return error.message.startsWith('Invalid key size');
+  const {code} = error;
+  if (typeof code !== 'number' || code === lmdbReadersFull) return false;
+  return code > lmdbCodesEnd && code < lmdbCodesStart;
 }
 
 /**
