@@ -83,12 +83,13 @@ export function openAt(file: string, meta: CheckpointMeta): LmdbEnvironment {
  */
 export function checkPages(file: string): void {
   if (!fs.existsSync(file)) return;
-  let problem: string | null = null;
+  const problems: string[] = [];
   try {
     walkPages(file, {
-      onDamage: (offset, found) => (problem ??= `byte ${offset}: ${found}`),
+      onDamage: (offset, found) => problems.push(`byte ${offset}: ${found}`),
       onRow: (rowKey, stored, offset) => {
-        if (openRowView(rowKey, stored) === null) problem ??= `byte ${offset}: checksum of a row`;
+        if (openRowView(rowKey, stored) === null)
+          problems.push(`byte ${offset}: checksum of a row`);
       },
     });
   } catch (error) {
@@ -96,7 +97,8 @@ export function checkPages(file: string): void {
       throw new CheckpointDamagedError(file, messageOf(error), error);
     throw notOpenedError(file, error);
   }
-  if (problem !== null) throw new CheckpointDamagedError(file, problem);
+  const [first] = problems;
+  if (first !== undefined) throw new CheckpointDamagedError(file, first);
 }
 
 function notOpenedError(file: string, error: unknown): StorageError {
