@@ -32,6 +32,7 @@ export class PeerAddresses {
   /** These are looked for where `-peers` says. */
   readonly #elsewhere = new Set<string>();
   #timer: Timer | null = null;
+  #isStopped = false;
 
   constructor(parts: PeerAddressesParts) {
     this.#parts = parts;
@@ -44,11 +45,14 @@ export class PeerAddresses {
     if (advertised !== undefined) return advertised;
     const configured = this.#parts.peers.find(peer => peer.id === id)?.address ?? listen;
     if (configured === listen) return {};
-    this.#timer ??= this.#parts.clock.setTimer(turnMs, () => this.#turn());
+    if (!this.#isStopped) {
+      this.#timer ??= this.#parts.clock.setTimer(turnMs, () => this.#turn());
+    }
     return this.#elsewhere.has(id) ? {listen: configured} : {};
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#timer?.cancel();
   }
 

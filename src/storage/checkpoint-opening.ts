@@ -84,9 +84,12 @@ export function openAt(file: string, meta: CheckpointMeta): LmdbEnvironment {
 export function checkPages(file: string): void {
   if (!fs.existsSync(file)) return;
   const problems: string[] = [];
+  const note = (problem: string): void => {
+    if (problems.length === 0) problems.push(problem);
+  };
   try {
     walkPages(file, {
-      onDamage: (offset, found) => problems.push(`byte ${offset}: ${found}`),
+      onDamage: (offset, found) => note(`byte ${offset}: ${found}`),
       onRow: (rowKey, stored, offset) => {
         if (openRowView(rowKey, stored) === null)
           problems.push(`byte ${offset}: checksum of a row`);

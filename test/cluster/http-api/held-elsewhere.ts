@@ -114,6 +114,14 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
       ['test/node/leases.test.ts', 'without a majority nothing ends'],
     ],
   },
+  Errors: {
+    'READ_TIMEOUT: a leader took the read': [
+      [
+        'src/node/read-table.test.ts',
+        'a read that a leader confirmed, and that comes too late, is told so',
+      ],
+    ],
+  },
   Limits: {
     'Request line and headers 8 KiB and 64 headers (431)': [
       [hostile, 'headers and bodies that are sent too slowly are 408'],
