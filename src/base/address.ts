@@ -36,6 +36,14 @@ export function listenHosts(host: string): readonly [string | undefined, ...stri
   return [host];
 }
 
+/** Whether others cannot dial what is bound there: it names every interface, not one of them. */
+export function isEveryInterface(text: string): boolean {
+  const host = parseAddress(text)?.host;
+  return host !== undefined && everyInterface.has(host);
+}
+
+const everyInterface: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
+
 /** The host to dial for an address that names every interface. */
 export function dialHost(host: string): string {
   return host === '' ? 'localhost' : host;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type {ServerFlags} from './flags.ts';
-import {helpText, parseFlags, UsageError} from './flags.ts';
+import {helpText, parseFlags} from './flags.ts';
+import {UsageError} from './usage-error.ts';
 
 interface Given {
   readonly env?: Record<string, string>;
@@ -81,7 +82,7 @@ test('a flag comes before the environment, the environment before the file', () 
 });
 
 test('the environment alone makes a server', () => {
-  const addresses = {ROSETTA_LISTEN: ':1', ROSETTA_HTTP: ':2', ROSETTA_JOIN: 'h:3'};
+  const addresses = {ROSETTA_LISTEN: 'h:1', ROSETTA_HTTP: ':2', ROSETTA_JOIN: 'h:3'};
   const env = {ROSETTA_ID: 'e', ...addresses, ROSETTA_REJOIN: '1'};
   assert.equal(parse([], {env}).id, 'e');
   assert.equal(parse([], {env}).rejoin, true);
@@ -100,6 +101,17 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['a bare word', ['serve'], /"serve" is not a flag/],
   ['a flag given twice', [...base, '-id=b'], /-id is given twice/],
   ['a flag without its value', [...base, '-data'], /-data needs a value/],
+  ['an empty directory for the data', [...base, '-data='], /-data needs a value/],
+  [
+    'every interface as the address of a member',
+    ['-id=a', '-listen=:1', '-http=:2', '-peers=b:h:1'],
+    /-listen=:1 is every interface.*-advertise-listen/,
+  ],
+  [
+    'every interface of a member that joins',
+    ['-id=a', '-listen=0.0.0.0:1', '-http=:2', '-join=h:1'],
+    /every interface/,
+  ],
   ['a flag whose value is the next flag', ['-id', '-listen=:1'], /-id needs a value/],
   ['an id with other characters', ['-id=a/b', ...base.slice(1)], /letters, digits/],
   ['an address without port', ['-id=a', '-listen=localhost', '-http=:2'], /not an address/],
@@ -124,6 +136,12 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['itself to join', [...base, '-join=localhost:8080'], /is the -listen address of this node/],
   ['a switch with another value', [...base, '-rejoin=maybe'], /^-rejoin=maybe must be true/],
 ];
+
+test('every interface may be bound by a node alone, and by one that says where it is found', () => {
+  assert.equal(parse(['-id=a', '-listen=:1', '-http=:2']).advertiseListen, ':1');
+  const member = ['-id=a', '-listen=[::]:1', '-http=:2', '-peers=b:h:1', '-advertise-listen=me:1'];
+  assert.equal(parse(member).advertiseListen, 'me:1');
+});
 
 for (const [what, args, message] of refused) {
   test(`it refuses ${what}`, () => {

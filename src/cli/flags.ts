@@ -6,16 +6,8 @@
 import {formatAddress, parseAddress} from '../base/address.ts';
 import {limits} from '../base/limits.ts';
 import {optionRanges} from '../server/server-options.ts';
-
-/** What the user typed is wrong; the message is one clear line. The process exits with 2. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-
-  /** The message may quote what was typed, line breaks and all. */
-  constructor(message: string) {
-    super(oneLine(message));
-  }
-}
+import {refuseEveryInterface, toAddress, toAdvertised} from './address-flags.ts';
+import {UsageError} from './usage-error.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -234,6 +226,9 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
   if (join !== undefined && toAddress('-join', join) === listen) {
     throw new UsageError(`-join=${join} is the -listen address of this node itself`);
   }
+  if (peers.length > 0 || join !== undefined) {
+    refuseEveryInterface(listen, values.get('advertise-listen'));
+  }
   const ranges = optionRanges;
   const electionTimeoutMs = integer(values, 'election-timeout', ranges.electionTimeoutMs, 150);
   const heartbeatMs = integer(values, 'heartbeat', ranges.heartbeatMs, 50);
@@ -249,11 +244,11 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
     listen,
     http,
     peers,
-    data: values.get('data') ?? `./rosetta-data/${id}`,
+    data: toData(values.get('data') ?? `./rosetta-data/${id}`),
     join: join === undefined ? null : toAddress('-join', join),
     rejoin,
-    advertiseListen: toAdvertised(values, 'advertise-listen', listen),
-    advertiseHttp: toAdvertised(values, 'advertise-http', http),
+    advertiseListen: toAdvertised('-advertise-listen', values.get('advertise-listen'), listen),
+    advertiseHttp: toAdvertised('-advertise-http', values.get('advertise-http'), http),
     electionTimeoutMs,
     heartbeatMs,
     corsOrigins: splitList(values.get('cors-origin') ?? '').map(toOrigin),
@@ -287,22 +282,10 @@ function toId(place: string, text: string): string {
   return text;
 }
 
-function toAddress(place: string, text: string): string {
-  const address = parseAddress(text);
-  if (address === null) {
-    throw new UsageError(`${place}=${text} is not an address; write host:port, :port or [v6]:port`);
-  }
-  return formatAddress(address);
-}
-
-/** Others cannot connect to "every interface": such an address is advertised only when typed. */
-function toAdvertised(
-  values: ReadonlyMap<FlagName, string>,
-  name: FlagName,
-  bound: string,
-): string {
-  const text = values.get(name);
-  return text === undefined ? bound : toAddress(`-${name}`, text);
+/** An unset variable of a script would make it the directory of the shell. */
+function toData(text: string): string {
+  if (text === '') throw new UsageError('-data needs a value: the directory for the data');
+  return text;
 }
 
 function toPeers(text: string, ownId: string): readonly PeerFlag[] {
@@ -389,8 +372,4 @@ function isFlagName(name: string): name is FlagName {
 
 function quote(text: string): string {
   return JSON.stringify(text);
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]\s*/gu, ' ');
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import {parseFlags, UsageError} from './flags.ts';
+import {parseFlags} from './flags.ts';
+import {UsageError} from './usage-error.ts';
 import {
   commandLine,
   nodeTable,

@@ -2,7 +2,7 @@
  * What `npm start` brings up: the nodes of one cluster on this machine, their ports, directories
  * and command lines, and the words for them. No I/O.
  */
-import {UsageError} from './flags.ts';
+import {UsageError} from './usage-error.ts';
 import {limits} from '../base/limits.ts';
 
 export interface LauncherOptions {

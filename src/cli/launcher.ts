@@ -6,7 +6,7 @@
 import net from 'node:net';
 import {listenHosts, parseAddress} from '../base/address.ts';
 import {must} from '../base/assert.ts';
-import {UsageError} from './flags.ts';
+import {UsageError} from './usage-error.ts';
 import {LaunchedNode} from './launched-node.ts';
 import type {NodeAnswer} from './launched-node.ts';
 import type {PlannedNode, TableRow} from './launcher-plan.ts';

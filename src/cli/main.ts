@@ -12,7 +12,8 @@ import {parseAddress} from '../base/address.ts';
 import {packageVersion} from '../server/package-version.ts';
 import type {RunningServer} from '../server/server-options.ts';
 import type {ServerFlags} from './flags.ts';
-import {helpText, parseFlags, UsageError} from './flags.ts';
+import {helpText, parseFlags} from './flags.ts';
+import {UsageError} from './usage-error.ts';
 import type {FoundVerb} from './verbs/verb-table.ts';
 import {findVerb, runVerb, verbsHelp} from './verbs/verb-table.ts';
 import type {VerbSurroundings} from './verbs/verb.ts';
@@ -154,9 +155,11 @@ async function runServer(flags: ServerFlags): Promise<void> {
     logger.warn({[flag]: address}, `${flag} is reachable from other machines, without TLS`);
   }
 
+  const stopping = new AbortController();
   const starting: Promise<RunningServer> = startServer(
     {...settings, version: packageVersion(), logger, metrics: new Metrics()},
     {
+      signal: stopping.signal,
       onFatal: fail,
       onRemoved: error => {
         complain(error.message);
@@ -164,17 +167,24 @@ async function runServer(flags: ServerFlags): Promise<void> {
       },
     },
   );
-  const stop = stopOnSignals(starting);
-  starting.then(compileEarlierOnceBusy, (error: unknown) => fail(error));
+  const stop = stopOnSignals(starting, stopping);
+  starting.then(compileEarlierOnceBusy, (error: unknown) => {
+    if (error === stopping.signal.reason) process.exit(0);
+    fail(error);
+  });
 }
 
 /** The first signal stops in order, the second at once. Returns what the first one does. */
-function stopOnSignals(starting: Promise<RunningServer>): (exitCode: number) => void {
+function stopOnSignals(
+  starting: Promise<RunningServer>,
+  stopping: AbortController,
+): (exitCode: number) => void {
   let isStopping = false;
   let signalCount = 0;
   const stop = (exitCode: number): void => {
     if (isStopping) return;
     isStopping = true;
+    stopping.abort();
     setTimeout(() => {
       complain(`the node did not stop within ${stopTimeoutMs} ms; leaving`);
       process.exit(1);
@@ -229,8 +239,12 @@ function describe(error: unknown): string {
 }
 
 function complain(message: string): void {
-  // Synchronous: the process may exit in the next statement.
-  fs.writeSync(2, `rosetta: ${message}\n`);
+  try {
+    // Synchronous: the process may exit in the next statement.
+    fs.writeSync(2, `rosetta: ${message}\n`);
+  } catch {
+    // Nobody reads it, or its disk is full: the exit code still says what happened.
+  }
 }
 
 main();

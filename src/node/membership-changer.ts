@@ -292,8 +292,9 @@ export class MembershipChanger {
     if (answer.status === 200 && typeof body?.index === 'number') {
       const term = Number(body.term);
       const {change} = pending.request;
+      const acceptedAtMs = clock.monotonicMs();
       if (change.type === 'lead')
-        this.#awaitLeader(pending, change.id, {term, from: raft.leaderId});
+        this.#awaitLeader(pending, change.id, {term, from: raft.leaderId, acceptedAtMs});
       else this.#awaitCommit(pending, {index: logIndex(body.index), term});
       return;
     }
@@ -329,11 +330,15 @@ export class MembershipChanger {
   #awaitLeader(
     pending: Pending,
     to: NodeId,
-    before: {readonly term: number; readonly from: NodeId | null},
+    before: {
+      readonly term: number;
+      readonly from: NodeId | null;
+      readonly acceptedAtMs: number;
+    },
   ): void {
     const {raft, clock, electionTimeoutMs} = this.#parts;
     const nowMs = clock.monotonicMs();
-    const patienceMs = pending.startedAtMs + 8 * electionTimeoutMs;
+    const patienceMs = before.acceptedAtMs + 8 * electionTimeoutMs;
     if (raft.leaderId === to) {
       this.#finish(pending, null);
     } else if (nowMs >= patienceMs) {

@@ -3,12 +3,11 @@ import type {Clock} from '../base/clock.ts';
 import type {Logger} from '../base/logger.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Member} from '../raft/membership.ts';
-import type {Raft} from '../raft/raft.ts';
 import type {CheckpointStore} from '../storage/checkpoint-store.ts';
 import type {StartHistory} from '../storage/start-history.ts';
 import type {StateStore} from '../storage/state-store.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
-import type {LocalIdentity, Transport} from '../transport/transport.ts';
+import type {LocalIdentity, LogPosition, Transport} from '../transport/transport.ts';
 import type {FormationPeer} from './formation-messages.ts';
 import type {IdentityRecord} from './identity-record.ts';
 import type {JoinPlace} from './newcomer.ts';
@@ -48,7 +47,7 @@ export interface NodeParts {
 export function localIdentity(
   {self, starts}: NodeParts,
   {clusterId, stage}: IdentityRecord,
-  raft: () => Raft | null,
+  log: () => LogPosition | null,
 ): LocalIdentity {
   const {id, incarnation, listen, http} = self;
   return {
@@ -59,8 +58,7 @@ export function localIdentity(
     listen,
     http,
     get log() {
-      const running = raft();
-      return running === null ? null : {term: running.term, lastIndex: running.lastIndex};
+      return log();
     },
   };
 }

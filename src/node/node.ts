@@ -7,7 +7,7 @@ import {RosettaError} from '../base/errors.ts';
 import {isRemoved} from '../raft/membership.ts';
 import {isFailedSync, isOutOfSpace} from '../storage/storage-error.ts';
 import type {OpenedLog} from '../storage/wal-log-store.ts';
-import type {LocalIdentity, PeerCounters} from '../transport/transport.ts';
+import type {LocalIdentity, LogPosition, PeerCounters} from '../transport/transport.ts';
 import {Backups} from './backups.ts';
 import {CheckpointRepair, repairAddresses} from './checkpoint-repair.ts';
 import {writeFirstEntry} from './first-entry.ts';
@@ -220,7 +220,15 @@ export class Node implements Service {
   }
 
   #identity(): LocalIdentity {
-    return localIdentity(this.#parts, this.#record, () => this.#replica?.raft ?? null);
+    return localIdentity(this.#parts, this.#record, () => this.#logPosition());
+  }
+
+  /** Also while a lost checkpoint is being fetched: the log is what it was when it was opened. */
+  #logPosition(): LogPosition | null {
+    const raft = this.#replica?.raft;
+    if (raft !== undefined) return {term: raft.term, lastIndex: raft.lastIndex};
+    const log = this.#log;
+    return log && {term: log.hardState.term, lastIndex: log.store.lastIndex()};
   }
 
   #writeFirstEntry(record: IdentityRecord, callback: () => void): void {

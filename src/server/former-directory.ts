@@ -31,16 +31,22 @@ import {systemClock} from './system-clock.ts';
 
 const noStarts: StartHistory = {count: 0, marks: []};
 
+interface Asking {
+  readonly contacts: readonly string[];
+  /** Ends the wait: rejects with its reason, and nothing has moved. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Resolves when the directory is one to start with: as it was, or empty. */
 export async function replaceFormer(
   options: ServerOptions,
   directory: DataDirectory,
-  contacts: readonly string[],
+  asking: Asking,
 ): Promise<void> {
   const id = nodeId(options.id);
   const former = readFormer(nodeDisk, directory, id);
   if (former === null) return;
-  const decision = await askCluster(options, former, contacts);
+  const decision = await askCluster(options, former, asking);
   if (decision.type === 'keep') return;
   const {clusterId} = decision;
   const aside = setDirectoryAside(directory, () => {
@@ -124,7 +130,7 @@ function damageOf<Result>(read: () => Result): Read<Result> {
 async function askCluster(
   options: ServerOptions,
   former: FormerDirectory,
-  contacts: readonly string[],
+  {contacts, signal}: Asking,
 ): Promise<ReplacementDecision> {
   const {listen, logger} = options;
   const clock = systemClock;
@@ -133,13 +139,20 @@ async function askCluster(
   const transport = new HttpTransport({listen, clock, logger, prng});
   try {
     return await new Promise<ReplacementDecision>((resolve, reject) => {
-      new Replacement({
+      const replacement = new Replacement({
         id: nodeId(options.id),
         listen: options.advertiseListen,
         ...{former, contacts, transport, clock, logger},
         onDecided: resolve,
         onFatal: reject,
-      }).start();
+      });
+      const giveUp = (): void => {
+        replacement.stop();
+        reject(signal?.reason as Error);
+      };
+      signal?.addEventListener('abort', giveUp, {once: true});
+      if (signal?.aborted === true) giveUp();
+      else replacement.start();
     });
   } finally {
     await new Promise<void>(resolve => transport.stop(resolve));

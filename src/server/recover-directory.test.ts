@@ -121,3 +121,12 @@ test('an older copy says so, and becomes a cluster that can start on request onl
   assert.equal((await inspectDirectory(root)).stale, null);
   assert.equal(raiseStartHistory(nodeDisk, starts, '0000abce').count, 1, 'it starts');
 });
+
+test('a directory in which no node kept its data is not touched', async t => {
+  const root = directory(t);
+  fs.mkdirSync(path.join(root, 'tmp'));
+  fs.writeFileSync(path.join(root, 'tmp', 'draft'), 'mine');
+  await assert.rejects(forceRecovery(root, accepting({})));
+  assert.deepEqual(fs.readdirSync(root), ['tmp']);
+  assert.deepEqual(fs.readdirSync(path.join(root, 'tmp')), ['draft']);
+});

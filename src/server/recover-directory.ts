@@ -3,6 +3,7 @@
  * cluster of this member alone, from all that its log and checkpoint hold. The old directory stays
  * as it is until the new one is whole.
  */
+import fs from 'node:fs';
 import path from 'node:path';
 import {must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
@@ -98,6 +99,8 @@ export async function inspectDirectory(data: string): Promise<DirectorySummary> 
 /** Rejects with StorageError, and then nothing has changed. */
 export async function forceRecovery(data: string, options: ForceOptions): Promise<ForcedRecovery> {
   const root = path.resolve(data);
+  // Before anything is made or emptied there.
+  if (fs.existsSync(root) && !isPrepared(root)) restingIdentity(root);
   (await lockedExisting(root)).release();
   const directory = await lockedDataDirectory(root);
   try {

@@ -43,6 +43,8 @@ export const optionRanges = {
 
 /** How a member ends by itself. At most one of them is called, once. */
 export interface ServerEnds {
+  /** Ends a start that still waits for the cluster; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** It cannot go on; the process should exit with 1. */
   readonly onFatal: (error: Error) => void;
   /** The cluster has removed it; it should be stopped, and the process exit with 3. */

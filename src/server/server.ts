@@ -55,7 +55,8 @@ export async function startServer(
     refusePrepared(directory.path);
     discardUnfinished(nodeDisk, directory.path);
     if (options.rejoin) {
-      await replaceFormer(options, directory, joinPlace(options)?.contacts ?? []);
+      const contacts = joinPlace(options)?.contacts ?? [];
+      await replaceFormer(options, directory, {contacts, signal: ends.signal});
     }
     server = new Server(options, directory, ends);
   } catch (error) {

@@ -36,3 +36,27 @@ test('a number that a flag would not take is refused by its name, and nothing is
   }
   assert.equal(fs.existsSync(data), false);
 });
+
+test('a member that cannot go on as soon as it is up is not started, and leaves nothing behind', async t => {
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), 'start-node-'));
+  t.after(() => fs.rmSync(data, {recursive: true}));
+  const options = {id: 'a', listen: '127.0.0.1:0', http: '127.0.0.1:0', data};
+  const first = await startNode(options);
+  await first.ready;
+  await first.stop();
+  const wal = path.join(data, 'wal');
+  for (const name of fs.readdirSync(wal)) {
+    const file = fs.openSync(path.join(wal, name), 'r+');
+    fs.writeSync(file, Buffer.alloc(64, 0xff), 0, 64, 0);
+    fs.closeSync(file);
+  }
+  // The second is told the same, not that the first still holds the directory.
+  for (let i = 0; i < 2; i++) await assert.rejects(startNode(options), /\.wal is damaged/);
+});
+
+test('what would be the directory of the program, or nobody could find, is refused', async () => {
+  const options = {id: 'a', listen: ':0', http: '127.0.0.1:0', data: 'unused'};
+  await assert.rejects(startNode({...options, data: ''}), /data is empty/);
+  const peers = [{id: 'b', address: 'h:1'}];
+  await assert.rejects(startNode({...options, peers}), /every interface.*advertiseListen/);
+});

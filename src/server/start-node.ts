@@ -2,7 +2,7 @@
  * `rosetta` as a library: a member inside a Node process. The same member as `./rosetta` runs, put
  * together by server.ts; what the program takes from its flags comes from options here.
  */
-import {parseAddress} from '../base/address.ts';
+import {isEveryInterface, parseAddress} from '../base/address.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {silentLogger, type Logger} from '../base/logger.ts';
@@ -121,8 +121,16 @@ class Member implements StartedNode {
 
   async start(options: ServerOptions): Promise<void> {
     const end = (error: Error): void => this.#fail(error);
-    this.#server = await startServer(options, {onFatal: end, onRemoved: end});
-    this.http = this.#server.http;
+    const server = await startServer(options, {onFatal: end, onRemoved: end});
+    // It may have failed as soon as it was up, when there was nothing to stop yet.
+    if (this.#failure !== null) {
+      // Nobody gets to see it.
+      this.closed.catch(() => undefined);
+      await server.stop();
+      throw this.#failure;
+    }
+    this.#server = server;
+    this.http = server.http;
     this.#lookWhetherReady();
   }
 
@@ -167,6 +175,7 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
       throw invalid(`${name} "${address}" is not host:port`);
     }
   }
+  if (data === '') throw invalid('data is empty; name the directory for the data');
   checkJoin(options);
   return {
     id,
@@ -210,12 +219,25 @@ function numbersOf(options: StartNodeOptions): Pick<ServerOptions, keyof typeof 
   return numbers;
 }
 
-function checkJoin({listen, peers = [], join, rejoin = false}: StartNodeOptions): void {
+function checkJoin({
+  listen,
+  peers = [],
+  join,
+  rejoin = false,
+  advertiseListen,
+}: StartNodeOptions): void {
   if (join !== undefined && peers.length > 0) {
     throw invalid('join and peers exclude each other: peers form a new cluster');
   }
   if (rejoin && join === undefined && peers.length === 0) {
     throw invalid('rejoin needs join or peers: the members that are to let it in');
+  }
+  const isAlone = join === undefined && peers.length === 0;
+  if (!isAlone && advertiseListen === undefined && isEveryInterface(listen)) {
+    throw invalid(
+      `listen "${listen}" is every interface, where the other members cannot find this one: ` +
+        'say advertiseListen',
+    );
   }
   if (join !== undefined && join === listen) {
     throw invalid(`join "${join}" is the listen address of this member itself`);

@@ -151,3 +151,25 @@ test(
     data.release();
   }),
 );
+
+test(
+  'a directory with files of others is refused before its tmp is emptied',
+  withTemporary(async root => {
+    fs.mkdirSync(path.join(root, 'tmp'));
+    fs.writeFileSync(path.join(root, 'tmp', 'draft'), 'mine');
+    fs.writeFileSync(path.join(root, 'notes.txt'), 'mine');
+    await assert.rejects(opened(root), (error: unknown) => {
+      assert.ok(error instanceof StorageError);
+      assert.match(error.message, /notes\.txt.*name an empty directory/);
+      return true;
+    });
+    assert.equal(fs.readFileSync(path.join(root, 'tmp', 'draft'), 'utf8'), 'mine');
+    assert.deepEqual(fs.readdirSync(root).sort(), ['notes.txt', 'tmp']);
+    // A first start that ended early leaves what is a node's own.
+    fs.rmSync(path.join(root, 'notes.txt'));
+    fs.mkdirSync(path.join(root, 'lost+found'));
+    const data = await opened(root);
+    assert.deepEqual(fs.readdirSync(data.temporaryDirectory), []);
+    data.release();
+  }),
+);

@@ -31,6 +31,7 @@ export function openDataDirectory(directory: string, callback: OpenCallback): vo
   const warnings: string[] = [];
   try {
     prepareRoot(root, warnings);
+    refuseForeign(root);
   } catch (error) {
     callback(toStorageError(root, error), null);
     return;
@@ -101,6 +102,27 @@ function prepareRoot(root: string, warnings: string[]): void {
   if ((stats.mode & 0o022) !== 0) {
     warnings.push(`${root} can be written by other users; run: chmod 700 ${root}`);
   }
+}
+
+/** What a data directory without an identity may hold: a first start may have ended early. */
+const ownNames = new Set([
+  ...['LOCK', 'holder', 'tmp', 'wal', 'checkpoint', 'start-count.json', 'peers.json'],
+  ...['prepared', 'replaced', 'lost+found'],
+]);
+
+/** A start empties `tmp/`, and a mistyped directory may have one with somebody else's files. */
+function refuseForeign(root: string): void {
+  const names = fs.readdirSync(root);
+  if (names.includes('identity.json') || !names.includes('tmp')) return;
+  if (fs.readdirSync(path.join(root, 'tmp')).length === 0) return;
+  const foreign = names.find(name => !ownNames.has(name) && !name.startsWith('before-'));
+  if (foreign === undefined) return;
+  const problem = `it holds "${foreign}", and no node has kept its data there`;
+  const advice = 'name an empty directory, or one that is not there yet, as -data';
+  throw new StorageError(`${root} cannot be used as data directory: ${problem}`, {
+    path: root,
+    advice,
+  });
 }
 
 function occupy(root: string, warnings: readonly string[], lock: DirectoryLock): DataDirectory {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import {spawnSync} from 'node:child_process';
 import {randomBytes} from 'node:crypto';
-import {mkdirSync, rmSync, writeFileSync} from 'node:fs';
+import {closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync} from 'node:fs';
 import {connect, createServer} from 'node:net';
 import type {AddressInfo} from 'node:net';
 import {join} from 'node:path';
@@ -9,7 +10,7 @@ import type {TestContext} from 'node:test';
 import {atEnd} from './at-end.ts';
 import {Cluster, endWith, nodeFlags, temporaryDirectory} from './cluster.ts';
 import {freePorts} from './free-ports.ts';
-import {NodeProcess} from './node-process.ts';
+import {mainPath, NodeProcess} from './node-process.ts';
 import {assertUndisturbed, patientFlags, standingOf} from './standing.ts';
 import {otherNamespaces} from '../storage/other-namespaces.ts';
 
@@ -255,3 +256,29 @@ function exchange(port: number, bytes: string | Uint8Array): Promise<string> {
     socket.end(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   });
 }
+
+test('a node that waits with -rejoin stops at once, in order', {timeout: 60_000}, async t => {
+  const node = await single(t);
+  node.start(nodeFlags(node));
+  await node.waitReady();
+  await node.kill9();
+  // Such a directory waits until a leader agrees, and there is none.
+  writeFileSync(join(node.data, 'identity.json'), 'damaged');
+  node.start([...nodeFlags(node), '-join=127.0.0.1:1', '-rejoin']);
+  await node.waitLog(/asking whether the data directory is to be replaced/);
+  const exit = await node.sigterm();
+  assert.deepEqual(exit, {code: 0, signal: null}, node.output());
+});
+
+const full = '/dev/full';
+
+test('where nobody reads it a refusal has its exit code', {skip: !existsSync(full)}, () => {
+  const stderr = openSync(full, 'w');
+  try {
+    const args = [mainPath, '-id=a', '-listen=:1', '-http=:1'];
+    const {status} = spawnSync(process.execPath, args, {stdio: ['ignore', 'ignore', stderr]});
+    assert.equal(status, 2);
+  } finally {
+    closeSync(stderr);
+  }
+});

@@ -44,3 +44,26 @@ test('a transfer that may still come about when its time is over has an unknown 
   cluster.until(() => failures.length > 0, 'an answer');
   assert.equal(failures[0]?.code, 'OUTCOME_UNKNOWN');
 });
+
+test('a transfer has its full time from when a leader took it', () => {
+  const cluster = new TestCluster({ids: ['node1', 'node2', 'node3'], seed: 1});
+  for (const member of cluster.members) member.start();
+  cluster.until(() => cluster.members.every(isServing), 'all serve');
+  const [one, two, three] = cluster.members;
+  assert.ok(one !== undefined && two !== undefined && three !== undefined);
+  two.crash();
+  three.crash();
+  cluster.until(() => one.node.leader() === null, 'nobody leads');
+  const failures: (RosettaError | null)[] = [];
+  one.node.changeCluster({type: 'lead', id: nodeId('node2')}, {timeoutMs: 60_000}, error =>
+    failures.push(error),
+  );
+  // Longer than a transfer may take.
+  cluster.advance(3_000);
+  assert.equal(failures.length, 0);
+  two.start();
+  three.start();
+  cluster.until(() => failures.length > 0, 'an answer');
+  assert.equal(failures[0], null);
+  assert.equal(cluster.leader(), two);
+});

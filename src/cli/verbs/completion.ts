@@ -2,7 +2,7 @@
  * `completion bash|zsh`: a script for the shell, made from the table of verbs. To be read by the
  * shell as it starts: `source <(rosetta completion bash)`.
  */
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {Verb, VerbInput} from './verb.ts';
 
 /** `verbs`: asked when the script is made, because this verb is one of them. */

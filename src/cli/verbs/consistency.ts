@@ -1,5 +1,5 @@
 /** The flag `-consistency` of what reads. */
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {VerbInput} from './verb.ts';
 import {text} from './verb.ts';
 

@@ -1,5 +1,5 @@
 /** `del KEY`, or all keys with a prefix. */
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {keyNotFound, revisionRange} from './get-verb.ts';
 import {keyFlags, keyOperand} from './key-operand.ts';

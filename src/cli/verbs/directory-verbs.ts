@@ -7,7 +7,7 @@ import {formatAddress, parseAddress} from '../../base/address.ts';
 import {revisionBumpDefault, revisionBumpMax} from '../../server/backup-file.ts';
 import type {DirectorySummary, ForcedRecovery} from '../../server/recover-directory.ts';
 import type {PartReport} from '../../server/verify-directory.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {Pair} from './tables.ts';
 import {countText, pairsText} from './tables.ts';
 import type {Verb, VerbInput} from './verb.ts';

@@ -1,7 +1,7 @@
 /** Which nodes a verb speaks to: `-endpoints`, `ROSETTA_ENDPOINTS`, or those of `npm start`. */
 import {parseAddress} from '../../base/address.ts';
 import type {Address} from '../../base/address.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {VerbInput} from './verb.ts';
 import {text} from './verb.ts';
 

@@ -1,7 +1,7 @@
 /** Keys on the command line: text, or with -key-base64 any bytes. */
 import {Buffer} from 'node:buffer';
 import {limits} from '../../base/limits.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {VerbInput} from './verb.ts';
 import {isOn} from './verb.ts';
 

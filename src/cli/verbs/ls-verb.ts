@@ -2,7 +2,7 @@
 import type {KeyRange} from '../../client/kv-requests.ts';
 import type {RangeListing} from '../../client/range-listing.ts';
 import type {KvRecord} from '../../client/record.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {coloursFor} from './colours.ts';
 import {consistencyFlag, consistencyOf} from './consistency.ts';

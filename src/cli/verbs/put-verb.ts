@@ -1,6 +1,6 @@
 /** `put KEY VALUE`: sets a key, under a condition if one is given. */
 import {limits} from '../../base/limits.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {revisionRange} from './get-verb.ts';
 import {keyFlags, keyOperand} from './key-operand.ts';

@@ -1,5 +1,6 @@
 /** `snapshot save FILE` and `snapshot status FILE`: backups of a running cluster. */
 import {Buffer} from 'node:buffer';
+import {randomBytes} from 'node:crypto';
 import type {FileHandle} from 'node:fs/promises';
 import fs from 'node:fs/promises';
 import path from 'node:path';
@@ -67,7 +68,8 @@ const copyTimeoutMs = 10 * 60_000;
 
 /** Writes beside the file and renames when everything is there, checked and on the disk. */
 async function receive(answer: ApiAnswer, file: string, input: VerbInput): Promise<BackupSummary> {
-  const part = `${file}.part`;
+  // Two that save to one name must not write into one file.
+  const part = `${file}.${randomBytes(4).toString('hex')}.part`;
   const bar = new ProgressBar(input.output);
   try {
     const summary = await receivePart(answer, part, bar);
@@ -93,7 +95,7 @@ async function receivePart(
   bar: ProgressBar,
 ): Promise<BackupSummary> {
   const checker = new BackupChecker();
-  const handle = await fs.open(part, 'w', 0o600);
+  const handle = await fs.open(part, 'wx', 0o600);
   try {
     let chunks: Buffer[] = [];
     let chunksSizeBytes = 0;

@@ -5,7 +5,7 @@
 import {Buffer} from 'node:buffer';
 import type {Json, JsonObject} from '../../client/record.ts';
 import type {Compare, CompareOperator, Operation, Transaction} from '../../client/transaction.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 
 /** Throws UsageError. */
 export function readTransaction(text: string): Transaction {

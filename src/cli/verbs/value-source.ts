@@ -1,7 +1,7 @@
 /** Where a value comes from: an operand, `-file=PATH`, or standard input as the operand `-`. */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {VerbInput} from './verb.ts';
 import {VerbError} from './verb.ts';
 

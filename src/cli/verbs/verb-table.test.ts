@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import {execFileSync} from 'node:child_process';
 import {readFileSync} from 'node:fs';
 import test from 'node:test';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import type {VerbSurroundings} from './verb.ts';
 import {findVerb, runVerb, verbs} from './verb-table.ts';
 

@@ -1,5 +1,5 @@
 /** All verbs, and what happens when one is called. */
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import {benchVerb} from './bench-verb.ts';
 import {completionVerb} from './completion.ts';
 import {delVerb} from './del-verb.ts';

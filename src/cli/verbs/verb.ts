@@ -2,7 +2,7 @@
  * What a verb is: `./rosetta <words> OPERANDS -flags`. It answers with an exit code: 0 done, 1 not
  * done, 2 wrong usage. Errors that speak for themselves are thrown; main.ts prints their message.
  */
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 
 export interface VerbFlag {
   readonly kind: 'text' | 'switch';

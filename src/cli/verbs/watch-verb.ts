@@ -2,7 +2,7 @@
 import {isClientError} from '../../client/client-error.ts';
 import type {Watch, WatchRange} from '../../client/watch.ts';
 import type {WatchEvent} from '../../client/watch-event.ts';
-import {UsageError} from '../flags.ts';
+import {UsageError} from '../usage-error.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {coloursFor} from './colours.ts';
 import {revisionRange} from './get-verb.ts';
