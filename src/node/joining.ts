@@ -18,6 +18,8 @@ const askIntervalMs = 100;
 
 /** A member that does not answer is not asked more often than this. */
 const unreachableIntervalMs = 500;
+/** A leader that was deposed notices it sooner, and until then speaks of the members of before. */
+const refusedIntervalMs = 1_000;
 
 export interface JoiningParts {
   readonly self: Member;
@@ -46,6 +48,8 @@ export class Joining {
   #leader: string | null = null;
   #timer: Timer | null = null;
   #isDone = false;
+  /** By the last answer. One refusal may be out of date, two in a row are not. */
+  #wasRefused = false;
   #lastSaid = '';
 
   constructor(parts: JoiningParts, record: IdentityRecord) {
@@ -97,6 +101,8 @@ export class Joining {
     const {code, leader, clusterId, members} = (answer.body ?? {}) as Record<string, unknown>;
     const detail = detailOf(answer) ?? `${address} gives no answer that this version understands`;
     const rows = readMembers(members);
+    const wasRefused = this.#wasRefused;
+    this.#wasRefused = false;
     if (answer.status === 200 && typeof clusterId === 'string' && rows !== null) {
       this.#onMember(clusterId, rows);
     } else if (answer.status === 202) {
@@ -112,6 +118,10 @@ export class Joining {
       const reason = `${address} is not the Raft address (-listen) of a Rosetta node`;
       this.stop();
       this.#parts.onFatal(new RosettaError('INVALID_REQUEST', reason));
+    } else if (answer.status === 409 && !wasRefused) {
+      this.#wasRefused = true;
+      this.#leader = null;
+      this.#later(refusedIntervalMs);
     } else {
       this.stop();
       this.#parts.onFatal(new RosettaError('INVALID_REQUEST', `${address} refuses: ${detail}`));

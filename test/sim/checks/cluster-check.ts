@@ -106,7 +106,7 @@ export class ClusterCheck {
     const {store} = opened;
     const first = store.firstIndex();
     const last = store.lastIndex();
-    if (isRotten && view.log.mayTakeNewestForTorn(last)) {
+    if (isRotten && view.log.mayTakeNewestForTorn(last, opened.hardState)) {
       this.#coverage.count('newest batch taken for torn');
       throw new Error(`the simulator ends ${view.id}: damage to its newest batch went unnoticed`);
     }

@@ -29,6 +29,7 @@ export class MemberLog {
   #confirmedAtMs = -1;
   /** Durable before the newest batch was. */
   #olderDurableIndex = 0;
+  #olderDurableTerm = 0;
   /** On their way to the disk, oldest first. */
   #writes: Write[] = [];
 
@@ -98,7 +99,10 @@ export class MemberLog {
   confirm(nowMs: number): void {
     const write = this.#writes.shift();
     demand(write !== undefined, 'writes are confirmed once', `${this.#name} confirms nothing`);
-    if (nowMs > this.#confirmedAtMs) this.#olderDurableIndex = this.#durableIndex;
+    if (nowMs > this.#confirmedAtMs) {
+      this.#olderDurableIndex = this.#durableIndex;
+      this.#olderDurableTerm = this.#durableHardState?.term ?? 0;
+    }
     this.#confirmedAtMs = nowMs;
     this.#durableIndex = Math.max(this.#durableIndex, write.lastIndex);
     this.#writtenIndex = write.writtenIndex;
@@ -132,8 +136,12 @@ export class MemberLog {
    * Damage to the newest batch passes for a torn write until the log has said, at most a moment
    * later, that the batch was durable (wal-sync-mark.ts).
    */
-  mayTakeNewestForTorn(last: number): boolean {
-    return last < this.#durableIndex && last >= this.#olderDurableIndex;
+  mayTakeNewestForTorn(last: number, {term, vote}: HardState): boolean {
+    const durable = this.#durableHardState;
+    const isOlder =
+      durable !== null && (term < durable.term || (term === durable.term && vote !== durable.vote));
+    const isForgotten = last < this.#durableIndex || isOlder;
+    return isForgotten && last >= this.#olderDurableIndex && term >= this.#olderDurableTerm;
   }
 
   /** A new life begins with what was found on the disk, which must hold all that was durable. */
