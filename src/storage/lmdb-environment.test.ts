@@ -55,11 +55,15 @@ test('the file of a commit gets its length without another file descriptor', t =
 
 test('damage is what LMDB finds in the file, and nothing that the system refuses', () => {
   const coded = (code: number | string): Error => Object.assign(new Error('an error'), {code});
-  // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID; what the binding says of an impossible key.
-  for (const code of [-30_797, -30_796, -30_793]) assert.ok(isDamage(coded(code)), `${code}`);
+  // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_VERSION_MISMATCH, MDB_INVALID, MDB_CURSOR_FULL.
+  const damage = [-30_797, -30_796, -30_794, -30_793, -30_787];
+  for (const code of damage) assert.ok(isDamage(coded(code)), `${code}`);
+  // What the binding says of an impossible key.
   assert.ok(isDamage(new Error('Invalid key size fffe')));
-  // MDB_READERS_FULL, ENOMEM in both forms.
-  for (const code of [-30_790, 12, 'ENOMEM']) assert.ok(!isDamage(coded(code)), `${code}`);
+  // MDB_PANIC, MDB_MAP_FULL, MDB_READERS_FULL, MDB_TLS_FULL, MDB_TXN_FULL, MDB_BAD_RSLOT.
+  const momentary = [-30_795, -30_792, -30_790, -30_789, -30_788, -30_783];
+  // ENOMEM in both forms.
+  for (const code of [...momentary, 12, 'ENOMEM']) assert.ok(!isDamage(coded(code)), `${code}`);
   assert.ok(!isDamage(new RangeError('Array buffer allocation failed')));
   assert.ok(!isDamage('text'));
 });

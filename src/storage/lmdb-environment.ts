@@ -33,10 +33,17 @@ const lmdbMagic = 0xbeefc0de;
 
 const metaPageCount = 2;
 
-// LMDB's own error codes lie between the two, both exclusive.
-const lmdbCodesStart = -30_700;
-const lmdbCodesEnd = -30_800;
-const lmdbReadersFull = -30_790;
+/**
+ * Of LMDB's codes those about the file itself (lmdb.h). The others are about the moment: MDB_PANIC,
+ * for one, follows a meta page that could not be written.
+ */
+const damageCodes: ReadonlySet<unknown> = new Set([
+  -30_797, // MDB_PAGE_NOTFOUND
+  -30_796, // MDB_CORRUPTED
+  -30_794, // MDB_VERSION_MISMATCH
+  -30_793, // MDB_INVALID
+  -30_787, // MDB_CURSOR_FULL: the tree is deeper than any can be
+]);
 
 /** LMDB's lock file with room for its usual 126 readers. */
 const lockSizeBytes = 16 * 1024;
@@ -226,14 +233,12 @@ export class LmdbEnvironment {
 
 /**
  * Whether LMDB, or its binding, found something in the file that cannot be there. Whatever else
- * fails (no memory, no descriptor, no room among the readers) says nothing about the file.
+ * fails (no memory, no descriptor, no room among the readers) says nothing about it.
  */
 export function isDamage(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (!('code' in error)) return error.message.startsWith('Invalid key size');
-  const {code} = error;
-  if (typeof code !== 'number' || code === lmdbReadersFull) return false;
-  return code > lmdbCodesEnd && code < lmdbCodesStart;
+  return damageCodes.has(error.code);
 }
 
 /**
