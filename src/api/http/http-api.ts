@@ -118,6 +118,9 @@ export class HttpApi {
       }
       const {servers, port} = must(listeners, 'listening fails or succeeds');
       this.#servers = created.filter(server => servers.includes(server));
+      // Each counts its own connections: `localhost` has two servers.
+      const share = Math.max(1, Math.floor(this.#connectionCountMax / servers.length));
+      for (const server of this.#servers) server.maxConnections = share;
       this.#port = port;
       callback(null);
     });

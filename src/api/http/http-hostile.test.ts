@@ -365,3 +365,22 @@ test('a connection beyond the most there may be is closed, and one that ends mak
   second.destroy();
   third.destroy();
 });
+
+test('the servers of localhost share the connections there may be', async t => {
+  const http = await startHttp(t, {address: {host: 'localhost', port: 0}, connectionCountMax: 4});
+  const sockets: Socket[] = [];
+  t.after(() => sockets.forEach(socket => socket.destroy()));
+  const isAnswered = async (host: string): Promise<boolean> => {
+    const socket = connect(http.port, host).on('error', () => undefined);
+    sockets.push(socket);
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    const closed = once(socket, 'close').then(() => false);
+    return Promise.race([once(socket, 'data').then(() => true), closed]);
+  };
+  let count = 0;
+  // Where there is no IPv6, the first server has them all.
+  for (const host of ['127.0.0.1', '::1']) {
+    for (let i = 0; i < 5; i++) if (await isAnswered(host)) count += 1;
+  }
+  assert.equal(count, 4);
+});
