@@ -98,3 +98,27 @@ test('space that comes back is noticed when no step is wanted any more', async (
   disk.spaceSizeBytes = Number.POSITIVE_INFINITY;
   await until('the pool is not full', () => !pool.isFull);
 });
+
+test('a segment that is left before it is full is not kept open for zeros', async () => {
+  for (const isFilling of [false, true]) {
+    const prepared = createPool();
+    const {disk, pool, segment} = prepared;
+    const end = Math.floor(0.55 * segmentSizeBytes);
+    await advance(prepared, end);
+    await until('nothing is to be filled', () => {
+      const aheadSizeBytes = 8 * stepSizeBytes;
+      const nextSizeBytes = 2 * end - segmentSizeBytes + aheadSizeBytes;
+      return segment.filled >= end + aheadSizeBytes && pool.preparedSizeBytes >= nextSizeBytes;
+    });
+    // Both segments, each once for the log and once for zeros.
+    assert.equal(disk.openFileCount, 4);
+    if (isFilling) {
+      segment.end += stepSizeBytes;
+      pool.maybeWork();
+    }
+    assert.ok(pool.take(headerSizeBytes) !== null);
+    assert.equal(disk.openFileCount, isFilling ? 4 : 3);
+    await until('the step has ended', () => disk.openFileCount === 3);
+    assert.ok(segment.filled < segmentSizeBytes);
+  }
+});

@@ -4,7 +4,7 @@
  * segments are renamed and used again. Works in the background; without space it says so and tries
  * again by itself.
  */
-import {assert} from '../base/assert.ts';
+import {assert, must} from '../base/assert.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import type {Disk} from './disk.ts';
 import {isOutOfSpace} from './storage-error.ts';
@@ -27,7 +27,8 @@ export class WalSegmentPool {
   /** Consecutive sequence numbers behind the current segment's. */
   readonly #prepared: WalSegment[];
   #current: WalSegment;
-  #isFilling = false;
+  /** The segment that a step fills right now. */
+  #filling: WalSegment | null = null;
   #isFull = false;
   #isStopped = false;
   #hasFailed = false;
@@ -94,7 +95,9 @@ export class WalSegmentPool {
     assert(this.#prepared[0] === next, 'segment % out of order', next.sequence);
     assert(next.sequence > this.#current.sequence, 'sequence numbers rise');
     this.#prepared.shift();
+    const left = this.#current;
     this.#current = next;
+    if (this.#filling !== left) left.endFill();
     this.#mustPrepare = false;
     return next;
   }
@@ -104,7 +107,7 @@ export class WalSegmentPool {
     if (this.#isStopped || this.#retryTimer !== null) return;
     const count = this.#prepared.length + this.#files.comingCount;
     if (this.#wantsPrepared() && count === 0) this.#files.create();
-    if (this.#isFilling) return;
+    if (this.#filling !== null) return;
     const segment = this.#segmentToFill();
     if (segment !== null) this.#fillStep(segment);
     else if (this.#isFull && !this.#isShort()) this.#noteRoom();
@@ -150,7 +153,7 @@ export class WalSegmentPool {
 
   #maybeClosed(): void {
     const callback = this.#closeCallback;
-    if (callback === null || (this.#isFilling && !this.#hasFailed)) return;
+    if (callback === null || (this.#filling !== null && !this.#hasFailed)) return;
     this.#closeCallback = null;
     for (const segment of this.#prepared.splice(0)) segment.close();
     callback();
@@ -198,7 +201,7 @@ export class WalSegmentPool {
     const size = Math.min(this.#zeros.length, segment.limit - from);
     assert(size > 0, 'nothing to fill in %', segment.path);
     assert(from >= segment.end, 'zeros at % would overwrite the log to %', from, segment.end);
-    this.#isFilling = true;
+    this.#filling = segment;
     const unless =
       (next: () => void) =>
       (error: Error | null): void => {
@@ -214,14 +217,14 @@ export class WalSegmentPool {
 
   /** Before its sync. */
   #endStep(error: Error | null): void {
-    this.#isFilling = false;
+    this.#endFilling();
     if (error !== null) this.#onError(error);
     else this.maybeWork();
     this.#maybeClosed();
   }
 
   #onFilled(segment: WalSegment, filled: number, syncError: Error | null): void {
-    this.#isFilling = false;
+    this.#endFilling();
     if (syncError !== null && !this.#hasFailed) {
       // It may have been the log's own bytes that did not reach the disk.
       this.#onFailure(syncError);
@@ -236,6 +239,13 @@ export class WalSegmentPool {
     this.#isFull = false;
     this.#onProgress();
     this.maybeWork();
+  }
+
+  #endFilling(): void {
+    const segment = must(this.#filling, 'a step is under way');
+    this.#filling = null;
+    // The log has gone on behind it meanwhile: no other step will follow.
+    if (segment.sequence < this.#current.sequence) segment.endFill();
   }
 
   #onError(error: Error): void {
