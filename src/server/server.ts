@@ -30,7 +30,6 @@ import {HttpTransport} from '../transport/http-transport.ts';
 import {replaceFormer} from './former-directory.ts';
 import {openIdentity, saveIdentity} from './identity-file.ts';
 import {lockedDataDirectory} from './locked-directory.ts';
-import {observedDisk} from './observed-disk.ts';
 import {connectionAllowance, readProcessLimits} from './open-file-limit.ts';
 import type {RunningServer, ServerEnds, ServerOptions} from './server-options.ts';
 import {shrinkAtStart} from './shrink-at-start.ts';
@@ -90,9 +89,7 @@ class Server implements RunningServer {
     this.#options = options;
     this.#directory = directory;
     const {logger, metrics} = options;
-    const disk = observedDisk(nodeDisk, systemClock, durationMs => {
-      metrics.fsyncSeconds(durationMs / 1000);
-    });
+    const disk = nodeDisk;
     const id = nodeId(options.id);
     const record = openIdentity(disk, directory.identityFile, {
       id,
@@ -193,7 +190,7 @@ class Server implements RunningServer {
     checkpoint: LmdbCheckpointStore,
     record: Parameters<ConstructorParameters<typeof Node>[0]['openLog']>[0],
   ): ReturnType<typeof openLog> {
-    const {logger, walSegmentSizeBytes, logRetentionSizeBytesMax} = this.#options;
+    const {logger, metrics, walSegmentSizeBytes, logRetentionSizeBytesMax} = this.#options;
     const opened = openLog({
       disk,
       directory: this.#directory.walDirectory,
@@ -209,6 +206,7 @@ class Server implements RunningServer {
         segmentSizeBytes: walSegmentSizeBytes,
         retentionSizeBytesMax: logRetentionSizeBytesMax,
       },
+      onSync: durationMs => metrics.fsyncSeconds(durationMs / 1000),
     });
     for (const warning of opened.warnings) logger.warn({}, warning);
     return opened;

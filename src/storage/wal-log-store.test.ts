@@ -197,6 +197,22 @@ test('segments that a member needs stay, and old ones go however small the log i
   await closed(again);
 });
 
+test('the syncs that writes wait for are timed, those of zeros ahead of the log are not', async () => {
+  const disk = new FakeDisk();
+  const durationsMs: number[] = [];
+  const {store} = openLog({
+    ...{disk, directory: '/wal', clock: realClock, identity, checkpoint: null},
+    options: {...small, syncMarkDelayMs: 60_000},
+    onSync: durationMs => void durationsMs.push(durationMs),
+  });
+  const syncCount = disk.syncCount;
+  for (let i = 1; i <= 5; i++) await appended(store, someEntries(i, 1));
+  assert.equal(durationsMs.length, 5);
+  assert.ok(durationsMs.every(durationMs => durationMs >= 0));
+  assert.ok(disk.syncCount > syncCount + 5, `${disk.syncCount - syncCount} syncs`);
+  await closed(store);
+});
+
 test('a log continued after a checkpoint of a later term is in that term, without a vote', async () => {
   const disk = new FakeDisk();
   const first = open(disk, '/wal');

@@ -46,6 +46,8 @@ export interface OpenLogInput {
   /** True: this member has voted or acknowledged before, so a directory without a log is damage. */
   readonly mustExist?: boolean;
   readonly options?: Partial<WalOptions>;
+  /** Called at the end of each sync that writes wait for; those of room ahead are not. */
+  readonly onSync?: (durationMs: number) => void;
 }
 
 export interface OpenedLog {
@@ -214,6 +216,7 @@ export class WalLogStore implements LogStore {
       last: log.last,
       memberships: log.memberships,
       contents: log.contents,
+      onSync: input.onSync ?? (() => undefined),
       onBatch: batch => this.#index.note(batch),
     });
   }

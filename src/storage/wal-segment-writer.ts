@@ -10,6 +10,7 @@ import type {WalSegment} from './wal-segment.ts';
 export class WalSegmentWriter {
   readonly #clock: Clock;
   readonly #retryDelayMs: number;
+  readonly #onSync: (durationMs: number) => void;
   readonly #onSpaceMissing: () => void;
   readonly #onFailure: (error: Error) => void;
   #timer: Timer | null = null;
@@ -19,11 +20,13 @@ export class WalSegmentWriter {
   constructor(fields: {
     readonly clock: Clock;
     readonly retryDelayMs: number;
+    readonly onSync: (durationMs: number) => void;
     readonly onSpaceMissing: () => void;
     readonly onFailure: (error: Error) => void;
   }) {
     this.#clock = fields.clock;
     this.#retryDelayMs = fields.retryDelayMs;
+    this.#onSync = fields.onSync;
     this.#onSpaceMissing = fields.onSpaceMissing;
     this.#onFailure = fields.onFailure;
   }
@@ -52,7 +55,9 @@ export class WalSegmentWriter {
         this.#onFailure(writeError);
         return;
       }
+      const startedAtMs = this.#clock.monotonicMs();
       segment.sync(syncError => {
+        this.#onSync(this.#clock.monotonicMs() - startedAtMs);
         if (this.#isStopped) return;
         if (syncError === null) callback();
         else this.#onFailure(syncError);

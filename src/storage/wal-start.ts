@@ -24,6 +24,8 @@ export interface WalStart {
   readonly memberships: readonly MembershipRecord[];
   /** Of the last segment. */
   readonly contents: ContentsCollector;
+  /** A sync that writes waited for has ended. */
+  readonly onSync: (durationMs: number) => void;
   /** A batch with entries begins at this place. */
   readonly onBatch: (batch: {
     readonly firstIndex: LogIndex;

@@ -83,6 +83,7 @@ export class Wal {
     this.#writer = new WalSegmentWriter({
       clock: start.clock,
       retryDelayMs: start.options.retryDelayMs,
+      onSync: start.onSync,
       onSpaceMissing: () => this.#maybeAbandonClose(),
       onFailure: error => this.#fail(error),
     });
