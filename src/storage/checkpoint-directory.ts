@@ -169,12 +169,12 @@ export class CheckpointDirectory {
     fs.rm(path.join(this.root, unsettledFileName), {force: true}, () => undefined);
   }
 
-  /** The life ends in order. */
-  endLife(): void {
+  /** The life ends in order, or the file was looked at: it is not what ended those before. */
+  forgetLives(): void {
     try {
       fs.rmSync(path.join(this.root, unsettledFileName), {force: true});
     } catch {
-      // It counts as one that did not.
+      // They count on.
     }
   }
 

@@ -85,8 +85,11 @@ test('a damaged row is found too', async t => {
 
 test('a checkpoint that is whole is opened, however often its process was killed', async t => {
   const directory = await filled(t);
-  for (let life = 0; life < 4; life++) killedLife(directory);
-  assert.equal(fs.readFileSync(countFileOf(directory), 'latin1'), '4');
+  for (let life = 0; life < 3; life++) killedLife(directory);
+  assert.equal(fs.readFileSync(countFileOf(directory), 'latin1'), '3');
+  // Looks at all pages, and need not do so again: an idle follower writes no checkpoint.
+  killedLife(directory);
+  assert.equal(fs.readFileSync(countFileOf(directory), 'latin1'), '1');
   const store = openLmdbCheckpointStore({directory});
   assert.equal(read(store, 'row7')?.length, 100);
   await close(store);

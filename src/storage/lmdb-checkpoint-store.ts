@@ -51,7 +51,10 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
   }
   const directory = new CheckpointDirectory(options.directory);
   const current = directory.readCurrent() ?? createFirst(directory);
-  if (directory.isSuspicious()) checkPages(directory.dataFile(current));
+  if (directory.isSuspicious()) {
+    checkPages(directory.dataFile(current));
+    directory.forgetLives();
+  }
   directory.beginOpening();
   let opened;
   try {
@@ -253,7 +256,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     const closeAll = (): void => {
       this.#thread.close(() => {
         this.#environment.close();
-        this.#directory.endLife();
+        this.#directory.forgetLives();
         callback();
       });
     };
