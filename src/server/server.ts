@@ -9,6 +9,7 @@ import {RosettaError} from '../base/errors.ts';
 import {Prng} from '../base/prng.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {Node} from '../node/node.ts';
+import type {IdentityRecord} from '../node/identity-record.ts';
 import type {JoinPlace} from '../node/newcomer.ts';
 import type {NodeObserver} from '../node/observer.ts';
 import {WatchHub} from '../node/watch-hub.ts';
@@ -23,6 +24,7 @@ import type {LmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {openLmdbCheckpointStore} from '../storage/lmdb-checkpoint-store.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {discardUnfinished, refusePrepared} from '../storage/prepared-member.ts';
+import type {StartHistory} from '../storage/start-history.ts';
 import {noteStale, raiseStartHistory} from '../storage/start-history.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {openLog} from '../storage/wal-log-store.ts';
@@ -49,6 +51,7 @@ export async function startServer(
 ): Promise<RunningServer> {
   const directory = await lockedDataDirectory(options.data);
   for (const warning of directory.warnings) options.logger.warn({}, warning);
+  let opened: OpenedDirectory | null = null;
   let server: Server;
   try {
     refusePrepared(directory.path);
@@ -57,8 +60,10 @@ export async function startServer(
       const contacts = joinPlace(options)?.contacts ?? [];
       await replaceFormer(options, directory, {contacts, signal: ends.signal});
     }
-    server = new Server(options, directory, ends);
+    opened = openDirectory(options, directory);
+    server = new Server(options, directory, opened, ends);
   } catch (error) {
+    await closeDirectory(opened);
     directory.release();
     throw error;
   }
@@ -69,6 +74,33 @@ export async function startServer(
     throw error;
   }
   return server;
+}
+
+/** Read in this order: the checkpoint of an older copy is not opened. */
+interface OpenedDirectory {
+  readonly record: IdentityRecord;
+  readonly starts: StartHistory;
+  readonly seenStarts: SeenStartsFile;
+  readonly checkpoint: LmdbCheckpointStore;
+}
+
+function openDirectory(options: ServerOptions, directory: DataDirectory): OpenedDirectory {
+  const record = openIdentity(nodeDisk, directory.identityFile, {
+    id: nodeId(options.id),
+    drawIncarnation: () => randomBytes(8).toString('hex'),
+  });
+  const mark = randomBytes(4).toString('hex');
+  const starts = raiseStartHistory(nodeDisk, directory.startHistoryFile, mark);
+  const seenStarts = new SeenStartsFile(nodeDisk, path.join(directory.path, 'peers.json'));
+  return {record, starts, seenStarts, checkpoint: openCheckpoint(options, directory)};
+}
+
+/** Of a member that came to nothing. */
+function closeDirectory(opened: OpenedDirectory | null): Promise<void> {
+  return new Promise(resolve => {
+    if (opened === null) resolve();
+    else opened.checkpoint.close(resolve);
+  });
 }
 
 class Server implements RunningServer {
@@ -85,18 +117,19 @@ class Server implements RunningServer {
   #isRunning = false;
   #stopping: Promise<void> | null = null;
 
-  constructor(options: ServerOptions, directory: DataDirectory, ends: ServerEnds) {
+  constructor(
+    options: ServerOptions,
+    directory: DataDirectory,
+    opened: OpenedDirectory,
+    ends: ServerEnds,
+  ) {
     this.#options = options;
     this.#directory = directory;
     const {logger, metrics} = options;
     const disk = nodeDisk;
-    const id = nodeId(options.id);
-    const record = openIdentity(disk, directory.identityFile, {
-      id,
-      drawIncarnation: () => randomBytes(8).toString('hex'),
-    });
+    const {record, starts, seenStarts, checkpoint} = opened;
     this.#self = {
-      id,
+      id: nodeId(options.id),
       incarnation: record.incarnation,
       listen: options.advertiseListen,
       http: options.advertiseHttp,
@@ -108,15 +141,14 @@ class Server implements RunningServer {
       logger,
       prng: new Prng(seed),
     });
-    const checkpoint = openCheckpoint(options, directory);
     this.#checkpoint = checkpoint;
     const state = new StateStore(checkpoint);
     const machine = new KvStateMachine(state);
-    this.#seenStarts = new SeenStartsFile(disk, path.join(directory.path, 'peers.json'));
+    this.#seenStarts = seenStarts;
     this.#node = new Node({
       self: this.#self,
       record,
-      starts: raiseStartHistory(disk, directory.startHistoryFile, randomBytes(4).toString('hex')),
+      starts,
       peers: options.peers,
       join: joinPlace(options),
       transport: this.#transport,
@@ -125,7 +157,7 @@ class Server implements RunningServer {
       checkpoint,
       openLog: identity => this.#openLog(disk, checkpoint, identity),
       saveIdentity: changed => saveIdentity(disk, directory.identityFile, changed),
-      seenStarts: this.#seenStarts,
+      seenStarts,
       noteStale: detail => noteStale(disk, directory.startHistoryFile, detail),
       clock: systemClock,
       logger,

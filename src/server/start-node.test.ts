@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {test} from 'node:test';
+import {nodeDisk} from '../storage/node-disk.ts';
+import {noteStale} from '../storage/start-history.ts';
 import type {StartNodeOptions} from './start-node.ts';
 import {startNode} from './start-node.ts';
 
@@ -59,4 +61,24 @@ test('what would be the directory of the program, or nobody could find, is refus
   await assert.rejects(startNode({...options, data: ''}), /data is empty/);
   const peers = [{id: 'b', address: 'h:1'}];
   await assert.rejects(startNode({...options, peers}), /every interface.*advertiseListen/);
+});
+
+test('a start that comes to nothing leaves no checkpoint open', async t => {
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), 'start-node-'));
+  t.after(() => fs.rmSync(data, {recursive: true}));
+  const options = {id: 'a', listen: 'localhost:0', http: 'localhost:0', data};
+  const countFile = path.join(data, 'checkpoint', 'UNSETTLED');
+  // An embedding program without types.
+  const corsOrigins = 5 as unknown as [];
+  await assert.rejects(startNode({...options, corsOrigins}), TypeError);
+  assert.ok(fs.existsSync(path.join(data, 'checkpoint', 'CURRENT')));
+  assert.equal(fs.existsSync(countFile), false);
+
+  const startsFile = path.join(data, 'start-count.json');
+  assert.ok(fs.existsSync(startsFile));
+  noteStale(nodeDisk, startsFile, 'it was restored from a backup');
+  // A damaged one, which an opening would move aside.
+  fs.writeFileSync(path.join(data, 'checkpoint', 'CURRENT'), 'damaged');
+  await assert.rejects(startNode(options), /it was restored from a backup/);
+  assert.equal(fs.existsSync(path.join(data, 'checkpoint.damaged')), false);
 });
