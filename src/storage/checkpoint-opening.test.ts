@@ -7,7 +7,7 @@ import path from 'node:path';
 import type {TestContext} from 'node:test';
 import {mock, test} from 'node:test';
 import {close, read, write} from '../../test/contract/checkpoint-store-contract.ts';
-import {leafFlag, pageFlagsOffset} from './checkpoint-page.ts';
+import {leafFlag, newestMeta, pageFlagsOffset} from './checkpoint-page.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
 import {openLmdbCheckpointStore} from './lmdb-checkpoint-store.ts';
 import {StorageError} from './storage-error.ts';
@@ -81,6 +81,19 @@ test('a damaged row is found too', async t => {
   fs.writeFileSync(file, content);
   fs.writeFileSync(countFileOf(directory), '3');
   assert.throws(() => openLmdbCheckpointStore({directory}), /checksum of a row/);
+});
+
+test('damage in the lists of free pages, which only a commit reads, is found too', async t => {
+  const directory = await filled(t);
+  const file = dataFileOf(directory);
+  const descriptor = fs.openSync(file, 'r+');
+  const root = newestMeta(descriptor)?.freeLists.root ?? 0;
+  // The kind of the page: LMDB asserts that it is another.
+  fs.writeSync(descriptor, Buffer.alloc(2), 0, 2, root * pageSizeBytes + pageFlagsOffset);
+  fs.closeSync(descriptor);
+  await close(openLmdbCheckpointStore({directory}));
+  fs.writeFileSync(countFileOf(directory), '3');
+  assert.throws(() => openLmdbCheckpointStore({directory}), /lists of free pages/);
 });
 
 test('a checkpoint that is whole is opened, however often its process was killed', async t => {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import type {CheckpointDirectory} from './checkpoint-directory.ts';
-import {walkPages} from './checkpoint-pages.ts';
+import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {checkFileLength, isDamage, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
@@ -79,22 +79,22 @@ export function openAt(file: string, meta: CheckpointMeta): LmdbEnvironment {
 
 /**
  * Throws CheckpointDamagedError when a page or a row is not what was written, or cannot be read.
- * Reads the whole file, and takes its time; nothing of LMDB runs, which trusts what it reads.
+ * Reads every page in use, and takes its time; nothing of LMDB runs, which trusts what it reads.
  */
 export function checkPages(file: string): void {
   if (!fs.existsSync(file)) return;
   const problems: string[] = [];
-  const note = (problem: string): void => {
-    if (problems.length === 0) problems.push(problem);
+  const note = (offset: number, problem: string): void => {
+    if (problems.length === 0) problems.push(`byte ${offset}: ${problem}`);
   };
   try {
     walkPages(file, {
-      onDamage: (offset, found) => note(`byte ${offset}: ${found}`),
+      onDamage: note,
       onRow: (rowKey, stored, offset) => {
-        if (openRowView(rowKey, stored) === null)
-          problems.push(`byte ${offset}: checksum of a row`);
+        if (openRowView(rowKey, stored) === null) note(offset, 'checksum of a row');
       },
     });
+    walkFreeLists(file, note);
   } catch (error) {
     if (systemErrorCode(error) === 'EIO')
       throw new CheckpointDamagedError(file, messageOf(error), error);

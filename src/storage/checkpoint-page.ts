@@ -34,12 +34,19 @@ const transactionOffset = 152;
 const bootIdOffset = 160;
 export const noPage = 2 ** 64;
 
-/** What the newest meta page says of the file. */
-export interface PageMeta {
-  readonly pageSize: number;
+/** What a meta page says of a tree, as far as walking through it goes. */
+export interface TreeRoot {
   readonly depth: number;
   readonly rowCount: number;
+  /** `noPage`: there are no rows. */
   readonly root: number;
+}
+
+/** What the newest meta page says of the file, and of the tree of the checkpoint's rows. */
+export interface PageMeta extends TreeRoot {
+  readonly pageSize: number;
+  /** Keys are transactions, values lists of the pages that became free in them. */
+  readonly freeLists: TreeRoot;
   readonly lastPage: number;
   readonly transaction: number;
 }
@@ -93,14 +100,10 @@ export function newestMeta(descriptor: number): PageMeta | null {
 }
 
 /** A tree of rows, as its meta page describes it. */
-interface TreeRecord {
-  readonly depth: number;
+interface TreeRecord extends TreeRoot {
   readonly branchPageCount: number;
   readonly leafPageCount: number;
   readonly overflowPageCount: number;
-  readonly rowCount: number;
-  /** `noPage`: there are no rows. */
-  readonly root: number;
 }
 
 const emptyTree: TreeRecord = {
@@ -172,13 +175,20 @@ function readMeta(descriptor: number, at: number): PageMeta | null {
   if (fs.readSync(descriptor, bytes, 0, metaSizeBytes, at) < metaSizeBytes) return null;
   const pageSize = bytes.readUInt32LE(48);
   if (bytes.readUInt32LE(24) !== metaMagic || pageSize < 512 || pageSize > 65_536) return null;
-  const root = readPageNumber(bytes, 136);
   return {
     pageSize,
-    depth: bytes.readUInt16LE(102),
-    rowCount: readPageNumber(bytes, 128),
-    root: root >= noPage ? noPage : root,
+    ...readTree(bytes, rowTreeOffset),
+    freeLists: readTree(bytes, freeTreeOffset),
     lastPage: Math.min(readPageNumber(bytes, 144), Number.MAX_SAFE_INTEGER),
     transaction: readPageNumber(bytes, 152),
+  };
+}
+
+function readTree(bytes: Buffer, at: number): TreeRoot {
+  const root = readPageNumber(bytes, at + 34);
+  return {
+    depth: bytes.readUInt16LE(at),
+    rowCount: readPageNumber(bytes, at + 26),
+    root: root >= noPage ? noPage : root,
   };
 }

@@ -5,7 +5,8 @@ import path from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {Prng} from '../base/prng.ts';
-import {walkPages} from './checkpoint-pages.ts';
+import {newestMeta, noPage} from './checkpoint-page.ts';
+import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
 import {openRowView} from './checkpoint-row.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 
@@ -127,5 +128,60 @@ test('whatever the pages hold, the walk ends', t => {
     }
     fs.writeFileSync(file, damaged);
     walk(file);
+  }
+});
+
+function freeListDamages(file: string): string[] {
+  const damages: string[] = [];
+  walkFreeLists(file, (offset, problem) => damages.push(`${problem} at ${offset}`));
+  return damages;
+}
+
+/** Where in the file the tree of free pages begins. */
+function freeListsAt(file: string): number {
+  const descriptor = fs.openSync(file, 'r');
+  const meta = newestMeta(descriptor);
+  fs.closeSync(descriptor);
+  assert.ok(meta !== null && meta.freeLists.root !== noPage);
+  return meta.freeLists.root * meta.pageSize;
+}
+
+test('the lists of free pages of a file that is whole are valid, whatever was written', t => {
+  const rows = environment(t);
+  const prng = new Prng(17);
+  let depthMax = 0;
+  for (let round = 0; round < 60; round++) {
+    rows.transaction(() => {
+      for (let i = 0; i < 400; i++) {
+        const key = Buffer.from(`\x02${prng.uint32() % 4_000}`);
+        const isLarge = prng.uint32() % 50 === 0;
+        if (round % 7 === 6) rows.remove(key);
+        else rows.put(key, Buffer.alloc(prng.uint32() % (isLarge ? 50_000 : 300), round));
+      }
+    });
+    if (round % 5 !== 4) continue;
+    rows.padFile();
+    assert.deepEqual(freeListDamages(rows.path), [], `round ${round}`);
+    assert.deepEqual(walk(rows.path).damages, []);
+    depthMax = Math.max(depthMax, fs.readFileSync(rows.path).readUInt16LE(54));
+  }
+  rows.close();
+  assert.ok(depthMax > 0);
+});
+
+test('damage in the lists of free pages is found', t => {
+  const {file} = filled(t);
+  assert.deepEqual(freeListDamages(file), []);
+  const bytes = fs.readFileSync(file);
+  const page = freeListsAt(file);
+  const node = page + 24 + bytes.readUInt16LE(page + 24);
+  // The page's number, its kind, its first node; size, flags, size of the key, the list's count.
+  const isBig = bytes.readUInt16LE(node + 4) === 1;
+  const list = isBig ? bytes.readUInt32LE(node + 16) * 4_096 + 24 : node + 16;
+  for (const at of [page, page + 18, page + 25, node + 1, node + 4, node + 6, list + 2]) {
+    const damaged = Buffer.from(bytes);
+    damaged[at] = (damaged[at] ?? 0) ^ 0x21;
+    fs.writeFileSync(file, damaged);
+    assert.ok(freeListDamages(file).length > 0, `byte ${at} of ${page}`);
   }
 });

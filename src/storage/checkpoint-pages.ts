@@ -6,7 +6,7 @@
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import {compareBytes} from '../base/bytes.ts';
-import type {PageMeta} from './checkpoint-page.ts';
+import type {PageMeta, TreeRoot} from './checkpoint-page.ts';
 import {
   bigDataFlag,
   branchFlag,
@@ -38,6 +38,7 @@ export interface PageVisitor {
 }
 
 const depthMax = 32;
+const numberSizeBytes = 8;
 
 /** Where a page stands in the tree, and what it may hold. Views into pages above it. */
 interface Place {
@@ -49,8 +50,52 @@ interface Place {
   readonly upper: Buffer | null;
 }
 
+/** One of the trees of a file. */
+interface Tree extends TreeRoot {
+  readonly compareKeys: (a: Buffer, b: Buffer) => number;
+  /** Null: they are of any size. */
+  readonly keySizeBytes: number | null;
+}
+
 /** Throws the system's errors only. */
 export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
+  return walkTree(file, visitor, meta => ({
+    ...meta,
+    compareKeys: compareBytes,
+    keySizeBytes: null,
+  }));
+}
+
+/**
+ * The same for the lists of free pages, which the first commit reads. Whether they name the right
+ * pages is not looked at. Throws the system's errors only.
+ */
+export function walkFreeLists(file: string, onDamage: PageVisitor['onDamage']): void {
+  const visitor: PageVisitor = {
+    onDamage: (offset, problem) => onDamage(offset, `lists of free pages: ${problem}`),
+    onRow: (_key, list, offset) => {
+      if (!isFreeList(list)) visitor.onDamage(offset, 'the size of a list is not valid');
+    },
+  };
+  walkTree(file, visitor, meta => ({
+    ...meta.freeLists,
+    compareKeys: (a, b) => readPageNumber(a, 0) - readPageNumber(b, 0),
+    keySizeBytes: numberSizeBytes,
+  }));
+}
+
+/** How many numbers follow, the numbers, and perhaps room for more of them. */
+function isFreeList(list: Buffer): boolean {
+  const {length} = list;
+  if (length < numberSizeBytes || length % numberSizeBytes !== 0) return false;
+  return readPageNumber(list, 0) < length / numberSizeBytes;
+}
+
+function walkTree(
+  file: string,
+  visitor: PageVisitor,
+  treeOf: (meta: PageMeta) => Tree,
+): PageWalkResult {
   const descriptor = fs.openSync(file, 'r');
   try {
     const meta = newestMeta(descriptor);
@@ -58,7 +103,7 @@ export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
       visitor.onDamage(0, 'neither meta page is valid');
       return {rowCount: 0, pageCount: 0};
     }
-    return new PageWalk(descriptor, meta, visitor).run();
+    return new PageWalk(descriptor, meta, treeOf(meta), visitor).run();
   } finally {
     fs.closeSync(descriptor);
   }
@@ -67,6 +112,7 @@ export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
 class PageWalk {
   readonly #descriptor: number;
   readonly #meta: PageMeta;
+  readonly #tree: Tree;
   readonly #visitor: PageVisitor;
   readonly #visited: Uint8Array;
   /** One page for each level of the tree. */
@@ -75,9 +121,10 @@ class PageWalk {
   #pageCount = 0;
   #damageCount = 0;
 
-  constructor(descriptor: number, meta: PageMeta, visitor: PageVisitor) {
+  constructor(descriptor: number, meta: PageMeta, tree: Tree, visitor: PageVisitor) {
     this.#descriptor = descriptor;
     this.#meta = meta;
+    this.#tree = tree;
     this.#visitor = visitor;
     const sizeBytes = fs.fstatSync(descriptor).size;
     const pageCount = Math.min(meta.lastPage + 1, Math.ceil(sizeBytes / meta.pageSize));
@@ -85,7 +132,8 @@ class PageWalk {
   }
 
   run(): PageWalkResult {
-    const {root, depth, rowCount, pageSize} = this.#meta;
+    const {root, depth, rowCount} = this.#tree;
+    const {pageSize} = this.#meta;
     if (root !== noPage) this.#walk(root, {level: 1, from: pageSize, lower: null, upper: null});
     const isCounted = this.#rowCount === rowCount && (root === noPage || depth > 0);
     if (!isCounted && this.#damageCount === 0) {
@@ -96,7 +144,7 @@ class PageWalk {
 
   #walk(number: number, place: Place): void {
     const {level, from} = place;
-    if (level > depthMax || level > this.#meta.depth) {
+    if (level > depthMax || level > this.#tree.depth) {
       this.#damage(from, 'the tree is deeper than its meta page says');
       return;
     }
@@ -106,7 +154,7 @@ class PageWalk {
     const at = number * this.#meta.pageSize;
     const isLeaf = (flags & leafFlag) !== 0;
     const isBranch = (flags & branchFlag) !== 0;
-    const isLast = level === this.#meta.depth;
+    const isLast = level === this.#tree.depth;
     if (isLeaf === isBranch || isLeaf !== isLast || (flags & overflowFlag) !== 0) {
       this.#damage(at, `page ${number} is of another kind than its place in the tree`);
       return;
@@ -133,7 +181,7 @@ class PageWalk {
       const key = keys[i] ?? null;
       const before = keys[i - 1] ?? lower;
       const isFirst = i === 0;
-      if (!isFirst && (key === null || !isBetween(key, before, upper))) {
+      if (!isFirst && (key === null || !this.#isBetween(key, before, upper))) {
         this.#damage(from + offset, 'the key of a branch is not valid or out of order');
         return;
       }
@@ -157,7 +205,9 @@ class PageWalk {
       return;
     }
     const key = page.subarray(offset + nodeHeaderSizeBytes, keyEnd);
-    if ((lower !== null && compareBytes(key, lower) < 0) || !isBetween(key, null, upper)) {
+    const {compareKeys} = this.#tree;
+    const isBelow = lower !== null && this.#isKey(key) && compareKeys(key, lower) < 0;
+    if (isBelow || !this.#isBetween(key, null, upper)) {
       this.#damage(at + offset, 'a row is outside of the keys that lead to it');
       return;
     }
@@ -216,14 +266,20 @@ class PageWalk {
     return true;
   }
 
+  #isKey(key: Buffer): boolean {
+    const {keySizeBytes} = this.#tree;
+    return keySizeBytes === null || key.length === keySizeBytes;
+  }
+
+  /** Whether it is a key at all, and between two others. Both exclusive; null: no bound. */
+  #isBetween(key: Buffer, lower: Buffer | null, upper: Buffer | null): boolean {
+    const {compareKeys} = this.#tree;
+    if (!this.#isKey(key) || (lower !== null && compareKeys(key, lower) <= 0)) return false;
+    return upper === null || compareKeys(key, upper) < 0;
+  }
+
   #damage(offset: number, problem: string): void {
     this.#damageCount += 1;
     this.#visitor.onDamage(offset, problem);
   }
-}
-
-/** Both exclusive; null: no bound. */
-function isBetween(key: Buffer, lower: Buffer | null, upper: Buffer | null): boolean {
-  if (lower !== null && compareBytes(key, lower) <= 0) return false;
-  return upper === null || compareBytes(key, upper) < 0;
 }
