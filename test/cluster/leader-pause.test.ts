@@ -56,10 +56,11 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   const [follower] = await cluster.followers();
   assert.ok(follower !== undefined);
   const others = cluster.nodes.filter(node => node !== follower);
-  const workload = new Workload({nodes: others}).start();
-  await workload.progress(100);
+  // Before the first write: an election while the load comes up explains an unknown outcome too.
   const countBefore = await electionCountOf(others);
   const {term} = await (await cluster.leader()).status();
+  const workload = new Workload({nodes: others}).start();
+  await workload.progress(100);
   follower.pause();
   await workload.progress(400);
   follower.resume();
@@ -70,7 +71,10 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   // The two others are on a busy machine, which may make one of them begin an election.
   const ownCount = (await electionCountOf(others)) - countBefore;
   assert.ok(after.term - term <= ownCount, 'the follower caused an election');
-  if (ownCount === 0) assert.deepEqual([...workload.outcomes.keys()], ['ok']);
+  if (ownCount === 0 && workload.outcomes.size > 1) {
+    const logs = cluster.nodes.map(node => `${node.id}:\n${node.output().slice(-3_000)}`);
+    assert.fail(`${JSON.stringify([...workload.outcomes])}\n${logs.join('\n')}`);
+  }
   await cluster.assertSameState();
   workload.assertLinearizable();
 });
