@@ -39,10 +39,11 @@ export function listenHosts(host: string): readonly [string | undefined, ...stri
 /** Whether others cannot dial what is bound there: it names every interface, not one of them. */
 export function isEveryInterface(text: string): boolean {
   const host = parseAddress(text)?.host;
-  return host !== undefined && everyInterface.has(host);
+  if (host?.includes(':') !== true) return host === '' || host === '0.0.0.0';
+  // There are many ways to write it.
+  const literal = `http://[${host}]/`;
+  return URL.canParse(literal) && new URL(literal).hostname === '[::]';
 }
-
-const everyInterface: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
 
 /** The host to dial for an address that names every interface. */
 export function dialHost(host: string): string {

@@ -17,9 +17,10 @@ export function toAdvertised(place: string, text: string | undefined, bound: str
 
 /** Of a member among others, who cannot connect to "every interface". */
 export function refuseEveryInterface(listen: string, advertised: string | undefined): void {
-  if (advertised !== undefined || !isEveryInterface(listen)) return;
+  const given = advertised === undefined ? `-listen=${listen}` : `-advertise-listen=${advertised}`;
+  if (!isEveryInterface(advertised ?? listen)) return;
   throw new UsageError(
-    `-listen=${listen} is every interface, where the other members cannot find this node: ` +
+    `${given} is every interface, where the other members cannot find this node: ` +
       'add -advertise-listen=HOST:PORT, the name or address under which they reach it',
   );
 }

@@ -108,6 +108,11 @@ const refused: readonly [string, readonly string[], RegExp][] = [
     /-listen=:1 is every interface.*-advertise-listen/,
   ],
   [
+    'every interface as where a member is found',
+    ['-id=a', '-listen=:1', '-http=:2', '-join=h:1', '-advertise-listen=[0:0::0]:1'],
+    /-advertise-listen=\[0:0::0\]:1 is every interface/,
+  ],
+  [
     'every interface of a member that joins',
     ['-id=a', '-listen=0.0.0.0:1', '-http=:2', '-join=h:1'],
     /every interface/,

@@ -15,6 +15,7 @@ const clusterId = 'c'.repeat(32);
 const letIn = {status: 200, body: {clusterId, members: [memberOf('node1'), self]}};
 const refusal = {status: 409, body: knownIdRefusal(self.id)};
 const waiting = {status: 202, body: {}};
+const named = {status: 503, body: {code: 'NO_LEADER', detail: 'ask it', leader: 'node3:1'}};
 
 /** What comes of a newcomer that is answered so, one answer after the other. */
 function joining(answers: readonly FormationAnswer[]): {
@@ -61,8 +62,13 @@ test('a refusal that only one leader knows of is no reason to give up', () => {
   assert.deepEqual(asked, ['node1:1', 'node2:1', 'node1:1', 'node2:1']);
 });
 
-test('a refusal that the next one repeats is final', () => {
-  const {ends} = joining([refusal, refusal]);
-  assert.equal(ends.length, 1);
-  assert.match(ends[0] ?? '', /node4 is a member already/);
+test('a refusal that is repeated is final, also by way of those who only name the leader', () => {
+  for (const answers of [
+    [refusal, refusal],
+    [named, refusal, named, refusal],
+  ]) {
+    const {ends} = joining(answers);
+    assert.equal(ends.length, 1);
+    assert.match(ends[0] ?? '', /node4 is a member already/);
+  }
 });

@@ -18,7 +18,10 @@ const askIntervalMs = 100;
 
 /** A member that does not answer is not asked more often than this. */
 const unreachableIntervalMs = 500;
-/** A leader that was deposed notices it sooner, and until then speaks of the members of before. */
+/**
+ * A leader that was deposed speaks of the members of before until it notices, after an election
+ * timeout: sooner than this, unless that is longer than usual.
+ */
 const refusedIntervalMs = 1_000;
 
 export interface JoiningParts {
@@ -48,7 +51,7 @@ export class Joining {
   #leader: string | null = null;
   #timer: Timer | null = null;
   #isDone = false;
-  /** By the last answer. One refusal may be out of date, two in a row are not. */
+  /** Nobody has said since that it may come. One refusal may be out of date, two are not. */
   #wasRefused = false;
   #lastSaid = '';
 
@@ -101,11 +104,10 @@ export class Joining {
     const {code, leader, clusterId, members} = (answer.body ?? {}) as Record<string, unknown>;
     const detail = detailOf(answer) ?? `${address} gives no answer that this version understands`;
     const rows = readMembers(members);
-    const wasRefused = this.#wasRefused;
-    this.#wasRefused = false;
     if (answer.status === 200 && typeof clusterId === 'string' && rows !== null) {
       this.#onMember(clusterId, rows);
     } else if (answer.status === 202) {
+      this.#wasRefused = false;
       this.#later(askIntervalMs);
     } else if (answer.status === 503) {
       this.#leader = code === 'NO_LEADER' && typeof leader === 'string' ? leader : null;
@@ -118,9 +120,10 @@ export class Joining {
       const reason = `${address} is not the Raft address (-listen) of a Rosetta node`;
       this.stop();
       this.#parts.onFatal(new RosettaError('INVALID_REQUEST', reason));
-    } else if (answer.status === 409 && !wasRefused) {
+    } else if (answer.status === 409 && !this.#wasRefused) {
       this.#wasRefused = true;
       this.#leader = null;
+      this.#say(`${address} refuses: ${detail}; asking once more`);
       this.#later(refusedIntervalMs);
     } else {
       this.stop();

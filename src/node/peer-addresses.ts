@@ -1,8 +1,8 @@
 /**
  * Where a member is dialed. What it said itself in this life counts; before that, what the log says
  * of it. When members have moved while nobody who knew was up, that leads nowhere: so whoever is
- * not found where the log says is also looked for where `-peers` says, in turns. Whoever answers at
- * either address must still prove to be that member.
+ * not found where the log says is also looked for where `-peers` says, in turns. A connection comes
+ * about only where that id answers in this cluster.
  */
 import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';

@@ -8,6 +8,7 @@ import {nodeId} from '../raft/ids.ts';
 import type {BackupHead} from '../storage/backup-format.ts';
 import {readBackup} from '../storage/backup-reader.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
+import {holderName, lockNames} from '../storage/directory-lock.ts';
 import {nodeDisk} from '../storage/node-disk.ts';
 import {isPrepared, PreparedMember, putInPlace} from '../storage/prepared-member.ts';
 import {StorageError} from '../storage/storage-error.ts';
@@ -35,8 +36,6 @@ export interface RestoreResult {
 
 /** What a file system keeps in its root. */
 const ignoredNames = new Set(['lost+found']);
-/** The lock's own, also of a process that was killed. */
-const lockNames = new Set(['LOCK', 'holder']);
 
 /** Rejects with StorageError. */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreResult> {
@@ -109,11 +108,12 @@ function giveBack(directory: DataDirectory, isNew: boolean): void {
       if (ignoredNames.has(name) || lockNames.has(name)) continue;
       fs.rmSync(path.join(root, name), {recursive: true, force: true});
     }
-  } finally {
-    directory.release();
+  } catch {
+    // What went wrong first is what is told.
   }
+  directory.release();
   try {
-    const holder = path.join(root, 'holder');
+    const holder = path.join(root, holderName);
     if (fs.existsSync(holder)) fs.rmdirSync(holder);
     if (isNew) fs.rmdirSync(root);
   } catch {

@@ -233,9 +233,10 @@ function checkJoin({
     throw invalid('rejoin needs join or peers: the members that are to let it in');
   }
   const isAlone = join === undefined && peers.length === 0;
-  if (!isAlone && advertiseListen === undefined && isEveryInterface(listen)) {
+  const told = advertiseListen ?? listen;
+  if (!isAlone && isEveryInterface(told)) {
     throw invalid(
-      `listen "${listen}" is every interface, where the other members cannot find this one: ` +
+      `"${told}" is every interface, where the other members cannot find this one: ` +
         'say advertiseListen',
     );
   }

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import {lockDirectory} from './directory-lock.ts';
+import {lockDirectory, lockNames} from './directory-lock.ts';
 import type {DirectoryLock} from './directory-lock.ts';
 import {makeDirectories} from './make-directories.ts';
 import {freeSpaceAdvice, isOutOfSpace, StorageError} from './storage-error.ts';
@@ -106,16 +106,19 @@ function prepareRoot(root: string, warnings: string[]): void {
 
 /** What a data directory without an identity may hold: a first start may have ended early. */
 const ownNames = new Set([
-  ...['LOCK', 'holder', 'tmp', 'wal', 'checkpoint', 'start-count.json', 'peers.json'],
+  ...lockNames,
+  ...['tmp', 'wal', 'checkpoint', 'start-count.json', 'peers.json'],
   ...['prepared', 'replaced', 'lost+found'],
 ]);
+
+const ownPrefixes = /^(before-|checkpoint\.damaged)/;
 
 /** A start empties `tmp/`, and a mistyped directory may have one with somebody else's files. */
 function refuseForeign(root: string): void {
   const names = fs.readdirSync(root);
   if (names.includes('identity.json') || !names.includes('tmp')) return;
   if (fs.readdirSync(path.join(root, 'tmp')).length === 0) return;
-  const foreign = names.find(name => !ownNames.has(name) && !name.startsWith('before-'));
+  const foreign = names.find(name => !ownNames.has(name) && !ownPrefixes.test(name));
   if (foreign === undefined) return;
   const problem = `it holds "${foreign}", and no node has kept its data there`;
   const advice = 'name an empty directory, or one that is not there yet, as -data';

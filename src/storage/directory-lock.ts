@@ -15,6 +15,12 @@ import type {AnnounceOutcome, Announcement} from './directory-lock-announcement.
 import {makeDirectories} from './make-directories.ts';
 import {StorageError, systemErrorCode} from './storage-error.ts';
 
+/** Who holds the lock, and where its winner announces itself. */
+const lockName = 'LOCK';
+export const holderName = 'holder';
+/** What the lock keeps in a directory, also that of a process that was killed. */
+export const lockNames: ReadonlySet<string> = new Set([lockName, holderName]);
+
 export interface DirectoryLock {
   /** What the operator should know, one sentence each. */
   readonly warnings: readonly string[];
@@ -52,7 +58,7 @@ export function lockDirectory(root: string, callback: LockCallback, announceIn =
   let announcements: string;
   let name: string;
   try {
-    announcements = path.join(root, 'holder');
+    announcements = path.join(root, holderName);
     makeDirectories(announcements);
     const {dev, ino} = fs.statSync(root, {bigint: true});
     name = `\0rosetta-${dev}-${ino}`;
@@ -147,7 +153,7 @@ function take(root: string, hold: Hold, callback: LockCallback): void {
 }
 
 function lockFile(root: string): string {
-  return path.join(root, 'LOCK');
+  return path.join(root, lockName);
 }
 
 function thisProcess(): LockHolder {

@@ -9,6 +9,7 @@ import type {RootDatabase} from 'lmdb';
 import {open} from 'lmdb';
 import {assert, must} from '../base/assert.ts';
 import type {RowRange} from '../kv/rows.ts';
+import {newestMeta} from './checkpoint-page.ts';
 import {
   CheckpointDamagedError,
   decodeMeta,
@@ -21,15 +22,6 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 
 /** Address space, not memory or disk: the map is never moved under a reader. */
 const mapSizeBytes = 2 ** 40;
-
-// Where the two meta pages keep what `checkFileLength` looks at; `struct MDB_meta` after a page
-// header of 24 bytes.
-const metaMagicOffset = 24;
-const metaPageSizeOffset = 48;
-const metaLastPageOffset = 144;
-const metaTransactionOffset = 152;
-const metaSizeBytes = 168;
-const lmdbMagic = 0xbeefc0de;
 
 const metaPageCount = 2;
 
@@ -321,36 +313,11 @@ interface FileLength {
 
 /** Null: neither meta page is valid. */
 function readFileLength(file: number): FileLength | null {
-  const hasBytes = fs.fstatSync(file).size;
-  const first = readMetaPage(file, 0);
-  // The second page begins where the first one says; without the first try the usual sizes.
-  const sizes = first === null ? [4096, 16384, 65536] : [first.pageSize];
-  let newest = first;
-  for (const size of sizes) {
-    const second = readMetaPage(file, size);
-    if (second === null || second.pageSize !== size) continue;
-    if (newest === null || second.transaction > newest.transaction) newest = second;
-  }
-  if (newest === null) return null;
-  const {pageSize, lastPage} = newest;
-  return {hasBytes, wantsBytes: (lastPage + 1) * pageSize, pageSize};
-}
-
-interface MetaPage {
-  readonly pageSize: number;
-  readonly lastPage: number;
-  readonly transaction: number;
-}
-
-function readMetaPage(file: number, position: number): MetaPage | null {
-  const bytes = Buffer.alloc(metaSizeBytes);
-  if (fs.readSync(file, bytes, 0, metaSizeBytes, position) < metaSizeBytes) return null;
-  if (bytes.readUInt32LE(metaMagicOffset) !== lmdbMagic) return null;
-  const pageSize = bytes.readUInt32LE(metaPageSizeOffset);
-  if (pageSize < 512 || pageSize > 65536) return null;
-  const lastPage = Number(bytes.readBigUInt64LE(metaLastPageOffset));
-  const transaction = Number(bytes.readBigUInt64LE(metaTransactionOffset));
-  if (!Number.isSafeInteger(lastPage * pageSize)) return null;
-  assert(Number.isSafeInteger(transaction) || transaction > 0, 'transaction number');
-  return {pageSize, lastPage, transaction};
+  const meta = newestMeta(file);
+  if (meta === null) return null;
+  const {pageSize, lastPage} = meta;
+  const wantsBytes = (lastPage + 1) * pageSize;
+  // No file is as long as that.
+  if (!Number.isSafeInteger(wantsBytes)) return null;
+  return {hasBytes: fs.fstatSync(file).size, wantsBytes, pageSize};
 }

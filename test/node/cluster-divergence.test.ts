@@ -67,16 +67,22 @@ for (const role of ['follower', 'leader'] as const) {
   });
 }
 
-test('a diverged member that is made leader gives its place up again', () => {
-  const cluster = new TestCluster({ids: three});
+/** Of a cluster that it starts; `value`: of the writes until it is found. */
+function divergedFollower(cluster: TestCluster, value?: string): TestMember {
   cluster.startAll();
   const victim = cluster.follower();
   cluster.write(cluster.leader(), 'key', 'value');
   cluster.settle();
   damage(victim, 'key');
   cluster.write(cluster.leader(), 'key', 'next');
-  reachNextHash(cluster);
+  reachNextHash(cluster, value);
   cluster.until(() => victim.node.status().diverged, 'it is found');
+  return victim;
+}
+
+test('a diverged member that is made leader gives its place up again', () => {
+  const cluster = new TestCluster({ids: three});
+  const victim = divergedFollower(cluster);
   cluster.settleLogs();
   // The other follower is away: a leader that stops can only hand over to the diverged one.
   const leader = cluster.leader();
@@ -91,15 +97,8 @@ test('a diverged member that is made leader gives its place up again', () => {
 
 test('a diverged member repairs nobody: its wrong state does not become that of a majority', () => {
   const cluster = new TestCluster({ids: three, member: {wal}});
-  cluster.startAll();
-  const victim = cluster.follower();
-  cluster.write(cluster.leader(), 'key', 'value');
-  cluster.settle();
-  damage(victim, 'key');
-  cluster.write(cluster.leader(), 'key', 'next');
   // So much is written that the log begins behind a checkpoint.
-  reachNextHash(cluster, 'x'.repeat(500));
-  cluster.until(() => victim.node.status().diverged, 'it is found');
+  const victim = divergedFollower(cluster, 'x'.repeat(500));
   const leader = cluster.leader();
   const [lost] = cluster.members.filter(member => member !== leader && member !== victim);
   assert.ok(lost);

@@ -2,7 +2,7 @@
  * The node and its cluster: status, leader, members, health, metrics are this node's own answers;
  * changes of the members and of the leader go to the leader.
  */
-import {formatAddress, parseAddress} from '../../base/address.ts';
+import {formatAddress, isEveryInterface, parseAddress} from '../../base/address.ts';
 import {RosettaError} from '../../base/errors.ts';
 import type {ClusterChange, MemberId} from '../../node/service.ts';
 import {isMemberId} from '../../node/service.ts';
@@ -188,7 +188,7 @@ function handleAddMember(exchange: Exchange): void {
     const fields = requestObject(parseJson(body), addFields.names);
     const id = idField(fields);
     const address = parseAddress(textField(fields, 'listen'));
-    if (address === null || address.host === '' || address.port === 0) {
+    if (address === null || address.port === 0 || isEveryInterface(formatAddress(address))) {
       throw invalidField('listen', 'must be the Raft address of the node, host:port');
     }
     const change = {type: 'add', id, listen: formatAddress(address)} as const;

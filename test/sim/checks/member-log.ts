@@ -29,7 +29,7 @@ export class MemberLog {
   #confirmedAtMs = -1;
   /** Durable before the newest batch was. */
   #olderDurableIndex = 0;
-  #olderDurableTerm = 0;
+  #olderDurableHardState: HardState | null = null;
   /** On their way to the disk, oldest first. */
   #writes: Write[] = [];
 
@@ -101,7 +101,7 @@ export class MemberLog {
     demand(write !== undefined, 'writes are confirmed once', `${this.#name} confirms nothing`);
     if (nowMs > this.#confirmedAtMs) {
       this.#olderDurableIndex = this.#durableIndex;
-      this.#olderDurableTerm = this.#durableHardState?.term ?? 0;
+      this.#olderDurableHardState = this.#durableHardState;
     }
     this.#confirmedAtMs = nowMs;
     this.#durableIndex = Math.max(this.#durableIndex, write.lastIndex);
@@ -136,12 +136,11 @@ export class MemberLog {
    * Damage to the newest batch passes for a torn write until the log has said, at most a moment
    * later, that the batch was durable (wal-sync-mark.ts).
    */
-  mayTakeNewestForTorn(last: number, {term, vote}: HardState): boolean {
-    const durable = this.#durableHardState;
-    const isOlder =
-      durable !== null && (term < durable.term || (term === durable.term && vote !== durable.vote));
-    const isForgotten = last < this.#durableIndex || isOlder;
-    return isForgotten && last >= this.#olderDurableIndex && term >= this.#olderDurableTerm;
+  mayTakeNewestForTorn(last: number, found: HardState): boolean {
+    const isForgotten = last < this.#durableIndex || forgets(found, this.#durableHardState);
+    const isOlderKept =
+      last >= this.#olderDurableIndex && !forgets(found, this.#olderDurableHardState);
+    return isForgotten && isOlderKept;
   }
 
   /** A new life begins with what was found on the disk, which must hold all that was durable. */
@@ -190,9 +189,7 @@ export class MemberLog {
     demand(found.term >= durable.term, 'term and vote survive', () => {
       return `${this.#name} restarts in term ${found.term}, ${durable.term} was durable`;
     });
-    const isKept =
-      found.term > durable.term || durable.vote === null || found.vote === durable.vote;
-    demand(isKept, 'term and vote survive', () => {
+    demand(!forgets(found, durable), 'term and vote survive', () => {
       return `${this.#name} restarts with vote ${found.vote ?? '-'} in term ${found.term}, it had voted for ${durable.vote ?? '-'}`;
     });
   }
@@ -203,4 +200,10 @@ export class MemberLog {
     this.#durableIndex = Math.min(this.#durableIndex, index);
     for (const write of this.#writes) write.lastIndex = Math.min(write.lastIndex, index);
   }
+}
+
+/** A term that is lower, or a vote of the same term that is gone or another. */
+function forgets(found: HardState, known: HardState | null): boolean {
+  if (known === null || found.term > known.term) return false;
+  return found.term < known.term || (known.vote !== null && found.vote !== known.vote);
 }
