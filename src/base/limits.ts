@@ -78,7 +78,7 @@ export const limits = {
   snapshotResumeTimeoutMs: 60_000,
 
   // Storage.
-  walSegmentSizeBytes: 64 * mib,
+  walSegmentSizeBytes: 16 * mib,
   walBatchSizeBytesMax: 4 * mib,
   walSyncMarkDelayMs: 100,
   logTailSizeBytesMax: 16 * mib,
@@ -89,10 +89,10 @@ export const limits = {
   logRetentionAgeMs: 24 * 60 * 60_000,
   /** An idle node looks so often whether its log has become old. */
   logReleaseIntervalMs: 60_000,
-  overlayRecordCountTarget: 24_000,
+  overlayRecordCountTarget: 48_000,
   overlaySizeBytesTarget: 16 * mib,
   overlaySizeBytesMax: 128 * mib,
-  checkpointIntervalMs: 2_000,
+  checkpointIntervalMs: 1_000,
   /** Between two checkpoints under load, when the overlay is large already. */
   checkpointIntervalMsMin: 500,
   /** A smaller checkpoint file is not worth shrinking. */

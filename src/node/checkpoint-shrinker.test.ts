@@ -11,7 +11,7 @@ import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import {silentLogger} from '../base/logger.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
-import {logIndex, noIndex, noTerm, term} from '../raft/ids.ts';
+import {logIndex, noIndex, noTerm, nodeId, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {Checkpointer} from './checkpointer.ts';
@@ -40,6 +40,7 @@ class Scene {
       warn: (_fields, message) => this.warnings.push(message),
     };
     this.checkpointer = new Checkpointer({
+      id: nodeId('node1'),
       state: this.state,
       machine: new KvStateMachine(this.state),
       log: new FakeLogStore(operation => operation()),

@@ -13,7 +13,7 @@ import {silentLogger} from '../base/logger.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import type {Entry} from '../raft/entry.ts';
 import {makeEntry} from '../raft/entry.ts';
-import {logIndex, noIndex, noTerm, term} from '../raft/ids.ts';
+import {logIndex, nodeId, noIndex, noTerm, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import {StateStore} from '../storage/state-store.ts';
 import {Checkpointer} from './checkpointer.ts';
@@ -21,7 +21,7 @@ import {Checkpointer} from './checkpointer.ts';
 const membership = membershipOf(['node1']);
 
 class Scene {
-  readonly time = new VirtualTime();
+  readonly time: VirtualTime;
   readonly disk = new FakeCheckpointDisk();
   readonly log = new FakeLogStore(operation => operation());
   readonly state: StateStore;
@@ -31,12 +31,14 @@ class Scene {
   applied: SnapshotMeta = {index: noIndex, term: noTerm, membership};
   checkpointCount = 0;
 
-  constructor() {
+  constructor(id = 'node1', time = new VirtualTime()) {
+    this.time = time;
     // A write takes 5 ms.
     const store = new FakeCheckpointStore(this.disk, action => this.time.setTimer(5, action));
     this.state = new StateStore(store);
     this.machine = new KvStateMachine(this.state);
     this.checkpointer = new Checkpointer({
+      id: nodeId(id),
       state: this.state,
       machine: this.machine,
       log: this.log,
@@ -55,7 +57,7 @@ class Scene {
     const entry: Entry = makeEntry({term: term(1), index, type: 'command', proposedAtMs: 1, data});
     this.log.append({hardState: this.log.hardState, entries: [entry]}, () => undefined);
     this.machine.apply(entry);
-    this.applied = {index, term: term(1), membership};
+    this.applied = {...this.applied, index, term: term(1)};
   }
 
   /** With a look at every tick. */
@@ -98,6 +100,49 @@ test('a large overlay is checkpointed sooner', () => {
   while (scene.state.sizeBytes() < limits.overlaySizeBytesTarget) scene.apply(1_000_000);
   scene.advance(limits.checkpointIntervalMsMin + 50);
   assert.equal(scene.checkpointCount, 1);
+});
+
+test('members write their checkpoints in turns, wherever they began and whatever clocks do', () => {
+  const time = new VirtualTime();
+  const ids = ['node1', 'node2', 'node3'];
+  const scenes = ids.map(id => new Scene(id, time));
+  for (const scene of scenes) scene.applied = {...scene.applied, membership: membershipOf(ids)};
+  const intervalMs = limits.checkpointIntervalMs;
+  const startsMs = scenes.map((): number[] => []);
+  const run = (durationMs: number): void => {
+    for (let i = 0; i < durationMs; i++) {
+      time.turn(() => undefined);
+      if (time.nowMs % 10 !== 0) continue;
+      for (const [place, scene] of scenes.entries()) {
+        if (time.nowMs % 50 === 0) scene.apply();
+        const wasRunning = scene.checkpointer.isRunning();
+        scene.checkpointer.maybeStart();
+        if (!wasRunning && scene.checkpointer.isRunning()) startsMs[place]?.push(time.nowMs);
+      }
+    }
+  };
+  run(10 * intervalMs);
+  for (const [place, starts] of startsMs.entries()) {
+    const turnMs = (place * intervalMs) / ids.length;
+    // They all began in one moment: the first checkpoint is in nobody's turn.
+    for (const atMs of starts.slice(1)) {
+      const lateMs = (((atMs - turnMs) % intervalMs) + intervalMs) % intervalMs;
+      assert.ok(lateMs <= 20, `${ids[place]} at ${atMs} ms`);
+    }
+    assert.ok(starts.length >= 9, `${starts.length} checkpoints`);
+  }
+  // However the wall clock jumps, a checkpoint comes in one and a half intervals.
+  for (const starts of startsMs) starts.length = 0;
+  const jumpedAtMs = time.nowMs;
+  for (let i = 0; i < 100; i++) {
+    time.wallSkewMs = (i * 7_919) % 100_003;
+    run(intervalMs / 5);
+  }
+  for (const starts of startsMs) {
+    const waitsMs = starts.map((atMs, i) => atMs - (starts[i - 1] ?? jumpedAtMs));
+    assert.ok(Math.max(...waitsMs) <= 1.5 * intervalMs + 20, `${Math.max(...waitsMs)} ms`);
+    assert.ok(Math.min(...waitsMs.slice(1)) >= intervalMs / 2, `${Math.min(...waitsMs)} ms`);
+  }
 });
 
 test('no space is no failure: the overlay stays, reads go on, and it is tried again', () => {

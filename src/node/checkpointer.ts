@@ -1,20 +1,22 @@
 /**
  * Writes the state to its checkpoint from time to time: rarely enough that the disk belongs to the
  * WAL, often enough that the overlay stays small and a restart replays little. Behind a durable
- * checkpoint the log may be recycled.
+ * checkpoint the log may be recycled. Members take turns: what a checkpoint takes of a disk and a
+ * processor is felt only where a majority does not need it.
  */
 import type {Clock} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
-import type {LogIndex} from '../raft/ids.ts';
+import type {LogIndex, NodeId} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {LogStore} from '../storage/log-store.ts';
 import type {StateStore} from '../storage/state-store.ts';
 import {CheckpointShrinker} from './checkpoint-shrinker.ts';
 
 export interface CheckpointerParts {
+  readonly id: NodeId;
   readonly state: StateStore;
   readonly machine: KvStateMachine;
   readonly log: LogStore;
@@ -31,6 +33,8 @@ export class Checkpointer {
   readonly #parts: CheckpointerParts;
   readonly #shrinker: CheckpointShrinker;
   #lastStartedAtMs: number;
+  /** When the next one is due, unless the overlay grows large before. */
+  #dueAtMs: number;
   #releasedAtMs: number;
   #isDiskFull = false;
   #isStopped = false;
@@ -42,6 +46,7 @@ export class Checkpointer {
     this.#parts = parts;
     this.#shrinker = new CheckpointShrinker(parts);
     this.#lastStartedAtMs = parts.clock.monotonicMs();
+    this.#dueAtMs = this.#lastStartedAtMs + limits.checkpointIntervalMs;
     this.#releasedAtMs = this.#lastStartedAtMs;
   }
 
@@ -87,12 +92,13 @@ export class Checkpointer {
     this.#shrinker.maybeStart();
     if (this.#shrinker.isHoldingBack()) return;
     if (applied().index === state.checkpointMeta().index && state.recordCount() === 0) return;
-    const elapsedMs = clock.monotonicMs() - this.#lastStartedAtMs;
     const isLarge =
       state.recordCount() >= limits.overlayRecordCountTarget ||
       state.sizeBytes() >= limits.overlaySizeBytesTarget;
-    const waitMs = isLarge ? limits.checkpointIntervalMsMin : limits.checkpointIntervalMs;
-    if (elapsedMs >= waitMs) this.#start();
+    const dueAtMs = isLarge
+      ? this.#lastStartedAtMs + limits.checkpointIntervalMsMin
+      : this.#dueAtMs;
+    if (clock.monotonicMs() >= dueAtMs) this.#start();
   }
 
   /** Calls back once no checkpoint is being written. */
@@ -119,6 +125,7 @@ export class Checkpointer {
     const {state, machine, clock, applied, onCheckpoint} = this.#parts;
     const startedAtMs = clock.monotonicMs();
     this.#lastStartedAtMs = startedAtMs;
+    this.#dueAtMs = startedAtMs + this.#untilTurnMs();
     const meta = applied();
     machine.saveMeta();
     state.checkpoint(meta, error => {
@@ -133,6 +140,23 @@ export class Checkpointer {
       }
       for (const callback of this.#idleCallbacks.splice(0)) callback();
     });
+  }
+
+  /**
+   * To this member's next turn, between a half and one and a half intervals away. Members divide an
+   * interval of the wall clock among themselves; clocks that differ cost no more than that they
+   * write at one time.
+   */
+  #untilTurnMs(): number {
+    const {id, clock, applied} = this.#parts;
+    const {members} = applied().membership;
+    const place = members.findIndex(member => member.id === id);
+    const intervalMs = limits.checkpointIntervalMs;
+    if (members.length < 2 || place < 0) return intervalMs;
+    const turnMs = (intervalMs * place) / members.length;
+    const nowMs = Math.max(0, clock.wallMs());
+    const untilMs = intervalMs - ((nowMs + intervalMs - turnMs) % intervalMs);
+    return untilMs < intervalMs / 2 ? untilMs + intervalMs : untilMs;
   }
 
   #releaseLog(): void {

@@ -49,6 +49,7 @@ class Scene {
   constructor(driven: DrivenRaft) {
     this.driven = driven;
     this.checkpointer = new Checkpointer({
+      id: nodeId('node1'),
       state: this.state,
       machine: new KvStateMachine(this.state),
       log: new FakeLogStore(),

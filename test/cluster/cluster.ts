@@ -109,6 +109,11 @@ export class Cluster {
     });
   }
 
+  /** The last of what each node printed: why a failed test failed. */
+  logs(): string {
+    return this.nodes.map(node => `${node.id}:\n${node.output().slice(-3_000)}`).join('\n');
+  }
+
   async followers(): Promise<NodeProcess[]> {
     const leader = await this.leader();
     return this.nodes.filter(node => node !== leader);

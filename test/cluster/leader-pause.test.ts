@@ -72,8 +72,7 @@ test('a paused follower disturbs nobody', {timeout: 120_000}, async t => {
   const ownCount = (await electionCountOf(others)) - countBefore;
   assert.ok(after.term - term <= ownCount, 'the follower caused an election');
   if (ownCount === 0 && workload.outcomes.size > 1) {
-    const logs = cluster.nodes.map(node => `${node.id}:\n${node.output().slice(-3_000)}`);
-    assert.fail(`${JSON.stringify([...workload.outcomes])}\n${logs.join('\n')}`);
+    assert.fail(`${JSON.stringify([...workload.outcomes])}\n${cluster.logs()}`);
   }
   await cluster.assertSameState();
   workload.assertLinearizable();
