@@ -44,7 +44,9 @@ export interface ReplacementParts {
 }
 
 export type ReplacementDecision =
-  {readonly type: 'keep'} | {readonly type: 'replace'; readonly clusterId: string};
+  /** `isAgreed`: a leader said so; else nobody had an opinion in time. */
+  | {readonly type: 'keep'; readonly isAgreed: boolean}
+  | {readonly type: 'replace'; readonly clusterId: string};
 
 export class Replacement {
   readonly #parts: ReplacementParts;
@@ -81,7 +83,7 @@ export class Replacement {
     if (this.#mayStart() && clock.monotonicMs() >= this.#deadlineMs) {
       this.stop();
       logger.info({}, 'nobody asks for another data directory: this one starts');
-      onDecided({type: 'keep'});
+      onDecided({type: 'keep', isAgreed: false});
       return;
     }
     const address = this.#leader ?? contacts[this.#turn++ % contacts.length] ?? '';
@@ -113,7 +115,8 @@ export class Replacement {
         this.#refuse(`${address} belongs to another cluster, ${clusterId}`);
       } else if (verdict === 'keep' || verdict === 'replace') {
         this.stop();
-        onDecided(verdict === 'keep' ? {type: 'keep'} : {type: 'replace', clusterId});
+        const isKept = verdict === 'keep';
+        onDecided(isKept ? {type: 'keep', isAgreed: true} : {type: 'replace', clusterId});
       } else this.#wait(`${address}: ${detail}`);
     } else if (answer.status === 503) {
       const isNamed = code === 'NO_LEADER' && typeof leader === 'string';

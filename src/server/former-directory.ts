@@ -9,9 +9,10 @@ import type {FormerDirectory, ReplacementDecision} from '../node/replacement.ts'
 import {Replacement} from '../node/replacement.ts';
 import type {LogIndex, NodeId} from '../raft/ids.ts';
 import {nodeId, noIndex} from '../raft/ids.ts';
-import {readDamagedMark} from '../storage/checkpoint-directory.ts';
+import {moveDamagedCheckpointAside, readDamagedMark} from '../storage/checkpoint-directory.ts';
 import type {DataDirectory} from '../storage/data-directory.ts';
 import {setDirectoryAside} from '../storage/data-directory.ts';
+import {checkpointDamage} from '../storage/directory-check.ts';
 import type {Disk} from '../storage/disk.ts';
 import type {Identity} from '../storage/identity.ts';
 import {readIdentity} from '../storage/identity.ts';
@@ -47,7 +48,10 @@ export async function replaceFormer(
   const former = readFormer(nodeDisk, directory, id);
   if (former === null) return;
   const decision = await askCluster(options, former, asking);
-  if (decision.type === 'keep') return;
+  if (decision.type === 'keep') {
+    if (decision.isAgreed) moveDamagedAside(options, directory);
+    return;
+  }
   const {clusterId} = decision;
   const aside = setDirectoryAside(directory, () => {
     saveIdentity(nodeDisk, directory.identityFile, {
@@ -61,6 +65,17 @@ export async function replaceFormer(
   });
   const text = `-rejoin: the former data are in ${aside}; delete them when the node is back`;
   options.logger.warn({}, text);
+}
+
+/**
+ * As a start does, which looks at little of the file: this looks at all of it. A cluster that leads
+ * without this member gives the checkpoint back.
+ */
+function moveDamagedAside({logger}: ServerOptions, directory: DataDirectory): void {
+  const error = checkpointDamage(directory.path);
+  if (error === null) return;
+  const target = moveDamagedCheckpointAside(directory.path);
+  logger.warn({error}, `a damaged checkpoint is kept in ${target}`);
 }
 
 /**
@@ -106,7 +121,7 @@ function checkLog(directory: DataDirectory, identity: Identity, mustExist: boole
   });
 }
 
-/** A checkpoint that is damaged is moved aside by the start, which then has none. */
+/** One that cannot be read is no reason to give the log up: it is moved aside, and then is none. */
 function checkpointIndexOf(directory: DataDirectory): LogIndex {
   if (readDamagedMark(path.join(directory.path, 'checkpoint')) !== null) return noIndex;
   const file = restingCheckpointFile(directory.path);

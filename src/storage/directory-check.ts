@@ -148,6 +148,17 @@ export function checkDirectory(
   return parts.map(part => part.report());
 }
 
+/** The first damage of the checkpoint, of all its pages and rows; null: none was found. */
+export function checkpointDamage(root: string): string | null {
+  const part = new Part('checkpoint');
+  const file = part.try(() => restingCheckpointFile(root));
+  if (file !== null) checkCheckpoint(file, part);
+  const [first] = part.report().damages;
+  if (first === undefined) return null;
+  const {path: where, offset, problem} = first;
+  return `${offset === null ? where : `${where} at byte ${offset}`}: ${problem}`;
+}
+
 function checkIdentity(root: string, part: Part): Identity | null {
   const identity = part.try(() => restingIdentity(root));
   part.try(() => restingStartCount(root));

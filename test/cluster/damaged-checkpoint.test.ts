@@ -156,3 +156,37 @@ test(
     }
   },
 );
+
+test(
+  'a damaged row that nobody has read is found by -rejoin, and comes back from the others',
+  {timeout: 120_000},
+  async t => {
+    const cluster = await Cluster.running(t);
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    await writeMany(node.httpPort, 'k', 500);
+    await eventually('a checkpoint of all', 20_000, async () => {
+      const {checkpointIndex, appliedIndex} = await node.status();
+      return checkpointIndex === appliedIndex ? true : null;
+    });
+    await node.sigterm();
+    const file = checkpointFile(node);
+    const bytes = readFileSync(file);
+    const text = 'value of k77';
+    for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+      bytes[at] = (bytes[at] ?? 0) ^ 4;
+    }
+    writeFileSync(file, bytes);
+    cluster.start(node, ['-rejoin']);
+    await node.waitReady();
+    assert.match(node.output(), /the checksum of a row does not match/);
+    assert.match(node.output(), /a damaged checkpoint is kept in .*checkpoint\.damaged/);
+    assert.equal((await node.client.list('k', '&consistency=local')).size, 500);
+    assert.deepEqual(
+      readdirSync(node.data).filter(name => name === 'replaced'),
+      [],
+      'log and vote stay',
+    );
+    await cluster.assertSameState();
+  },
+);

@@ -152,6 +152,7 @@ test(
       ...rows.stdout.matchAll(/DAMAGED {3}(\S+) at byte (\d+): the checksum of a row/g),
     ];
     assert.equal(found.length, 2, rows.stdout);
+    assert.match(rows.stdout, /in the checkpoint only\. Move checkpoint\/ away/);
     for (const [, where, offset] of found) {
       assert.equal(where, file);
       assert.ok(places.some(place => place > Number(offset) && place < Number(offset) + 200));

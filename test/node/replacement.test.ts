@@ -55,7 +55,7 @@ test('a directory of a member starts as it is, and at once', () => {
   victim.crash();
   const question = ask(cluster, victim);
   cluster.until(() => question.decision !== null, 'a decision', 1_000);
-  assert.deepEqual(question.decision, {type: 'keep'});
+  assert.deepEqual(question.decision, {type: 'keep', isAgreed: true});
 });
 
 test('when everybody comes back with the flag, everybody starts', () => {
@@ -63,6 +63,7 @@ test('when everybody comes back with the flag, everybody starts', () => {
   for (const member of cluster.members) member.crash();
   const questions = cluster.members.map(member => ask(cluster, member));
   cluster.until(() => questions.every(({decision}) => decision?.type === 'keep'), 'all start');
+  for (const {decision} of questions) assert.deepEqual(decision, {type: 'keep', isAgreed: false});
   cluster.startAll();
 });
 
@@ -125,7 +126,7 @@ test('a directory that was replaced by another is given up, one that was removed
   cluster.until(() => isRemoved, 'it is removed');
   const removed = ask(cluster, victim, {damage: 'damaged'});
   cluster.until(() => removed.decision !== null, 'a decision', 5_000);
-  assert.deepEqual(removed.decision, {type: 'keep'});
+  assert.deepEqual(removed.decision, {type: 'keep', isAgreed: true});
 });
 
 test('another cluster is told nothing and gets nobody', () => {
@@ -138,7 +139,7 @@ test('another cluster is told nothing and gets nobody', () => {
   assert.match(damaged.fatal?.message ?? '', /belongs to cluster .*nothing was moved/);
   const sound = ask(cluster, victim, {clusterId});
   cluster.until(() => sound.decision !== null, 'a decision', 5_000);
-  assert.deepEqual(sound.decision, {type: 'keep'});
+  assert.deepEqual(sound.decision, {type: 'keep', isAgreed: false});
   // Nor is the empty directory let in that takes the place of one of another cluster.
   const answers: unknown[] = [];
   const member = {id: 'node9', incarnation: 'e'.repeat(16), listen: 'node9:1', http: 'node9:2'};

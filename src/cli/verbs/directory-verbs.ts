@@ -211,7 +211,7 @@ async function verify(input: VerbInput): Promise<number> {
   const damageCount = reports.reduce((sum, report) => sum + report.damageCount, 0);
   const shown = isOn(input, 'json')
     ? `${JSON.stringify({data: path.resolve(data), ok: damageCount === 0, parts: reports})}\n`
-    : reports.map(reportText).join('') + verdict(damageCount);
+    : reports.map(reportText).join('') + verdict(reports);
   input.output.print(shown);
   return damageCount === 0 ? 0 : 1;
 }
@@ -226,8 +226,17 @@ function reportText({part, findings, damages, damageCount}: PartReport): string 
   return lines.map(line => `${part.padEnd(18)}   ${line}\n`).join('');
 }
 
-function verdict(damageCount: number): string {
-  if (damageCount === 0) return '\nNo damage found.\n';
+function verdict(reports: readonly PartReport[]): string {
+  const damaged = reports.filter(report => report.damageCount > 0).map(({part}) => part);
+  if (damaged.length === 0) return '\nNo damage found.\n';
+  // Everything in it is in the log too, or with the other members.
+  if (damaged.every(part => part === 'checkpoint' || part === 'state hash')) {
+    return (
+      '\nDamage found, in the checkpoint only. Move checkpoint/ away and start the node as usual: ' +
+      'a member gets it\nfrom the others, a single node rebuilds it from a log that begins at entry ' +
+      '1; otherwise restore a backup.\n'
+    );
+  }
   return (
     '\nDamage found. In a cluster, move the directory away and start the node with -rejoin; of a ' +
     'single node, restore a backup.\n'
