@@ -14,14 +14,21 @@ export interface DiskWatchParts {
   readonly options: {readonly electionTimeoutMs: number};
 }
 
+export interface WatchedNode {
+  /** Nothing more can be applied until the disk takes a checkpoint. */
+  readonly isCheckpointFull: () => boolean;
+  /** False: there is nobody to take its place. */
+  readonly handOver: () => boolean;
+}
+
 export class DiskWatch {
   readonly #parts: DiskWatchParts;
-  readonly #handOver: () => boolean;
+  readonly #node: WatchedNode;
   #lastHandOverMs = -Infinity;
 
-  constructor(parts: DiskWatchParts, handOver: () => boolean) {
+  constructor(parts: DiskWatchParts, node: WatchedNode) {
     this.#parts = parts;
-    this.#handOver = handOver;
+    this.#node = node;
   }
 
   isStuck(): boolean {
@@ -34,9 +41,11 @@ export class DiskWatch {
   /** On a leader. Not again and again: when all disks are full, leadership would never rest. */
   leaveFullDisk(): void {
     const {log, clock} = this.#parts;
-    if (!log.store.isFull()) return;
+    const {isCheckpointFull, handOver} = this.#node;
+    // The log may go on in segments that it has, while writes are refused for the checkpoint alone.
+    if (!log.store.isFull() && !isCheckpointFull()) return;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#lastHandOverMs < handOverIntervalMs) return;
-    if (this.#handOver()) this.#lastHandOverMs = nowMs;
+    if (handOver()) this.#lastHandOverMs = nowMs;
   }
 }

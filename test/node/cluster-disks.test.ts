@@ -155,6 +155,41 @@ test('no space for a checkpoint ends in 507 when memory is full, and passes', ()
   assert.equal(cluster.read(only, 'key'), 'after');
 });
 
+test('a leader without space for a checkpoint gives its place to a member that has it', () => {
+  const wal = {segmentSizeBytes: 4 * 1024 * 1024, fillStepSizeBytes: 1024 * 1024};
+  const cluster = new TestCluster({ids: three, member: {wal}});
+  const disks = cluster.members.map(member => {
+    const disk = new FullCheckpointDisk();
+    member.checkpointDisk = disk;
+    return {member, disk};
+  });
+  cluster.startAll();
+  cluster.write(cluster.leader(), 'key', 'before');
+  const full = cluster.leader();
+  const fullDisk = disks.find(({member}) => member === full)?.disk;
+  assert.ok(fullDisk !== undefined);
+  fullDisk.isFull = true;
+  const value = 'x'.repeat(limits.valueSizeBytesMax);
+  const isFull = (): boolean => full.state.totalSizeBytes() >= limits.overlaySizeBytesMax;
+  for (let i = 0; !isFull(); i++) {
+    assert.ok(i < 300, 'memory has its bound');
+    const attempts = Array.from({length: 4}, (_, j) => cluster.put(full, `key${i}-${j}`, value));
+    cluster.until(() => isFull() || attempts.every(attempt => attempt.isDone), 'answers');
+  }
+  cluster.until(() => ![full, null].includes(cluster.leaderNow()), 'another leader', 5_000);
+  cluster.write(cluster.leader(), 'key', 'after');
+  assert.equal(cluster.read(cluster.leader(), 'key'), 'after');
+  // It holds the entry, and what it has applied is older.
+  const local = cluster.get(full, 'key', {consistency: 'local'});
+  assert.equal(cluster.done(local).value, 'before');
+  assert.equal(cluster.refusal(cluster.get(full, 'key', {timeoutMs: 1_000})).code, 'READ_TIMEOUT');
+  assert.equal(full.node.notReady(), null);
+  fullDisk.isFull = false;
+  cluster.until(() => !isFull(), 'room again', 5_000);
+  cluster.settle();
+  assert.equal(cluster.read(full, 'key'), 'after');
+});
+
 test('any other error of a checkpoint stops the member, which comes back whole', () => {
   const cluster = new TestCluster({ids: ['node1']});
   cluster.startAll();
