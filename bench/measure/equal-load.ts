@@ -8,7 +8,7 @@ import {runH2load} from '../load/h2load.ts';
 import type {EqualLoadRow, ThroughputRow} from '../report/results.ts';
 import type {StoreCluster} from '../systems/store-cluster.ts';
 import type {BenchContext} from './bench-context.ts';
-import {etcdPut, rosettaPut} from './workload-plan.ts';
+import {etcdPut, rosettaPut, runWrites} from './workload-plan.ts';
 
 const connectionCount = 64;
 const fallbackPerSecond = 2_000;
@@ -25,7 +25,9 @@ export async function measureEqualLoad(
     const port = must(cluster.clientPorts[await cluster.leader()], 'a leader has a port');
     const shape = {port, connectionCount, durationSeconds, offeredPerSecond};
     const request = cluster.name === 'etcd' ? etcdPut : rosettaPut;
-    const load = await runH2load(shape, request, context.scratchDirectory);
+    const load = await runWrites(cluster, 'at equal load', () =>
+      runH2load(shape, request, context.scratchDirectory),
+    );
     rows.push({store: cluster.name, connectionCount, offeredPerSecond, ...load});
     context.say(
       `${cluster.name} at ${offeredPerSecond} PUT/s: ` +

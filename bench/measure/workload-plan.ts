@@ -75,18 +75,26 @@ export async function runRound(
   const leader = await cluster.leader();
   const node = workload.endsWith('follower') ? (leader + 1) % cluster.nodeCount : leader;
   const port = must(cluster.clientPorts[node], `node ${node} exists`);
-  const before = await cluster.revision();
   const load = {...shape, port};
-  const figures =
+  const run = (): Promise<LoadFigures> =>
     cluster.name === 'rosetta'
-      ? await runWrk(load, {...defaultWorkload, ...httpWorkloads[workload]}, shape.scratchDirectory)
-      : await runEtcdRound(workload, load, shape.scratchDirectory);
-  if (isWrite(workload)) {
-    const writtenCount = (await cluster.revision()) - before;
-    if (writtenCount < figures.requestCount) {
-      const claim = `${figures.requestCount} acknowledged`;
-      throw new Error(`${cluster.name} ${workload}: ${claim}, ${writtenCount} written`);
-    }
+      ? runWrk(load, {...defaultWorkload, ...httpWorkloads[workload]}, shape.scratchDirectory)
+      : runEtcdRound(workload, load, shape.scratchDirectory);
+  return isWrite(workload) ? runWrites(cluster, workload, run) : run();
+}
+
+/** `run` writes, and nobody else; throws when what counted as success did not reach the store. */
+export async function runWrites(
+  cluster: Pick<StoreCluster, 'name' | 'revision'>,
+  what: string,
+  run: () => Promise<LoadFigures>,
+): Promise<LoadFigures> {
+  const before = await cluster.revision();
+  const figures = await run();
+  const writtenCount = (await cluster.revision()) - before;
+  if (writtenCount < figures.requestCount) {
+    const claim = `${figures.requestCount} acknowledged`;
+    throw new Error(`${cluster.name} ${what}: ${claim}, ${writtenCount} written`);
   }
   return figures;
 }

@@ -1,6 +1,6 @@
 /** The tables of docs/performance.md, one per marked part. */
 import {median} from '../load/load-figures.ts';
-import {megabytes, milliseconds, rate, seconds} from './figure-format.ts';
+import {latency, megabytes, milliseconds, rate, seconds} from './figure-format.ts';
 import {markdownTable} from './markdown-table.ts';
 import type {Results} from './results.ts';
 
@@ -23,9 +23,17 @@ export function detailSections(results: Results): ReadonlyMap<string, string> {
   const sections = new Map<string, string>();
   for (const [name, make] of makers) {
     const body = make(results);
-    if (body !== null) sections.set(name, body);
+    if (body === null) continue;
+    // A part that a later run does not measure keeps its table, and with it whence it is.
+    sections.set(name, name === 'machine' ? body : `${body}\n\n${origin(results)}`);
   }
   return sections;
+}
+
+function origin({machine, startedAt, isQuick}: Results): string {
+  const {coreCount, cpu, node} = machine;
+  const rounds = isQuick ? 'short rounds' : 'full rounds';
+  return `Measured ${startedAt}, ${rounds}, on ${coreCount} × ${cpu}, Node ${node}.`;
 }
 
 function machineSection({machine, startedAt, isQuick}: Results): string {
@@ -49,8 +57,8 @@ function throughputSection({throughput}: Results): string | null {
       `${row.workload}, ${row.connectionCount}`,
       row.store,
       rate(row.requestsPerSecond),
-      milliseconds(row.p50Us),
-      milliseconds(row.p99Us),
+      latency(row, row.p50Us),
+      latency(row, row.p99Us),
       seconds(row.cpuSecondsPer10kRequests),
       megabytes(row.rssAnonBytesPerNode),
       String(row.errorCount),
@@ -66,8 +74,8 @@ function equalLoadSection({equalLoad}: Results): string | null {
       row.store,
       rate(row.offeredPerSecond),
       rate(row.requestsPerSecond),
-      milliseconds(row.p50Us),
-      milliseconds(row.p99Us),
+      latency(row, row.p50Us),
+      latency(row, row.p99Us),
       String(row.errorCount),
     ]),
   );
@@ -204,8 +212,8 @@ function soakSection({soak}: Results): string | null {
     [`${soak.durationSeconds} s of random PUTs`, ''],
     [
       ['rate', rate(soak.load.requestsPerSecond)],
-      ['p50', milliseconds(soak.load.p50Us)],
-      ['p99', milliseconds(soak.load.p99Us)],
+      ['p50', latency(soak.load, soak.load.p50Us)],
+      ['p99', latency(soak.load, soak.load.p99Us)],
       ['errors', String(soak.load.errorCount)],
       ['elections', String(soak.electionCount)],
       ['RssAnon, growth', `${soak.rssAnonSlopeMbPerMinute.toFixed(2)} MB/min`],
@@ -224,8 +232,8 @@ function growthSection({growth}: Results): string | null {
       value.toLocaleString('en'),
       operation,
       rate(load.requestsPerSecond),
-      milliseconds(load.p50Us),
-      milliseconds(load.p99Us),
+      latency(load, load.p50Us),
+      latency(load, load.p99Us),
       String(load.errorCount),
     ]),
   );

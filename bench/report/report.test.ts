@@ -89,7 +89,7 @@ describe('tables', () => {
     const [header = '', , put = '', killed = ''] = section.split('\n');
     assert.match(header, /etcd 3\.4\.23/);
     assert.match(put, /PUT, 64 connections +\| 41,234\/s \(12\.3 ms\) +\| +8,000\/s .*\| +5\.2 × /);
-    assert.match(killed, /300 ms \| +1500 ms \| +0\.2 × \|/);
+    assert.match(killed, /timeouts 150 ms and 1,000 ms .* 300 ms \| +1500 ms \| +0\.2 × \|/);
     assert.match(section, /Medians of one run, 2030-01-02/);
   });
 
@@ -97,6 +97,22 @@ describe('tables', () => {
     const throughput = [row({store: 'rosetta', requestsPerSecond: 41_234})];
     assert.match(summarySection({...nothing, throughput}) ?? '', /\(12\.3 ms\) \| +- \| +- \|/);
     assert.equal(summarySection(nothing), null);
+  });
+
+  test('a round with refusals has a rate and no latency', () => {
+    const refused = {...row({store: 'rosetta', requestsPerSecond: 41_234}), errorCount: 3};
+    const results = {...nothing, throughput: [refused]};
+    assert.match(summarySection(results) ?? '', /41,234\/s \(-\)/);
+    const section = detailSections(results).get('throughput') ?? '';
+    assert.match(section, /41,234\/s \| +- \| +- \|.* 3 \|/);
+  });
+
+  test('each part says when and where it was measured', () => {
+    const micro = [{name: 'a part', operationsPerSecond: 1e6, nanoseconds: 1000}];
+    assert.match(
+      detailSections({...nothing, micro, isQuick: true}).get('micro') ?? '',
+      /\nMeasured 2030-01-02T03:04:05\.678Z, short rounds, on 2 × Some CPU, Node 20\.20\.0\.$/,
+    );
   });
 
   test('only what was measured has a section', () => {
