@@ -1,7 +1,8 @@
 /**
- * A queue of jobs that several workers share: each job is done once, also when a worker dies over
- * it. Run: `node dist/examples/job-queue.js work alice [endpoints]` in some terminals, and in
- * another one `node dist/examples/job-queue.js add 20 [endpoints]`.
+ * A queue of jobs that several workers share: each job is recorded as done once, also when a worker
+ * dies over it. The work itself may run twice: whoever was away for too long may have done it
+ * before the next one. Run: `node dist/examples/job-queue.js work alice [endpoints]` in some
+ * terminals, and in another one `node dist/examples/job-queue.js add 20 [endpoints]`.
  *
  * queue/job/<id>     what is to be done, until it is
  * queue/claim/<id>   whose it is; bound to the lease of the worker, and gone with it

@@ -80,6 +80,16 @@ export const conditions: Section = {
         await api.refused([['DELETE /kv/raw', 'PRECONDITION_FAILED', {headers}]]);
       },
     ),
+    holds('Changes of the cluster (POST and DELETE under /cluster) ignore', async ({api}) => {
+      const headers = {'Idempotency-Key': 'of a change'};
+      const {id: before} = await api.ok('GET /leader');
+      const next = before === 'node1' ? 'node2' : 'node1';
+      for (const id of [next, before === 'node3' ? 'node2' : 'node3', next]) {
+        const answer = await api.ok('POST /cluster/leader', {body: {id}, headers});
+        assert.equal(answer['id'], id);
+      }
+      await api.refused([['DELETE /cluster/members/nobody', 'MEMBER_NOT_FOUND', {headers}]]);
+    }),
     holds('Idempotency-Key (1 to 128 characters', async ({api}) => {
       const refusedPut = {body: 'v', headers: {'If-Match': '*', 'Idempotency-Key': 'refused'}};
       const put = {body: 'v', headers: {'Idempotency-Key': ' ~'.repeat(64).trim()}};

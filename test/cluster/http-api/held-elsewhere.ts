@@ -130,6 +130,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
         hostile,
         'a connection beyond the most there may be is closed, and one that ends makes room',
       ],
+      [hostile, 'the servers of localhost share the connections there may be'],
     ],
     'A body above its maximum is refused by its Content-Length': [
       [hostile, 'the answer to a body that is too large reaches a client that sends it all'],
