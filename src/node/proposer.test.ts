@@ -483,3 +483,15 @@ test('what this leader alone has decided goes into its log now or not at all', (
   assert.deepEqual(codes, ['NO_LEADER']);
   assert.equal(scene.proposer.proposedCount, 1);
 });
+
+test('what the node itself has decided passes all that waits before the log', () => {
+  const {scene, inLog} = fullWindow();
+  for (let i = 0; i < limits.pendingProposalSizeBytesMax; i += large.length) {
+    scene.propose(1_000, large);
+  }
+  const codes: (string | undefined)[] = [];
+  scene.proposer.proposeNow(command, 1_000, error => codes.push(error?.code));
+  scene.turn();
+  assert.deepEqual(codes, []);
+  assert.equal(scene.proposer.proposedCount, inLog.length + 1);
+});

@@ -86,15 +86,16 @@ export class Proposer {
     this.#route({command, deadlineMs, callback, isForwarded: false});
   }
 
-  /** Into this node's log at once, or refused: neither forwarded nor kept waiting. */
+  /**
+   * Into this node's log at once, or refused: neither forwarded nor kept waiting. For what the node
+   * decides by itself, a few small commands at a time. They pass the window and what waits before
+   * it, or else they would have no turn while clients send more than the log takes.
+   */
   proposeNow(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
     const {raft, clock} = this.#parts;
     const deadlineMs = clock.monotonicMs() + timeoutMs;
     const proposal = {command, deadlineMs, callback, isForwarded: true};
-    const hasRoom = this.#table.hasRoom(command.length, this.#queue);
-    if (!hasRoom || this.#queue.count > 0 || !this.#fitsWindow(proposal)) {
-      this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
-    } else if (raft.role !== 'leader' || raft.isTransferring() || !this.#append(proposal)) {
+    if (raft.role !== 'leader' || raft.isTransferring() || !this.#append(proposal)) {
       this.#refuse(proposal, 'NO_LEADER', `${raft.id} does not lead`);
     }
   }
