@@ -338,6 +338,69 @@ test('an answer to a forward waits for the connection to the node that asked', (
   assert.deepEqual(sentTypes(), ['forward-response'], 'it is sent, and once');
 });
 
+test('the bytes that wait for a leader, or for its answer, are bounded', () => {
+  const size = limits.pendingProposalSizeBytesMax / 8;
+  const scenes = [new Scene(new DrivenRaft(three)), follower(), follower()];
+  for (const [i, scene] of scenes.entries()) {
+    const bytes = new Uint8Array(size);
+    for (let n = 0; n < 8; n++) {
+      // The last half of them waits for a way to the leader.
+      if (i === 2 && n === 4) scene.transport.connected.clear();
+      scene.propose(1_000, bytes);
+    }
+    const answers = scene.propose();
+    scene.proposer.routeWaiting();
+    scene.turn();
+    assert.equal(answers[0]?.error?.code, 'OVERLOADED');
+    assert.equal(answers[0].error.outcome, 'definite');
+    scene.proposer.expire(1_000);
+    assert.equal(scene.proposer.hasPending(), false);
+    const later = scene.propose();
+    scene.turn();
+    assert.deepEqual(later, []);
+  }
+});
+
+test('a forward that the leader answered leaves room for the next', () => {
+  const scene = follower();
+  const bytes = new Uint8Array(limits.pendingProposalSizeBytesMax / 2);
+  for (let i = 0; i < 2; i++) scene.propose(1_000, bytes);
+  scene.respond(100, {code: 'NO_LEADER', detail: 'node2 does not lead'});
+  scene.respond(101, null);
+  const answers = [scene.propose(1_000, bytes), scene.propose(1_000, bytes)];
+  scene.turn();
+  assert.deepEqual(
+    answers.map(each => each[0]?.error?.code),
+    [undefined, 'OVERLOADED'],
+  );
+});
+
+test('answers kept for a node that does not take them are bounded by their bytes', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  const value = new Uint8Array(limits.keptResponseSizeBytesMax / 4);
+  const revisions = {createRevision: 2, modRevision: 2, version: 1};
+  const record = {key: value.subarray(0, 1), value, leaseId: 0, ...revisions};
+  const read: CommandResult = {
+    type: 'transaction',
+    revision: 7,
+    succeeded: true,
+    results: [{type: 'get', record}],
+  };
+  for (let i = 0; i < 5; i++) {
+    const forward = {type: 'forward', requestId: i, timeoutMs: 100, command} as const;
+    scene.proposer.handleForward(nodeId('node3'), forward);
+  }
+  scene.driven.perform();
+  scene.driven.answerAs(leaderId);
+  for (const [i, entry] of scene.driven.committed.slice(-5).entries()) {
+    scene.proposer.table.settle(entry, i < 4 ? read : result);
+  }
+  scene.transport.connected.add('node3');
+  scene.proposer.routeWaiting();
+  // Three of a quarter and what is beside the value; the fourth found no room.
+  assert.deepEqual(responses(scene), ['ok', 'ok', 'ok', 'ok']);
+});
+
 const large = new Uint8Array(3 * 1024 * 1024);
 
 /** A leader whose log holds as much as the window allows and has committed it; 1 waits. */

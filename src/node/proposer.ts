@@ -50,12 +50,14 @@ export class Proposer {
   readonly #parts: ProposerParts;
   readonly #table = new ProposalTable(() => this.#scheduleAdmission());
   readonly #forwarder: Forwarder;
-  #waiting: Proposal[] = [];
+  /** For a leader to be known, or for the way to it to be free. */
+  readonly #waiting = new ProposalQueue();
   /** Taken by this node as the leader, and waiting for room in the window. */
   readonly #queue = new ProposalQueue();
   #isAdmissionDue = false;
   /** Answers to forwards that could not be sent yet, oldest first. */
   #kept: KeptResponse[] = [];
+  #keptSizeBytes = 0;
   #proposedCount = 0;
 
   constructor(parts: ProposerParts) {
@@ -78,7 +80,7 @@ export class Proposer {
 
   hasPending(): boolean {
     const {count} = this.#table;
-    return count + this.#queue.count + this.#forwarder.count + this.#waiting.length > 0;
+    return count + this.#queue.count + this.#forwarder.count + this.#waiting.count > 0;
   }
 
   propose(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
@@ -134,10 +136,8 @@ export class Proposer {
     this.#sendKept();
     if (this.#parts.raft.role === 'leader') this.#admit();
     else for (const proposal of this.#queue.takeAll()) this.#route(proposal);
-    if (this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const proposal of waiting) this.#route(proposal);
+    if (this.#waiting.count === 0) return;
+    for (const proposal of this.#waiting.takeAll()) this.#route(proposal);
   }
 
   expire(nowMs: number): void {
@@ -147,17 +147,15 @@ export class Proposer {
       const detail = 'the log had no room in time; retry in a moment';
       proposal.callback(new RosettaError('OVERLOADED', detail), null);
     }
-    const expired = this.#waiting.filter(proposal => proposal.deadlineMs <= nowMs);
-    if (expired.length === 0) return;
-    this.#waiting = this.#waiting.filter(proposal => proposal.deadlineMs > nowMs);
-    const error = new RosettaError('NO_LEADER', 'no leader could be reached in time; retry');
-    for (const proposal of expired) proposal.callback(error, null);
+    for (const proposal of this.#waiting.takeExpired(nowMs)) {
+      const detail = 'no leader could be reached in time; retry';
+      proposal.callback(new RosettaError('NO_LEADER', detail), null);
+    }
   }
 
   /** The node stops: what was handed on is unknown, what waits was never sent. */
   failAll(): void {
-    const waiting = [...this.#queue.takeAll(), ...this.#waiting];
-    this.#waiting = [];
+    const waiting = [...this.#queue.takeAll(), ...this.#waiting.takeAll()];
     const stopping = new RosettaError('STOPPING', 'the node is stopping; ask another one');
     for (const proposal of waiting) proposal.callback(stopping, null);
     const detail = 'the node stopped before the outcome was known';
@@ -167,21 +165,27 @@ export class Proposer {
 
   /**
    * A node that has just started reaches its leader before the leader's own connection to it is up.
-   * Its answer waits for that connection, or else the client would wait for nothing.
+   * Its answer waits for that connection, or else the client would wait for nothing. So do answers
+   * to a node that reads slowly. There an answer that never comes ends with an unknown outcome.
    */
   #keepResponse(to: NodeId, response: ForwardResponseMessage, timeoutMs: number): void {
-    if (this.#kept.length >= limits.forwardedRequestCountMax) return;
+    const sizeBytes = sizeBytesOf(response);
+    const isTooLarge = this.#keptSizeBytes + sizeBytes > limits.keptResponseSizeBytesMax;
+    if (isTooLarge || this.#kept.length >= limits.forwardedRequestCountMax) return;
     const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
     this.#kept.push({to, response, deadlineMs});
+    this.#keptSizeBytes += sizeBytes;
   }
 
   #sendKept(): void {
     if (this.#kept.length === 0) return;
     const {transport, clock} = this.#parts;
     const nowMs = clock.monotonicMs();
-    this.#kept = this.#kept.filter(
-      ({to, response, deadlineMs}) => deadlineMs > nowMs && !transport.send(to, response),
-    );
+    this.#kept = this.#kept.filter(({to, response, deadlineMs}) => {
+      const isKept = deadlineMs > nowMs && !transport.send(to, response);
+      if (!isKept) this.#keptSizeBytes -= sizeBytesOf(response);
+      return isKept;
+    });
   }
 
   #route(proposal: Proposal): void {
@@ -192,11 +196,24 @@ export class Proposer {
       return;
     }
     const {leaderId} = raft;
-    if (leaderId === null || leaderId === raft.id) {
+    if (!this.#hasRoomFor(proposal)) {
+      this.#refuse(
+        proposal,
+        'OVERLOADED',
+        'too many writes wait for the leader; retry in a moment',
+      );
+    } else if (leaderId === null || leaderId === raft.id) {
       this.#wait(proposal);
     } else if (!this.#forwarder.forward(leaderId, proposal, clock.monotonicMs())) {
       this.#wait(proposal);
     }
+  }
+
+  /** Among what this node holds for a leader that is to come, or to answer. */
+  #hasRoomFor({command}: Proposal): boolean {
+    const heldSizeBytes =
+      this.#queue.sizeBytes + this.#waiting.sizeBytes + this.#forwarder.sizeBytes;
+    return heldSizeBytes + command.length <= limits.pendingProposalSizeBytesMax;
   }
 
   /** False when this node turns out not to lead; otherwise the proposal is taken or refused. */
@@ -268,11 +285,15 @@ export class Proposer {
   }
 
   #wait(proposal: Proposal): void {
-    if (this.#waiting.length < limits.pendingProposalCountMax) this.#waiting.push(proposal);
+    if (this.#waiting.count < limits.pendingProposalCountMax) this.#waiting.push(proposal);
     else this.#refuse(proposal, 'OVERLOADED', 'too many writes wait for a leader');
   }
 
   #refuse(proposal: Proposal, code: ErrorCode, detail: string): void {
     this.#parts.clock.afterPoll(() => proposal.callback(new RosettaError(code, detail), null));
   }
+}
+
+function sizeBytesOf({result}: ForwardResponseMessage): number {
+  return result?.length ?? 0;
 }
