@@ -43,6 +43,8 @@ export interface ProposerParts {
   readonly firstRequestId: number;
   /** The checkpoint can no longer take what is applied (disk full). */
   readonly isStorageFull: () => boolean;
+  /** What this node would answer comes from a wrong state. */
+  readonly isDiverged: () => boolean;
   readonly scheduleReady: () => void;
 }
 
@@ -97,7 +99,7 @@ export class Proposer {
     const {raft, clock} = this.#parts;
     const deadlineMs = clock.monotonicMs() + timeoutMs;
     const proposal = {command, deadlineMs, callback, isForwarded: true};
-    if (raft.role !== 'leader' || raft.isTransferring() || !this.#append(proposal)) {
+    if (!this.#mayPropose() || !this.#append(proposal)) {
       this.#refuse(proposal, 'NO_LEADER', `${raft.id} does not lead`);
     }
   }
@@ -111,7 +113,7 @@ export class Proposer {
         type: 'forward-response',
         requestId,
         result: result === null ? null : encodeResult(result),
-        error: error === null ? null : {code: error.code, detail: error.message},
+        error: error === null ? null : errorFor(error),
       };
       if (!transport.send(from, response)) this.#keepResponse(from, response, message.timeoutMs);
     };
@@ -134,10 +136,17 @@ export class Proposer {
   routeWaiting(): void {
     this.#parts.logClock.look();
     this.#sendKept();
-    if (this.#parts.raft.role === 'leader') this.#admit();
+    const {raft, isDiverged} = this.#parts;
+    if (raft.role === 'leader' && !isDiverged()) this.#admit();
     else for (const proposal of this.#queue.takeAll()) this.#route(proposal);
     if (this.#waiting.count === 0) return;
     for (const proposal of this.#waiting.takeAll()) this.#route(proposal);
+  }
+
+  /** The state turned out to be wrong: no write is answered from it, whoever led when it began. */
+  onDiverged(): void {
+    const detail = "this node's state differs from the majority's; the write may have happened";
+    this.#table.failAll(new RosettaError('OUTCOME_UNKNOWN', detail));
   }
 
   expire(nowMs: number): void {
@@ -190,7 +199,7 @@ export class Proposer {
 
   #route(proposal: Proposal): void {
     const {raft, clock} = this.#parts;
-    if (raft.role === 'leader' && !raft.isTransferring() && this.#proposeHere(proposal)) return;
+    if (this.#mayPropose() && this.#proposeHere(proposal)) return;
     if (proposal.isForwarded) {
       proposal.callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
       return;
@@ -207,6 +216,11 @@ export class Proposer {
     } else if (!this.#forwarder.forward(leaderId, proposal, clock.monotonicMs())) {
       this.#wait(proposal);
     }
+  }
+
+  #mayPropose(): boolean {
+    const {raft, isDiverged} = this.#parts;
+    return raft.role === 'leader' && !raft.isTransferring() && !isDiverged();
   }
 
   /** Among what this node holds for a leader that is to come, or to answer. */
@@ -251,8 +265,7 @@ export class Proposer {
 
   /** Lets into the log what the window has room for, in the order of arrival. */
   #admit(): void {
-    const {raft} = this.#parts;
-    while (raft.role === 'leader' && !raft.isTransferring()) {
+    while (this.#mayPropose()) {
       const {first} = this.#queue;
       if (first === undefined || !this.#fitsWindow(first)) return;
       this.#queue.shift();
@@ -296,4 +309,9 @@ export class Proposer {
 
 function sizeBytesOf({result}: ForwardResponseMessage): number {
   return result?.length ?? 0;
+}
+
+/** That this node is diverged is no reason for the one that asked: another leader answers it. */
+function errorFor({code, message}: RosettaError): ForwardResponseMessage['error'] {
+  return {code: code === 'DIVERGED' ? 'NO_LEADER' : code, detail: message};
 }
