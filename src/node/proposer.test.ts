@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
+import {put} from '../../test/contract/commands.ts';
 import {DrivenRaft} from '../../test/node/driven-raft.ts';
 import {
   command,
@@ -246,6 +247,40 @@ test('a question that waits at a leader whose state is wrong goes to the next on
   scene.proposer.handleForward(nodeId('node3'), forward);
   scene.turn();
   assert.deepEqual(responses(scene), ['NO_LEADER']);
+});
+
+test('a leader logs nothing from a peer that no replica could apply', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  scene.transport.connected.add('node3');
+  const query = encodeCommand({
+    idempotency: null,
+    body: {type: 'lease-query', id: 7, isKeepalive: true},
+  });
+  const encodedPut = encodeCommand({
+    idempotency: null,
+    body: {type: 'transaction', compare: [], success: [put('a', 'b')], failure: []},
+  });
+  const malformed = [
+    new Uint8Array(0),
+    new Uint8Array([1, 2, 3]),
+    new Uint8Array([...command, 0]),
+    query.subarray(0, -1),
+    encodedPut.subarray(0, -1),
+  ];
+  for (const [requestId, bytes] of malformed.entries()) {
+    const forward = {type: 'forward', requestId, timeoutMs: 100, command: bytes} as const;
+    scene.proposer.handleForward(nodeId('node3'), forward);
+  }
+  const huge = new Uint8Array(limits.entryDataSizeBytesMax + 1);
+  const forward = {type: 'forward', requestId: 9, timeoutMs: 100, command: huge} as const;
+  scene.proposer.handleForward(nodeId('node3'), forward);
+  assert.deepEqual(responses(scene), [
+    ...malformed.map(() => 'INVALID_REQUEST'),
+    'COMMAND_TOO_LARGE',
+  ]);
+  assert.equal(scene.proposer.proposedCount, 0);
+  scene.proposer.handleForward(nodeId('node3'), {...forward, command: encodedPut});
+  assert.equal(scene.proposer.proposedCount, 1);
 });
 
 test('a forwarded command that is applied or overtaken is answered over the wire', () => {

@@ -8,10 +8,11 @@
  * it, the entries under way are still in memory when they are sent and applied, and a leader that
  * loses its place leaves few unknown outcomes: what waits in front of the log goes to the next one.
  */
+import {MalformedBytesError} from '../base/bytes.ts';
 import type {Clock} from '../base/clock.ts';
 import {RosettaError, type ErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
-import {isLeaseQuery} from '../kv/command-codec.ts';
+import {decodeCommand, decodePlainPut, isLeaseQuery} from '../kv/command-codec.ts';
 import {encodeResult} from '../kv/result-codec.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Raft} from '../raft/raft.ts';
@@ -119,7 +120,9 @@ export class Proposer {
     };
     const timeoutMs = Math.min(message.timeoutMs, limits.requestTimeoutMsMax);
     const deadlineMs = clock.monotonicMs() + timeoutMs;
-    this.#route({command, deadlineMs, callback, isForwarded: true});
+    const refusal = whyNoCommand(command);
+    if (refusal === null) this.#route({command, deadlineMs, callback, isForwarded: true});
+    else callback(refusal, null);
   }
 
   handleForwardResponse(from: NodeId, message: ForwardResponseMessage): void {
@@ -314,4 +317,18 @@ function sizeBytesOf({result}: ForwardResponseMessage): number {
 /** That this node is diverged is no reason for the one that asked: another leader answers it. */
 function errorFor({code, message}: RosettaError): ForwardResponseMessage['error'] {
   return {code: code === 'DIVERGED' ? 'NO_LEADER' : code, detail: message};
+}
+
+/** Every replica must be able to apply what a leader logs, also if a peer's program is wrong. */
+function whyNoCommand(bytes: Uint8Array): RosettaError | null {
+  if (bytes.length > limits.entryDataSizeBytesMax) {
+    return new RosettaError('COMMAND_TOO_LARGE', `The command has ${bytes.length} bytes.`);
+  }
+  try {
+    if (decodePlainPut(bytes) === null) decodeCommand(bytes);
+    return null;
+  } catch (error) {
+    if (!(error instanceof MalformedBytesError)) throw error;
+    return new RosettaError('INVALID_REQUEST', `The leader cannot read it: ${error.message}.`);
+  }
 }
