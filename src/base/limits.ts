@@ -27,11 +27,14 @@ export const limits = {
 
   // Proposals and reads that wait on one node.
   pendingProposalCountMax: 16_384,
+  /** Of a leader's own; and of those that wait for another leader or its answer. */
   pendingProposalSizeBytesMax: 64 * mib,
   /** Of these, in the log of a leader at once. */
   proposalWindowSizeBytesMax: 8 * mib,
   pendingReadCountMax: 65_536,
   forwardedRequestCountMax: 16_384,
+  /** Answers to forwards for which the way back was not free. */
+  keptResponseSizeBytesMax: 32 * mib,
 
   // Raft.
   memberCountMax: 7,

@@ -3,6 +3,7 @@
  * when the connection breaks or the time runs out, the write may have happened, and the client is
  * told so. Only a definite refusal of the leader goes back to be routed again.
  */
+import {assert} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {decodeCommand, isLeaseQuery} from '../kv/command-codec.ts';
@@ -20,6 +21,7 @@ export class Forwarder {
   readonly #transport: Transport;
   readonly #pending = new Map<number, PendingForward>();
   #lastRequestId: number;
+  #sizeBytes = 0;
 
   /** `firstRequestId`: above those of every earlier life of this member (see Replica). */
   constructor(parts: {readonly transport: Transport; readonly firstRequestId: number}) {
@@ -29,6 +31,10 @@ export class Forwarder {
 
   get count(): number {
     return this.#pending.size;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
   /** False, and nothing sent, when the leader is not connected or too much is waiting. */
@@ -41,15 +47,17 @@ export class Forwarder {
       timeoutMs: Math.max(1, Math.ceil(proposal.deadlineMs - nowMs)),
       command: proposal.command,
     });
-    if (wasSent) this.#pending.set(requestId, {to, proposal});
-    return wasSent;
+    if (!wasSent) return false;
+    this.#pending.set(requestId, {to, proposal});
+    this.#sizeBytes += proposal.command.length;
+    return true;
   }
 
   /** Returns the proposal when the leader refused it definitely and it may be routed again. */
   handleResponse(from: NodeId, response: ForwardResponseMessage): Proposal | null {
     const pending = this.#pending.get(response.requestId);
     if (pending?.to !== from) return null;
-    this.#pending.delete(response.requestId);
+    this.#take(response.requestId, pending);
     const {proposal} = pending;
     if (response.error !== null) {
       if (response.error.code === 'NO_LEADER') return proposal;
@@ -79,8 +87,14 @@ export class Forwarder {
     for (const [requestId, pending] of this.#pending) this.#fail(requestId, pending, detail);
   }
 
-  #fail(requestId: number, pending: PendingForward, detail: string): void {
+  #take(requestId: number, {proposal}: PendingForward): void {
     this.#pending.delete(requestId);
+    this.#sizeBytes -= proposal.command.length;
+    assert(this.#sizeBytes >= 0, 'forwards hold less than nothing');
+  }
+
+  #fail(requestId: number, pending: PendingForward, detail: string): void {
+    this.#take(requestId, pending);
     const {command, callback} = pending.proposal;
     const body = isLeaseQuery(command) ? decodeCommand(command).body : null;
     const isRead = body?.type === 'lease-query' && !body.isKeepalive;

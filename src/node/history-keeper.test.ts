@@ -57,6 +57,7 @@ test('a tick removes as much compacted history as its slice of time allows, and 
       leases: {answer: () => undefined},
       firstRequestId: 1,
       isStorageFull: () => false,
+      isDiverged: () => false,
       scheduleReady: () => undefined,
     }),
     // Each look at the clock costs half a millisecond.

@@ -77,7 +77,7 @@ export class HistoryKeeper {
     if (revision <= machine.compactedRevision()) return;
     const command = encodeCommand({idempotency: null, body: {type: 'compact', revision}});
     // A compaction that is lost or refused is found again at the next look.
-    proposer.propose(command, proposeTimeoutMs, () => undefined);
+    proposer.proposeNow(command, proposeTimeoutMs, () => undefined);
   }
 
   /**

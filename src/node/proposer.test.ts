@@ -1,96 +1,22 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {FakeRows} from '../../test/contract/fake-rows.ts';
-import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
-import {FakeTransport} from '../../test/node/fake-transport.ts';
-import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
-import type {ErrorCode, RosettaError} from '../base/errors.ts';
+import {put} from '../../test/contract/commands.ts';
+import {DrivenRaft} from '../../test/node/driven-raft.ts';
+import {
+  command,
+  follower,
+  leaderId,
+  leaseAnswer,
+  responses,
+  result,
+  Scene,
+  three,
+} from '../../test/node/proposer-scene.ts';
+import type {Answer} from '../../test/node/proposer-scene.ts';
+import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {encodeCommand} from '../kv/command-codec.ts';
-import {encodeResult} from '../kv/result-codec.ts';
-import type {CommandResult} from '../kv/result.ts';
 import {nodeId} from '../raft/ids.ts';
-import type {ForwardMessage} from '../transport/transport.ts';
-import {LogClock} from './log-clock.ts';
-import {Proposer} from './proposer.ts';
-
-const three = membershipOf(['node1', 'node2', 'node3']);
-const leaderId = nodeId('node2');
-const command = new Uint8Array([1, 2, 3]);
-const leaseAnswer = {type: 'lease', revision: 1, id: 7, ttlMs: 5, remainingMs: 5} as const;
-const result: CommandResult = {type: 'compact', revision: 7, compactedRevision: 3};
-
-interface Answer {
-  readonly error: RosettaError | null;
-  readonly result: CommandResult | null;
-}
-
-class Scene {
-  readonly transport = new FakeTransport();
-  readonly time = new VirtualTime();
-  readonly driven: DrivenRaft;
-  readonly proposer: Proposer;
-  isStorageFull = false;
-  readyCount = 0;
-
-  constructor(driven: DrivenRaft) {
-    this.driven = driven;
-    const clock = new LifeClock(this.time);
-    this.proposer = new Proposer({
-      raft: driven.raft,
-      log: driven.log,
-      transport: this.transport,
-      clock,
-      logClock: new LogClock({raft: driven.raft, clock, rows: new FakeRows()}),
-      leases: {
-        answer: (_command, _timeoutMs, callback) => {
-          clock.afterPoll(() => callback(null, leaseAnswer));
-        },
-      },
-      firstRequestId: 100,
-      isStorageFull: () => this.isStorageFull,
-      scheduleReady: () => this.readyCount++,
-    });
-  }
-
-  propose(timeoutMs = 1_000, bytes: Uint8Array = command): Answer[] {
-    const answers: Answer[] = [];
-    this.proposer.propose(bytes, timeoutMs, (error, value) => answers.push({error, result: value}));
-    assert.equal(answers.length, 0, 'an answer inside the call');
-    return answers;
-  }
-
-  /** What was forwarded so far. */
-  forwards(): ForwardMessage[] {
-    return this.transport.sent
-      .map(({message}) => message)
-      .filter(message => message.type === 'forward');
-  }
-
-  respond(
-    requestId: number,
-    error: {code: ErrorCode; detail: string} | null,
-    from = leaderId,
-  ): void {
-    const encoded = error === null ? encodeResult(result) : null;
-    this.proposer.handleForwardResponse(from, {
-      type: 'forward-response',
-      requestId,
-      result: encoded,
-      error,
-    });
-  }
-
-  turn(): void {
-    this.time.turn(() => undefined);
-  }
-}
-
-function follower(): Scene {
-  const scene = new Scene(new DrivenRaft(three).follow('node2'));
-  scene.transport.connected.add('node2').add('node3');
-  return scene;
-}
 
 test('a leader puts a command into its log and answers when it is applied', () => {
   const scene = new Scene(new DrivenRaft(three).lead('node2'));
@@ -266,13 +192,6 @@ test('while leadership is handed over commands wait', () => {
   assert.equal(answers.length, 0);
 });
 
-function responses(scene: Scene): unknown[] {
-  return scene.transport.sent
-    .map(({message}) => message)
-    .filter(message => message.type === 'forward-response')
-    .map(message => message.error?.code ?? 'ok');
-}
-
 test('a forwarded command is refused by who does not lead, and never forwarded again', () => {
   const scene = follower();
   scene.proposer.handleForward(nodeId('node3'), {
@@ -293,6 +212,75 @@ test('a leader that hands over refuses a forwarded command definitely', () => {
   const forward = {type: 'forward', requestId: 5, timeoutMs: 100, command} as const;
   scene.proposer.handleForward(nodeId('node3'), forward);
   assert.deepEqual(responses(scene), ['NO_LEADER']);
+});
+
+test('a leader whose state is wrong takes no command, its own neither', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  scene.transport.connected.add('node3').add('node2');
+  const forward = {type: 'forward', requestId: 5, timeoutMs: 100, command} as const;
+  const logged = scene.propose();
+  scene.isDiverged = true;
+  scene.proposer.onDiverged();
+  assert.equal(logged[0]?.error?.code, 'OUTCOME_UNKNOWN');
+  scene.proposer.handleForward(nodeId('node3'), forward);
+  assert.deepEqual(responses(scene), ['NO_LEADER']);
+  const codes: (string | undefined)[] = [];
+  scene.proposer.proposeNow(command, 1_000, error => codes.push(error?.code));
+  scene.turn();
+  assert.deepEqual(codes, ['NO_LEADER']);
+  const waiting = scene.propose();
+  scene.proposer.routeWaiting();
+  assert.equal(scene.proposer.proposedCount, 1);
+  scene.driven.follow('node2');
+  scene.proposer.routeWaiting();
+  scene.respond(100, null);
+  assert.deepEqual(waiting, [{error: null, result}]);
+});
+
+test('a question that waits at a leader whose state is wrong goes to the next one', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  scene.transport.connected.add('node3');
+  scene.leaseError = new RosettaError('DIVERGED', 'ask another node');
+  const body = {type: 'lease-query', id: 7, isKeepalive: true} as const;
+  const query = encodeCommand({idempotency: null, body});
+  const forward = {type: 'forward', requestId: 5, timeoutMs: 100, command: query} as const;
+  scene.proposer.handleForward(nodeId('node3'), forward);
+  scene.turn();
+  assert.deepEqual(responses(scene), ['NO_LEADER']);
+});
+
+test('a leader logs nothing from a peer that no replica could apply', () => {
+  const scene = new Scene(new DrivenRaft(three).lead('node2'));
+  scene.transport.connected.add('node3');
+  const query = encodeCommand({
+    idempotency: null,
+    body: {type: 'lease-query', id: 7, isKeepalive: true},
+  });
+  const encodedPut = encodeCommand({
+    idempotency: null,
+    body: {type: 'transaction', compare: [], success: [put('a', 'b')], failure: []},
+  });
+  const malformed = [
+    new Uint8Array(0),
+    new Uint8Array([1, 2, 3]),
+    new Uint8Array([...command, 0]),
+    query.subarray(0, -1),
+    encodedPut.subarray(0, -1),
+  ];
+  for (const [requestId, bytes] of malformed.entries()) {
+    const forward = {type: 'forward', requestId, timeoutMs: 100, command: bytes} as const;
+    scene.proposer.handleForward(nodeId('node3'), forward);
+  }
+  const huge = new Uint8Array(limits.entryDataSizeBytesMax + 1);
+  const forward = {type: 'forward', requestId: 9, timeoutMs: 100, command: huge} as const;
+  scene.proposer.handleForward(nodeId('node3'), forward);
+  assert.deepEqual(responses(scene), [
+    ...malformed.map(() => 'INVALID_REQUEST'),
+    'COMMAND_TOO_LARGE',
+  ]);
+  assert.equal(scene.proposer.proposedCount, 0);
+  scene.proposer.handleForward(nodeId('node3'), {...forward, command: encodedPut});
+  assert.equal(scene.proposer.proposedCount, 1);
 });
 
 test('a forwarded command that is applied or overtaken is answered over the wire', () => {
@@ -336,131 +324,6 @@ test('an answer to a forward waits for the connection to the node that asked', (
   scene.proposer.routeWaiting();
   scene.proposer.routeWaiting();
   assert.deepEqual(sentTypes(), ['forward-response'], 'it is sent, and once');
-});
-
-const large = new Uint8Array(3 * 1024 * 1024);
-
-/** A leader whose log holds as much as the window allows and has committed it; 1 waits. */
-function fullWindow(): {
-  readonly scene: Scene;
-  readonly inLog: Answer[][];
-  readonly waiting: Answer[];
-} {
-  const scene = new Scene(new DrivenRaft(three).lead('node2'));
-  scene.transport.connected.add('node2').add('node3');
-  const inLog: Answer[][] = [];
-  for (let size = large.length; size <= limits.proposalWindowSizeBytesMax; size += large.length) {
-    inLog.push(scene.propose(1_000, large));
-    scene.driven.perform();
-    scene.driven.answerAs(leaderId);
-  }
-  const waiting = scene.propose(500, large);
-  assert.equal(scene.proposer.proposedCount, inLog.length);
-  return {scene, inLog, waiting};
-}
-
-/** The oldest proposal of the log is applied. */
-function applyOne(scene: Scene): void {
-  const entry = scene.driven.committed.filter(each => each.type === 'command').shift();
-  assert.ok(entry !== undefined);
-  scene.driven.committed.splice(0, scene.driven.committed.indexOf(entry) + 1);
-  scene.proposer.table.settle(entry, result);
-}
-
-test('what the window has no room for enters the log in order, as others are applied', () => {
-  const {scene, inLog, waiting} = fullWindow();
-  const second = large.slice().fill(2);
-  const secondAnswers = scene.propose(1_000, second);
-  scene.turn();
-  assert.equal(scene.proposer.proposedCount, inLog.length);
-  const entered: (Uint8Array | undefined)[] = [];
-  for (let i = 1; i <= 2; i++) {
-    applyOne(scene);
-    assert.equal(inLog[i - 1]?.length, 1);
-    assert.equal(
-      scene.proposer.proposedCount,
-      inLog.length + i - 1,
-      'not while entries are applied',
-    );
-    scene.turn();
-    assert.equal(scene.proposer.proposedCount, inLog.length + i);
-    scene.driven.perform();
-    scene.driven.answerAs(leaderId);
-    entered.push(scene.driven.committed.at(-1)?.data);
-  }
-  assert.deepEqual([entered[0] === large, entered[1] === second], [true, true]);
-  while (scene.driven.committed.some(entry => entry.type === 'command')) applyOne(scene);
-  for (const answers of [...inLog, waiting, secondAnswers]) {
-    assert.deepEqual(answers, [{error: null, result}]);
-  }
-  assert.equal(scene.proposer.hasPending(), false);
-});
-
-test('nobody overtakes what waits before the log', () => {
-  const {scene, inLog} = fullWindow();
-  const small = scene.propose();
-  scene.turn();
-  assert.equal(scene.proposer.proposedCount, inLog.length);
-  assert.equal(small.length, 0);
-});
-
-test('when leadership is lost, what waits before the log goes to the next leader', () => {
-  const {scene, waiting} = fullWindow();
-  const forward = {type: 'forward', requestId: 5, timeoutMs: 100, command} as const;
-  scene.proposer.handleForward(nodeId('node3'), forward);
-  scene.driven.follow('node2');
-  scene.proposer.routeWaiting();
-  assert.deepEqual(
-    scene.forwards().map(each => each.command.length),
-    [large.length],
-  );
-  assert.deepEqual(responses(scene), ['NO_LEADER'], 'and what was forwarded goes back');
-  scene.respond(100, null);
-  assert.deepEqual(waiting, [{error: null, result}]);
-});
-
-test('what waits before the log stays there while leadership is handed over', () => {
-  const {scene, inLog, waiting} = fullWindow();
-  assert.ok(scene.driven.raft.transferLeadership(leaderId));
-  applyOne(scene);
-  scene.turn();
-  assert.equal(scene.proposer.proposedCount, inLog.length);
-  // Nobody took it over in time.
-  for (let i = 0; i < 10; i++) {
-    scene.driven.raft.noteContact(leaderId);
-    scene.driven.raft.tick();
-  }
-  scene.proposer.routeWaiting();
-  assert.equal(scene.proposer.proposedCount, inLog.length + 1);
-  assert.equal(waiting.length, 0);
-});
-
-test('what waits before the log counts as waiting, and ends definitely', () => {
-  const {scene, waiting} = fullWindow();
-  let heldSizeBytes = limits.proposalWindowSizeBytesMax + large.length;
-  const others: Answer[][] = [];
-  while (heldSizeBytes + large.length < limits.pendingProposalSizeBytesMax) {
-    others.push(scene.propose(1_000, large));
-    heldSizeBytes += large.length;
-  }
-  const refused = [scene.propose(1_000, large), scene.propose(1_000, large)];
-  scene.turn();
-  assert.equal(refused[1]?.[0]?.error?.code, 'OVERLOADED');
-  scene.proposer.expire(500);
-  assert.equal(waiting[0]?.error?.code, 'OVERLOADED');
-  assert.equal(waiting[0].error.outcome, 'definite');
-  scene.proposer.failAll();
-  assert.equal(others[0]?.[0]?.error?.code, 'STOPPING');
-});
-
-test('a disk that is full meanwhile refuses what waited before the log', () => {
-  const {scene, inLog, waiting} = fullWindow();
-  scene.isStorageFull = true;
-  applyOne(scene);
-  scene.turn();
-  scene.turn();
-  assert.equal(scene.proposer.proposedCount, inLog.length);
-  assert.equal(waiting[0]?.error?.code, 'STORAGE_FULL');
 });
 
 test('a question about a lease is answered by the leader and never logged', () => {

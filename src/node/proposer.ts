@@ -8,10 +8,11 @@
  * it, the entries under way are still in memory when they are sent and applied, and a leader that
  * loses its place leaves few unknown outcomes: what waits in front of the log goes to the next one.
  */
+import {MalformedBytesError} from '../base/bytes.ts';
 import type {Clock} from '../base/clock.ts';
 import {RosettaError, type ErrorCode} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
-import {isLeaseQuery} from '../kv/command-codec.ts';
+import {decodeCommand, decodePlainPut, isLeaseQuery} from '../kv/command-codec.ts';
 import {encodeResult} from '../kv/result-codec.ts';
 import type {NodeId} from '../raft/ids.ts';
 import type {Raft} from '../raft/raft.ts';
@@ -43,6 +44,8 @@ export interface ProposerParts {
   readonly firstRequestId: number;
   /** The checkpoint can no longer take what is applied (disk full). */
   readonly isStorageFull: () => boolean;
+  /** What this node would answer comes from a wrong state. */
+  readonly isDiverged: () => boolean;
   readonly scheduleReady: () => void;
 }
 
@@ -50,12 +53,14 @@ export class Proposer {
   readonly #parts: ProposerParts;
   readonly #table = new ProposalTable(() => this.#scheduleAdmission());
   readonly #forwarder: Forwarder;
-  #waiting: Proposal[] = [];
+  /** For a leader to be known, or for the way to it to be free. */
+  readonly #waiting = new ProposalQueue();
   /** Taken by this node as the leader, and waiting for room in the window. */
   readonly #queue = new ProposalQueue();
   #isAdmissionDue = false;
   /** Answers to forwards that could not be sent yet, oldest first. */
   #kept: KeptResponse[] = [];
+  #keptSizeBytes = 0;
   #proposedCount = 0;
 
   constructor(parts: ProposerParts) {
@@ -78,7 +83,7 @@ export class Proposer {
 
   hasPending(): boolean {
     const {count} = this.#table;
-    return count + this.#queue.count + this.#forwarder.count + this.#waiting.length > 0;
+    return count + this.#queue.count + this.#forwarder.count + this.#waiting.count > 0;
   }
 
   propose(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
@@ -86,15 +91,16 @@ export class Proposer {
     this.#route({command, deadlineMs, callback, isForwarded: false});
   }
 
-  /** Into this node's log at once, or refused: neither forwarded nor kept waiting. */
+  /**
+   * Into this node's log at once, or refused: neither forwarded nor kept waiting. For what the node
+   * decides by itself, a few small commands at a time. They pass the window and what waits before
+   * it, or else they would have no turn while clients send more than the log takes.
+   */
   proposeNow(command: Uint8Array, timeoutMs: number, callback: ProposeCallback): void {
     const {raft, clock} = this.#parts;
     const deadlineMs = clock.monotonicMs() + timeoutMs;
     const proposal = {command, deadlineMs, callback, isForwarded: true};
-    const hasRoom = this.#table.hasRoom(command.length, this.#queue);
-    if (!hasRoom || this.#queue.count > 0 || !this.#fitsWindow(proposal)) {
-      this.#refuse(proposal, 'OVERLOADED', 'too many writes are waiting; retry in a moment');
-    } else if (raft.role !== 'leader' || raft.isTransferring() || !this.#append(proposal)) {
+    if (!this.#mayPropose() || !this.#append(proposal)) {
       this.#refuse(proposal, 'NO_LEADER', `${raft.id} does not lead`);
     }
   }
@@ -108,13 +114,15 @@ export class Proposer {
         type: 'forward-response',
         requestId,
         result: result === null ? null : encodeResult(result),
-        error: error === null ? null : {code: error.code, detail: error.message},
+        error: error === null ? null : errorFor(error),
       };
       if (!transport.send(from, response)) this.#keepResponse(from, response, message.timeoutMs);
     };
     const timeoutMs = Math.min(message.timeoutMs, limits.requestTimeoutMsMax);
     const deadlineMs = clock.monotonicMs() + timeoutMs;
-    this.#route({command, deadlineMs, callback, isForwarded: true});
+    const refusal = whyNoCommand(command);
+    if (refusal === null) this.#route({command, deadlineMs, callback, isForwarded: true});
+    else callback(refusal, null);
   }
 
   handleForwardResponse(from: NodeId, message: ForwardResponseMessage): void {
@@ -131,12 +139,17 @@ export class Proposer {
   routeWaiting(): void {
     this.#parts.logClock.look();
     this.#sendKept();
-    if (this.#parts.raft.role === 'leader') this.#admit();
+    const {raft, isDiverged} = this.#parts;
+    if (raft.role === 'leader' && !isDiverged()) this.#admit();
     else for (const proposal of this.#queue.takeAll()) this.#route(proposal);
-    if (this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const proposal of waiting) this.#route(proposal);
+    if (this.#waiting.count === 0) return;
+    for (const proposal of this.#waiting.takeAll()) this.#route(proposal);
+  }
+
+  /** The state turned out to be wrong: no write is answered from it, whoever led when it began. */
+  onDiverged(): void {
+    const detail = "this node's state differs from the majority's; the write may have happened";
+    this.#table.failAll(new RosettaError('OUTCOME_UNKNOWN', detail));
   }
 
   expire(nowMs: number): void {
@@ -146,17 +159,15 @@ export class Proposer {
       const detail = 'the log had no room in time; retry in a moment';
       proposal.callback(new RosettaError('OVERLOADED', detail), null);
     }
-    const expired = this.#waiting.filter(proposal => proposal.deadlineMs <= nowMs);
-    if (expired.length === 0) return;
-    this.#waiting = this.#waiting.filter(proposal => proposal.deadlineMs > nowMs);
-    const error = new RosettaError('NO_LEADER', 'no leader could be reached in time; retry');
-    for (const proposal of expired) proposal.callback(error, null);
+    for (const proposal of this.#waiting.takeExpired(nowMs)) {
+      const detail = 'no leader could be reached in time; retry';
+      proposal.callback(new RosettaError('NO_LEADER', detail), null);
+    }
   }
 
   /** The node stops: what was handed on is unknown, what waits was never sent. */
   failAll(): void {
-    const waiting = [...this.#queue.takeAll(), ...this.#waiting];
-    this.#waiting = [];
+    const waiting = [...this.#queue.takeAll(), ...this.#waiting.takeAll()];
     const stopping = new RosettaError('STOPPING', 'the node is stopping; ask another one');
     for (const proposal of waiting) proposal.callback(stopping, null);
     const detail = 'the node stopped before the outcome was known';
@@ -166,36 +177,60 @@ export class Proposer {
 
   /**
    * A node that has just started reaches its leader before the leader's own connection to it is up.
-   * Its answer waits for that connection, or else the client would wait for nothing.
+   * Its answer waits for that connection, or else the client would wait for nothing. So do answers
+   * to a node that reads slowly. There an answer that never comes ends with an unknown outcome.
    */
   #keepResponse(to: NodeId, response: ForwardResponseMessage, timeoutMs: number): void {
-    if (this.#kept.length >= limits.forwardedRequestCountMax) return;
+    const sizeBytes = sizeBytesOf(response);
+    const isTooLarge = this.#keptSizeBytes + sizeBytes > limits.keptResponseSizeBytesMax;
+    if (isTooLarge || this.#kept.length >= limits.forwardedRequestCountMax) return;
     const deadlineMs = this.#parts.clock.monotonicMs() + timeoutMs;
     this.#kept.push({to, response, deadlineMs});
+    this.#keptSizeBytes += sizeBytes;
   }
 
   #sendKept(): void {
     if (this.#kept.length === 0) return;
     const {transport, clock} = this.#parts;
     const nowMs = clock.monotonicMs();
-    this.#kept = this.#kept.filter(
-      ({to, response, deadlineMs}) => deadlineMs > nowMs && !transport.send(to, response),
-    );
+    this.#kept = this.#kept.filter(({to, response, deadlineMs}) => {
+      const isKept = deadlineMs > nowMs && !transport.send(to, response);
+      if (!isKept) this.#keptSizeBytes -= sizeBytesOf(response);
+      return isKept;
+    });
   }
 
   #route(proposal: Proposal): void {
     const {raft, clock} = this.#parts;
-    if (raft.role === 'leader' && !raft.isTransferring() && this.#proposeHere(proposal)) return;
+    if (this.#mayPropose() && this.#proposeHere(proposal)) return;
     if (proposal.isForwarded) {
       proposal.callback(new RosettaError('NO_LEADER', `${raft.id} does not lead`), null);
       return;
     }
     const {leaderId} = raft;
-    if (leaderId === null || leaderId === raft.id) {
+    if (!this.#hasRoomFor(proposal)) {
+      this.#refuse(
+        proposal,
+        'OVERLOADED',
+        'too many writes wait for the leader; retry in a moment',
+      );
+    } else if (leaderId === null || leaderId === raft.id) {
       this.#wait(proposal);
     } else if (!this.#forwarder.forward(leaderId, proposal, clock.monotonicMs())) {
       this.#wait(proposal);
     }
+  }
+
+  #mayPropose(): boolean {
+    const {raft, isDiverged} = this.#parts;
+    return raft.role === 'leader' && !raft.isTransferring() && !isDiverged();
+  }
+
+  /** Among what this node holds for a leader that is to come, or to answer. */
+  #hasRoomFor({command}: Proposal): boolean {
+    const heldSizeBytes =
+      this.#queue.sizeBytes + this.#waiting.sizeBytes + this.#forwarder.sizeBytes;
+    return heldSizeBytes + command.length <= limits.pendingProposalSizeBytesMax;
   }
 
   /** False when this node turns out not to lead; otherwise the proposal is taken or refused. */
@@ -233,8 +268,7 @@ export class Proposer {
 
   /** Lets into the log what the window has room for, in the order of arrival. */
   #admit(): void {
-    const {raft} = this.#parts;
-    while (raft.role === 'leader' && !raft.isTransferring()) {
+    while (this.#mayPropose()) {
       const {first} = this.#queue;
       if (first === undefined || !this.#fitsWindow(first)) return;
       this.#queue.shift();
@@ -267,11 +301,34 @@ export class Proposer {
   }
 
   #wait(proposal: Proposal): void {
-    if (this.#waiting.length < limits.pendingProposalCountMax) this.#waiting.push(proposal);
+    if (this.#waiting.count < limits.pendingProposalCountMax) this.#waiting.push(proposal);
     else this.#refuse(proposal, 'OVERLOADED', 'too many writes wait for a leader');
   }
 
   #refuse(proposal: Proposal, code: ErrorCode, detail: string): void {
     this.#parts.clock.afterPoll(() => proposal.callback(new RosettaError(code, detail), null));
+  }
+}
+
+function sizeBytesOf({result}: ForwardResponseMessage): number {
+  return result?.length ?? 0;
+}
+
+/** That this node is diverged is no reason for the one that asked: another leader answers it. */
+function errorFor({code, message}: RosettaError): ForwardResponseMessage['error'] {
+  return {code: code === 'DIVERGED' ? 'NO_LEADER' : code, detail: message};
+}
+
+/** Every replica must be able to apply what a leader logs, also if a peer's program is wrong. */
+function whyNoCommand(bytes: Uint8Array): RosettaError | null {
+  if (bytes.length > limits.entryDataSizeBytesMax) {
+    return new RosettaError('COMMAND_TOO_LARGE', `The command has ${bytes.length} bytes.`);
+  }
+  try {
+    if (decodePlainPut(bytes) === null) decodeCommand(bytes);
+    return null;
+  } catch (error) {
+    if (!(error instanceof MalformedBytesError)) throw error;
+    return new RosettaError('INVALID_REQUEST', `The leader cannot read it: ${error.message}.`);
   }
 }

@@ -2,6 +2,7 @@
  * A member that runs: raft and everything that performs what it decides. Created when the identity
  * is known and the log is open. It composes; each concern lives in a file of its own.
  */
+import {must} from '../base/assert.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {RosettaError} from '../base/errors.ts';
 import type {Logger} from '../base/logger.ts';
@@ -140,6 +141,7 @@ export class Replica {
       leases: this.#leases,
       firstRequestId: firstId,
       isStorageFull: () => this.checkpointer.isStorageFull(),
+      isDiverged: () => this.isDiverged,
       scheduleReady,
     });
     this.#history = new HistoryKeeper({
@@ -159,6 +161,8 @@ export class Replica {
   }
 
   readonly #onDiverged = (detail: string): void => {
+    this.proposer.onDiverged();
+    this.#reads.failAll(must(this.refusal(), 'a diverged replica refuses'));
     if (!this.handOver()) this.raft.stepDown();
     this.#parts.onDiverged(detail);
   };

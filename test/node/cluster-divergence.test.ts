@@ -67,6 +67,32 @@ for (const role of ['follower', 'leader'] as const) {
   });
 }
 
+test('what waits when a leader turns out to be wrong is not answered from its state', () => {
+  const cluster = new TestCluster({ids: three});
+  cluster.startAll();
+  const victim = cluster.leader();
+  const follower = cluster.follower();
+  cluster.write(victim, 'key', 'value');
+  cluster.settle();
+  damage(victim, 'key');
+  cluster.write(victim, 'key', 'next');
+  let writes: ReturnType<TestCluster['put']>[] = [];
+  let reads: ReturnType<TestCluster['get']>[] = [];
+  const forwarded: ReturnType<TestCluster['put']>[] = [];
+  while (!victim.node.status().diverged) {
+    writes = Array.from({length: 50}, () => cluster.put(victim, 'other', 'value'));
+    reads = [cluster.get(victim, 'key'), cluster.get(victim, 'key', {consistency: 'local'})];
+    forwarded.push(cluster.put(follower, 'other', 'value'));
+    cluster.turn();
+  }
+  for (const {error} of writes) assert.equal(error?.code, 'OUTCOME_UNKNOWN');
+  for (const {error} of reads) assert.equal(error?.code, 'DIVERGED');
+  cluster.until(() => forwarded.every(({isDone}) => isDone), 'the answers');
+  const codes = new Set(forwarded.map(({error}) => error?.code));
+  assert.deepEqual([...codes].sort(), ['OUTCOME_UNKNOWN', undefined]);
+  assert.equal(forwarded.at(-1)?.error, null, 'another leader took what was not logged');
+});
+
 /** Of a cluster that it starts; `value`: of the writes until it is found. */
 function divergedFollower(cluster: TestCluster, value?: string): TestMember {
   cluster.startAll();

@@ -91,7 +91,7 @@ export class LeaseCheck implements LeaseObserver {
     return this.#parts.machines.map(({time}) => time.shownMs);
   }
 
-  /** Only a leader's expirer proposes in this way. */
+  /** In this way a leader's expirer proposes; compactions too, which revoke nothing. */
   onReplica(replica: Replica): void {
     const {machines, callClock} = this.#parts;
     const machine = machines.find(({id}) => id === replica.raft.id);
