@@ -14,21 +14,23 @@ export interface DiskWatchParts {
   readonly options: {readonly electionTimeoutMs: number};
 }
 
-export interface WatchedNode {
-  /** Nothing more can be applied until the disk takes a checkpoint. */
-  readonly isCheckpointFull: () => boolean;
+export interface WatchedReplica {
+  readonly checkpointer: {
+    /** Nothing more can be applied until the disk takes a checkpoint. */
+    isStorageFull(): boolean;
+  };
   /** False: there is nobody to take its place. */
-  readonly handOver: () => boolean;
+  handOver(): boolean;
 }
 
 export class DiskWatch {
   readonly #parts: DiskWatchParts;
-  readonly #node: WatchedNode;
+  readonly #replica: WatchedReplica;
   #lastHandOverMs = -Infinity;
 
-  constructor(parts: DiskWatchParts, node: WatchedNode) {
+  constructor(parts: DiskWatchParts, replica: WatchedReplica) {
     this.#parts = parts;
-    this.#node = node;
+    this.#replica = replica;
   }
 
   isStuck(): boolean {
@@ -41,11 +43,11 @@ export class DiskWatch {
   /** On a leader. Not again and again: when all disks are full, leadership would never rest. */
   leaveFullDisk(): void {
     const {log, clock} = this.#parts;
-    const {isCheckpointFull, handOver} = this.#node;
+    const replica = this.#replica;
     // The log may go on in segments that it has, while writes are refused for the checkpoint alone.
-    if (!log.store.isFull() && !isCheckpointFull()) return;
+    if (!log.store.isFull() && !replica.checkpointer.isStorageFull()) return;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#lastHandOverMs < handOverIntervalMs) return;
-    if (handOver()) this.#lastHandOverMs = nowMs;
+    if (replica.handOver()) this.#lastHandOverMs = nowMs;
   }
 }

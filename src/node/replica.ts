@@ -153,10 +153,7 @@ export class Replica {
       mayScrub: () => mayWriteRows() && !machine.isSuspended(),
     });
     this.#hashes = new StateHashMonitor({...parts, selfId: id, onDiverged: this.#onDiverged});
-    this.#disk = new DiskWatch(parts, {
-      isCheckpointFull: () => this.checkpointer.isStorageFull(),
-      handOver: () => this.handOver(),
-    });
+    this.#disk = new DiskWatch(parts, this);
     this.#loop = this.#createLoop();
   }
 
