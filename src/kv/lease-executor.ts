@@ -8,7 +8,7 @@ import type {CommandResult} from './result.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
 import type {Steps} from './steps.ts';
-import {stepChangeCountMax} from './steps.ts';
+import {stepChangeCountMax, stepSizeBytesMax} from './steps.ts';
 
 export class LeaseExecutor {
   readonly #rows: RowStore;
@@ -54,6 +54,7 @@ export class LeaseExecutor {
       return notFound(first.id, this.#meta.revision);
     }
     this.#events.begin();
+    this.#events.beginStep();
     let deletedCount = 0;
     let isFull = false;
     // A lease that is named twice is gone after the first time.
@@ -86,18 +87,24 @@ export class LeaseExecutor {
         continue;
       }
       for (const key of keys) {
+        if (this.#events.readSizeBytes() >= stepSizeBytesMax) yield* this.#pause();
         this.#events.delete(key, must(this.#events.latestHead(key), 'a leased key exists'));
       }
       deletedCount += keys.length;
       if (keys.length < stepChangeCountMax) break;
       after = must(keys.at(-1), 'a key');
-      yield;
+      yield* this.#pause();
     }
     assert(deletedCount === lease.keyCount, 'lease % has % keys', lease.id, deletedCount);
-    if (deletedCount > 0) yield;
+    if (deletedCount > 0) yield* this.#pause();
     // A private one went with its key.
     if (!lease.isPrivate) this.#leases.remove(lease);
     return deletedCount;
+  }
+
+  *#pause(): Steps<void> {
+    yield;
+    this.#events.beginStep();
   }
 }
 

@@ -7,7 +7,7 @@ import {AssertionError, assert, must, unreachable} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
-import type {Command, CompactCommand, Idempotency} from './command.ts';
+import type {Command, CompactCommand, Idempotency, Transaction} from './command.ts';
 import {readEvent, readRecordOf} from './event-reader.ts';
 import type {EventSource, StoredEvent} from './event-reader.ts';
 import {EventWriter} from './event-writer.ts';
@@ -122,7 +122,10 @@ export class KvStateMachine implements StateReader, EventSource {
     }
     const {idempotency, body} = command;
     if (idempotency === null && body.type === 'transaction' && isKeyTransaction(body)) {
-      return this.#applied(this.#transactions.executeAtOnce(body), proposedAtMs);
+      const result = this.#transactions.executeAtOnce(body);
+      if ('type' in result) return this.#applied(result, proposedAtMs);
+      this.#suspended = {steps: result, proposedAtMs};
+      return null;
     }
     this.#suspended = {steps: this.#execute(command, proposedAtMs), proposedAtMs};
     return this.resume();
@@ -330,8 +333,7 @@ export class KvStateMachine implements StateReader, EventSource {
   *#run({body}: Command, nowMs: number): Steps<CommandResult> {
     switch (body.type) {
       case 'transaction':
-        if (isKeyTransaction(body)) return this.#transactions.executeAtOnce(body);
-        return yield* this.#transactions.execute(body);
+        return yield* this.#runTransaction(body);
       case 'compact':
         return this.#compact(body);
       case 'lease-grant':
@@ -348,6 +350,14 @@ export class KvStateMachine implements StateReader, EventSource {
       default:
         return unreachable(body);
     }
+  }
+
+  *#runTransaction(transaction: Transaction): Steps<CommandResult> {
+    if (!isKeyTransaction(transaction)) return yield* this.#transactions.execute(transaction);
+    const result = this.#transactions.executeAtOnce(transaction);
+    if ('type' in result) return result;
+    yield;
+    return yield* result;
   }
 
   #compact(command: CompactCommand): CommandResult {
