@@ -303,15 +303,17 @@ export class KvStateMachine implements StateReader, EventSource {
 
   *#execute(command: Command, proposedAtMs: number): Steps<CommandResult> {
     const {idempotency} = command;
-    if (idempotency === null) return yield* this.#run(command, proposedAtMs);
+    if (idempotency === null) return yield* this.#run(command, proposedAtMs, Infinity);
     const sessionKey = parseSessionKey(idempotency.key);
     if (sessionKey !== null) {
       return yield* this.#executeOfSession(sessionKey, idempotency, command, proposedAtMs);
     }
-    const kept = this.#idempotency.answerFor(command, idempotency);
+    const sizeBytesMax = answerSizeBytesMax(command);
+    const kept = this.#idempotency.answerFor(idempotency, sizeBytesMax);
     if (kept !== null) return kept;
-    const result = yield* this.#run(command, proposedAtMs);
-    this.#idempotency.keep(idempotency, result, proposedAtMs);
+    const roomSizeBytes = this.#idempotency.roomSizeBytes(idempotency) - sizeBytesMax;
+    const result = yield* this.#run(command, proposedAtMs, roomSizeBytes);
+    if (isAnswer(result)) this.#idempotency.keep(idempotency, result, proposedAtMs);
     return result;
   }
 
@@ -325,15 +327,17 @@ export class KvStateMachine implements StateReader, EventSource {
     const needs = {answerSizeBytesMax: answerSizeBytesMax(command), revision, nowMs};
     const kept = this.#sessions.answerFor(key, idempotency, needs);
     if (kept !== null) return kept;
-    const result = yield* this.#run(command, nowMs);
-    this.#sessions.keep(key, idempotency, result);
+    const roomSizeBytes = this.#sessions.roomSizeBytes() - needs.answerSizeBytesMax;
+    const result = yield* this.#run(command, nowMs, roomSizeBytes);
+    if (isAnswer(result)) this.#sessions.keep(key, idempotency, result);
     return result;
   }
 
-  *#run({body}: Command, nowMs: number): Steps<CommandResult> {
+  /** `roomSizeBytes`: for what the answer, if it is to be kept, has beyond answerSizeBytesMax. */
+  *#run({body}: Command, nowMs: number, roomSizeBytes: number): Steps<CommandResult> {
     switch (body.type) {
       case 'transaction':
-        return yield* this.#runTransaction(body);
+        return yield* this.#runTransaction(body, roomSizeBytes);
       case 'compact':
         return this.#compact(body);
       case 'lease-grant':
@@ -352,9 +356,9 @@ export class KvStateMachine implements StateReader, EventSource {
     }
   }
 
-  *#runTransaction(transaction: Transaction): Steps<CommandResult> {
+  *#runTransaction(transaction: Transaction, roomSizeBytes: number): Steps<CommandResult> {
     if (!isKeyTransaction(transaction)) return yield* this.#transactions.execute(transaction);
-    const result = this.#transactions.executeAtOnce(transaction);
+    const result = this.#transactions.executeAtOnce(transaction, roomSizeBytes);
     if ('type' in result) return result;
     yield;
     return yield* result;
@@ -370,4 +374,9 @@ export class KvStateMachine implements StateReader, EventSource {
     meta.compactedRevision = Math.max(meta.compactedRevision, command.revision);
     return {type: 'compact', revision, compactedRevision: meta.compactedRevision};
   }
+}
+
+/** Not of a refusal for the moment, which changed nothing: the same request may be made later. */
+function isAnswer(result: CommandResult): boolean {
+  return result.type !== 'refused' || result.code !== 'OVERLOADED';
 }

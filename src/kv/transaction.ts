@@ -70,8 +70,9 @@ export class TransactionExecutor {
     this.#keys = new KeyExecutor({events, leases, budget: this.#budget});
   }
 
-  *execute(transaction: Transaction): Steps<CommandResult> {
-    this.#begin();
+  /** `keptSizeBytesMax`: see CommandBudget; only of a transaction of single keys. */
+  *execute(transaction: Transaction, keptSizeBytesMax = Infinity): Steps<CommandResult> {
+    this.#begin(keptSizeBytesMax);
     let path: Path;
     try {
       refuseInvalid(transaction);
@@ -87,16 +88,19 @@ export class TransactionExecutor {
   }
 
   /** As `execute`, at one stretch; where that would be long: the steps that are left. */
-  executeAtOnce(transaction: KeyTransaction): CommandResult | Steps<CommandResult> {
+  executeAtOnce(
+    transaction: KeyTransaction,
+    keptSizeBytesMax = Infinity,
+  ): CommandResult | Steps<CommandResult> {
     const keys = this.#keys;
-    this.#begin();
+    this.#begin(keptSizeBytesMax);
     let succeeded = true;
     let operations: readonly KeyOperation[];
     try {
       refuseInvalid(transaction);
       for (const compare of transaction.compare) {
         // Nothing was written: the steps begin anew.
-        if (this.#isLong()) return this.execute(transaction);
+        if (this.#isLong()) return this.execute(transaction, keptSizeBytesMax);
         succeeded = keys.holds(compare, compare.keys.key);
         if (!succeeded) break;
       }
@@ -105,7 +109,7 @@ export class TransactionExecutor {
         for (const operation of operations) if (operation.type === 'put') keys.expectPut(operation);
       }
       for (const operation of operations) {
-        if (this.#isLong()) return this.execute(transaction);
+        if (this.#isLong()) return this.execute(transaction, keptSizeBytesMax);
         keys.check(operation);
       }
     } catch (error) {
@@ -130,8 +134,8 @@ export class TransactionExecutor {
     return {type: 'transaction', revision, succeeded: true, results: [result]};
   }
 
-  #begin(): void {
-    this.#budget.renew();
+  #begin(keptSizeBytesMax: number): void {
+    this.#budget.renew(keptSizeBytesMax);
     this.#keys.begin();
     this.#events.beginStep();
   }
