@@ -3,6 +3,7 @@ import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {LeaseGrantCommand, LeaseQuery, LeaseRevokeCommand} from './command.ts';
 import type {EventWriter} from './event-writer.ts';
+import {noFreeIdDetail} from './lease-table.ts';
 import type {Lease, LeaseTable} from './lease-table.ts';
 import type {CommandResult} from './result.ts';
 import type {RowStore} from './rows.ts';
@@ -38,6 +39,10 @@ export class LeaseExecutor {
     if (leases.count >= limits.leaseCountMax) {
       const detail = `There are ${leases.count} leases already.`;
       return {type: 'refused', revision, code: 'OVERLOADED', detail};
+    }
+    leases.forgetFoundIds();
+    if (command.id === 0 && !leases.findId()) {
+      return {type: 'refused', revision, code: 'OVERLOADED', detail: noFreeIdDetail};
     }
     const id = command.id === 0 ? leases.drawId() : command.id;
     const {ttlMs} = leases.grant(id, command.ttlMs, null);
