@@ -5,6 +5,7 @@ import {limits} from '../base/limits.ts';
 export class CommandBudget {
   #scanKeyCountLeft = 0;
   #resultSizeBytesLeft = 0;
+  #keptSizeBytesLeft = 0;
 
   get scanKeyCountLeft(): number {
     return this.#scanKeyCountLeft;
@@ -14,10 +15,11 @@ export class CommandBudget {
     return this.#resultSizeBytesLeft;
   }
 
-  /** For the next command. */
-  renew(): void {
+  /** For the next command. `keptSizeBytesMax`: for what its answer takes where it is kept. */
+  renew(keptSizeBytesMax: number): void {
     this.#scanKeyCountLeft = limits.commandScanKeyCountMax;
     this.#resultSizeBytesLeft = limits.resultSizeBytesMax;
+    this.#keptSizeBytesLeft = keptSizeBytesMax;
   }
 
   /** Throws TOO_MANY_KEYS. */
@@ -26,12 +28,18 @@ export class CommandBudget {
     if (this.#scanKeyCountLeft < 0) throw tooManyKeys(limits.commandScanKeyCountMax);
   }
 
-  /** Throws TOO_MANY_KEYS. */
+  /** Throws TOO_MANY_KEYS, or OVERLOADED when the answer could not be kept. */
   spendResult(sizeBytes: number): void {
     this.#resultSizeBytesLeft -= sizeBytes;
-    if (this.#resultSizeBytesLeft >= 0) return;
-    const max = limits.resultSizeBytesMax;
-    throw new RosettaError('TOO_MANY_KEYS', `The answer would have more than ${max} bytes.`);
+    this.#keptSizeBytesLeft -= sizeBytes;
+    if (this.#resultSizeBytesLeft < 0) {
+      const max = limits.resultSizeBytesMax;
+      throw new RosettaError('TOO_MANY_KEYS', `The answer would have more than ${max} bytes.`);
+    }
+    if (this.#keptSizeBytesLeft < 0) {
+      const detail = 'The answers kept for requests that come again are full; try later.';
+      throw new RosettaError('OVERLOADED', detail);
+    }
   }
 }
 

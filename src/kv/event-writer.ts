@@ -48,6 +48,8 @@ export class EventWriter {
   #historySizeBytes = 0;
   #hashLow = 0;
   #hashHigh = 0;
+  /** Of the step being executed: rows are read and checked as a whole. */
+  #readSizeBytes = 0;
 
   constructor(rows: RowStore, meta: StateMeta, leases: LeaseTable) {
     this.#rows = rows;
@@ -61,6 +63,16 @@ export class EventWriter {
     this.#historySizeBytes = 0;
     this.#hashLow = 0;
     this.#hashHigh = 0;
+  }
+
+  /** A step begins, the first of a command or another. */
+  beginStep(): void {
+    this.#readSizeBytes = 0;
+  }
+
+  /** Bytes of the rows that the step has read here. */
+  readSizeBytes(): number {
+    return this.#readSizeBytes;
   }
 
   /** Takes the revision if there were changes, and with it makes them readable. */
@@ -88,6 +100,7 @@ export class EventWriter {
   latest(key: Uint8Array): RecordRow | null {
     const bytes = this.#rows.get(latestKeyView(key));
     if (bytes === undefined) return null;
+    this.#readSizeBytes += bytes.length;
     const row = decodeRecordRow(bytes);
     return this.#counts(row) ? row : null;
   }
@@ -96,6 +109,7 @@ export class EventWriter {
   latestHead(key: Uint8Array): RecordHead | null {
     const bytes = this.#rows.get(latestKeyView(key));
     if (bytes === undefined) return null;
+    this.#readSizeBytes += bytes.length;
     const head = decodeRecordHead(bytes);
     return this.#counts(head) ? head : null;
   }
@@ -210,7 +224,9 @@ export class EventWriter {
       return {depth, previousRevision, previousSub, jump: secondJump, secondJump: noAnchor};
     }
     const bytes = this.#rows.get(historyKeyView(secondJump.revision, secondJump.sub));
-    const next = jumpOf(must(bytes, 'event % is not compacted', secondJump.revision));
+    const event = must(bytes, 'event % is not compacted', secondJump.revision);
+    this.#readSizeBytes += event.length;
+    const next = jumpOf(event);
     return {depth, previousRevision, previousSub, jump: secondJump, secondJump: next};
   }
 }

@@ -13,11 +13,15 @@ import type {CommandResult} from './result.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
 import {idempotencyKeyRow, idempotencyQueueKeyView} from './tables.ts';
+import {isKeyTransaction} from './transaction.ts';
 
 /** Two rows and their bookkeeping, beside key and answer. */
 const answerOverheadSizeBytes = 128;
 const dropCountMax = 4;
 const plainResultSizeBytes = 32;
+/** Of a result with one record, beside its key and value. */
+const recordOverheadSizeBytes = 64;
+const recordsSizeBytesMax = 2 * limits.resultSizeBytesMax;
 
 export class IdempotencyTable {
   readonly #rows: RowStore;
@@ -45,9 +49,9 @@ export class IdempotencyTable {
 
   /**
    * The answer to give without running the command: the kept one, or a refusal. Null: run it, and
-   * then `keep` the result.
+   * then `keep` the result. `sizeBytesMax`: answerSizeBytesMax of the command.
    */
-  answerFor(command: Command, idempotency: Idempotency): CommandResult | null {
+  answerFor(idempotency: Idempotency, sizeBytesMax: number): CommandResult | null {
     const {revision} = this.#meta;
     const bytes = this.#rows.get(idempotencyKeyRow(idempotency.key));
     if (bytes !== undefined) {
@@ -58,10 +62,15 @@ export class IdempotencyTable {
       const detail = 'The idempotency key came before with another request; use a new one.';
       return {type: 'refused', revision, code: 'IDEMPOTENCY_KEY_REUSED', detail};
     }
-    const needed = answerSizeBytesMax(command) + sizeBesideAnswer(idempotency);
-    if (this.#meta.idempotencySizeBytes + needed <= limits.idempotencySizeBytesMax) return null;
+    if (sizeBytesMax <= this.roomSizeBytes(idempotency)) return null;
     const detail = 'The table of idempotency keys is full; try later, or without a key.';
     return {type: 'refused', revision, code: 'OVERLOADED', detail};
+  }
+
+  /** For the next answer. */
+  roomSizeBytes(idempotency: Idempotency): number {
+    const usedSizeBytes = this.#meta.idempotencySizeBytes + sizeBesideAnswer(idempotency);
+    return limits.idempotencySizeBytesMax - usedSizeBytes;
   }
 
   keep(idempotency: Idempotency, result: CommandResult, nowMs: number): void {
@@ -110,26 +119,36 @@ export class IdempotencyTable {
   }
 }
 
-/** Before the command runs: what its answer may take. Only answers with records can be large. */
+/**
+ * Before the command runs: what its answer may take. Only answers with records can be large. Of a
+ * transaction of single keys their values are not in it: its checks look at them, and refuse it
+ * when there is no room (command-budget.ts). Of one that walks over ranges it is the most.
+ */
 export function answerSizeBytesMax({body}: Command): number {
   if (body.type !== 'transaction') return 1024;
+  const ofRecords = isKeyTransaction(body) ? keyRecordSizeBytes : () => recordsSizeBytesMax;
   const {success, failure} = body;
   let size = 1024;
-  for (const operation of success) size += operationAnswerSizeBytesMax(operation);
-  for (const operation of failure) size += operationAnswerSizeBytesMax(operation);
-  return Math.min(size, limits.resultSizeBytesMax * 2);
+  for (const operation of [...success, ...failure]) {
+    size += wantsRecords(operation) ? ofRecords(operation) : plainResultSizeBytes;
+  }
+  return Math.min(size, recordsSizeBytesMax);
 }
 
-function operationAnswerSizeBytesMax(operation: Operation): number {
+function keyRecordSizeBytes(operation: Operation): number {
+  return recordOverheadSizeBytes + ('key' in operation ? operation.key.length : 0);
+}
+
+function wantsRecords(operation: Operation): boolean {
   switch (operation.type) {
     case 'put':
     case 'delete':
     case 'delete-range':
-      return operation.wantsPrevious ? limits.resultSizeBytesMax * 2 : plainResultSizeBytes;
+      return operation.wantsPrevious;
     case 'get':
     case 'range':
     case 'transaction':
-      return limits.resultSizeBytesMax * 2;
+      return true;
     default:
       return operation satisfies never;
   }

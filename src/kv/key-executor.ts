@@ -10,6 +10,7 @@ import type {CommandBudget} from './command-budget.ts';
 import {compareHolds} from './compare.ts';
 import type {Compare, DeleteOperation, GetOperation, PutOperation} from './command.ts';
 import type {EventWriter} from './event-writer.ts';
+import {noFreeIdDetail} from './lease-table.ts';
 import type {LeaseTable} from './lease-table.ts';
 import {toKeyRecord} from './record-row.ts';
 import type {RecordRow} from './record-row.ts';
@@ -40,6 +41,7 @@ export class KeyExecutor {
   begin(): void {
     if (this.#leaseKeyCounts.size > 0) this.#leaseKeyCounts.clear();
     if (this.#putSizes.size > 0) this.#putSizes.clear();
+    this.#leases.forgetFoundIds();
   }
 
   holds(compare: Compare, key: Uint8Array): boolean {
@@ -121,15 +123,27 @@ export class KeyExecutor {
 
   #checkPut(put: PutOperation): void {
     if (put.leaseId !== 0) this.#checkLease(put.leaseId, put.key);
-    if (put.ttlMs !== 0 && this.#leases.count >= limits.leaseCountMax) {
-      throw new RosettaError('OVERLOADED', `There are ${this.#leases.count} leases already.`);
-    }
+    if (put.ttlMs !== 0) this.#checkGrant(put.key);
     if (!put.ignoreValue && !put.ignoreLease && !put.wantsPrevious) return;
     const live = this.#live(put.key);
     if (live === null && (put.ignoreValue || put.ignoreLease)) {
       throw new RosettaError('KEY_NOT_FOUND', 'A put that keeps value or lease needs the key.');
     }
     if (put.wantsPrevious) this.#budget.spendResult(live?.value.length ?? 0);
+  }
+
+  #checkGrant(key: Uint8Array): void {
+    const {count} = this.#leases;
+    if (count >= limits.leaseCountMax && !this.#hasPrivateLease(key)) {
+      throw new RosettaError('OVERLOADED', `There are ${count} leases already.`);
+    }
+    if (!this.#leases.findId()) throw new RosettaError('OVERLOADED', noFreeIdDetail);
+  }
+
+  /** Which goes when the key gets another. */
+  #hasPrivateLease(key: Uint8Array): boolean {
+    const id = this.#events.latestHead(key)?.leaseId ?? 0;
+    return id !== 0 && this.#leases.get(id)?.isPrivate === true;
   }
 
   /** The lease of a key with a lifetime of its own is nobody else's. */

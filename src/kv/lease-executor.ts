@@ -3,12 +3,13 @@ import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {LeaseGrantCommand, LeaseQuery, LeaseRevokeCommand} from './command.ts';
 import type {EventWriter} from './event-writer.ts';
+import {noFreeIdDetail} from './lease-table.ts';
 import type {Lease, LeaseTable} from './lease-table.ts';
 import type {CommandResult} from './result.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
 import type {Steps} from './steps.ts';
-import {stepChangeCountMax} from './steps.ts';
+import {stepChangeCountMax, stepSizeBytesMax} from './steps.ts';
 
 export class LeaseExecutor {
   readonly #rows: RowStore;
@@ -39,6 +40,10 @@ export class LeaseExecutor {
       const detail = `There are ${leases.count} leases already.`;
       return {type: 'refused', revision, code: 'OVERLOADED', detail};
     }
+    leases.forgetFoundIds();
+    if (command.id === 0 && !leases.findId()) {
+      return {type: 'refused', revision, code: 'OVERLOADED', detail: noFreeIdDetail};
+    }
     const id = command.id === 0 ? leases.drawId() : command.id;
     const {ttlMs} = leases.grant(id, command.ttlMs, null);
     return {type: 'lease', revision, id, ttlMs, remainingMs: ttlMs};
@@ -54,6 +59,7 @@ export class LeaseExecutor {
       return notFound(first.id, this.#meta.revision);
     }
     this.#events.begin();
+    this.#events.beginStep();
     let deletedCount = 0;
     let isFull = false;
     // A lease that is named twice is gone after the first time.
@@ -86,18 +92,24 @@ export class LeaseExecutor {
         continue;
       }
       for (const key of keys) {
+        if (this.#events.readSizeBytes() >= stepSizeBytesMax) yield* this.#pause();
         this.#events.delete(key, must(this.#events.latestHead(key), 'a leased key exists'));
       }
       deletedCount += keys.length;
       if (keys.length < stepChangeCountMax) break;
       after = must(keys.at(-1), 'a key');
-      yield;
+      yield* this.#pause();
     }
     assert(deletedCount === lease.keyCount, 'lease % has % keys', lease.id, deletedCount);
-    if (deletedCount > 0) yield;
+    if (deletedCount > 0) yield* this.#pause();
     // A private one went with its key.
     if (!lease.isPrivate) this.#leases.remove(lease);
     return deletedCount;
+  }
+
+  *#pause(): Steps<void> {
+    yield;
+    this.#events.beginStep();
   }
 }
 

@@ -144,6 +144,39 @@ test('a private lease is gone with its key, however the key goes', () => {
   equal(replica.machine.get(bytes('a'), 0)?.leaseId, after);
 });
 
+test('a key that has a lifetime of its own gets another when there are all the leases there may be', t => {
+  t.after(setLimits({leaseCountMax: 2}));
+  const replica = new Replica();
+  const withTtl = (...keys: readonly string[]): string =>
+    refusal(replica.run(transaction({success: keys.map(key => put(key, '', {ttlMs: 500}))})));
+  replica.run(grant(7));
+  replica.run(transaction({success: [put('b', '', {leaseId: 7})]}));
+  equal(withTtl('a'), 'transaction');
+  equal(withTtl('a'), 'transaction');
+  equal(replica.machine.leases.count, 2);
+  // The lease of this one stays.
+  equal(withTtl('b'), 'OVERLOADED');
+  equal(withTtl('a', 'c'), 'OVERLOADED');
+  equal(replica.machine.leases.count, 2);
+});
+
+test('however many ids clients have taken, a command passes over few', () => {
+  const replica = new Replica();
+  const takenCount = 1_500;
+  for (let i = 0; i < takenCount; i++) replica.run(grant(2 ** 48 + 1 + i));
+  const withTtl = transaction({success: [put('a', '', {ttlMs: 5}), put('b', '', {ttlMs: 5})]});
+  equal(refusal(replica.run(withTtl)), 'OVERLOADED');
+  equal(replica.machine.revision(), 1);
+  replica.machine.saveMeta();
+  replica.machine.reload();
+  equal(refusal(replica.run(withTtl)), 'transaction');
+  const ids = [...replica.leases().keys()].slice(takenCount);
+  deepEqual(ids, [2 ** 48 + takenCount + 1, 2 ** 48 + takenCount + 2]);
+  for (let i = 0; i < takenCount; i++) replica.run(grant(2 ** 48 + takenCount + 3 + i));
+  equal(refusal(replica.run(grant(0))), 'OVERLOADED');
+  equal(refusal(replica.run(grant(0))), 'lease');
+});
+
 test('a revocation looks at each key of its lease once', () => {
   const rows = new FakeRows();
   const scan = rows.scan.bind(rows);

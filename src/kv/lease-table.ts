@@ -36,6 +36,10 @@ export interface LeaseListener {
 
 /** Ids drawn here begin there, out of the way of those that clients choose. */
 const drawnIdMin = 2 ** 48;
+/** Clients may choose ids there too: one command passes over so many that are taken. */
+const takenIdCountMax = 1024;
+export const noFreeIdDetail =
+  'Many leases have ids that clients chose among those to draw; try again.';
 const privateFlag = 1;
 
 export class LeaseTable {
@@ -43,6 +47,9 @@ export class LeaseTable {
   readonly #writer = new ByteWriter(40);
   #nextGrant = 1;
   #nextId = drawnIdMin;
+  /** In order, from #nextId on; of the command being executed. */
+  readonly #foundIds: number[] = [];
+  #takenIdCount = 0;
   #count = 0;
   #listener: LeaseListener | null = null;
   readonly #isInCommand: () => boolean;
@@ -89,10 +96,33 @@ export class LeaseTable {
     return bytes === undefined ? null : decodeLease(id, bytes);
   }
 
-  /** An id that no lease has. */
+  /** A command begins. */
+  forgetFoundIds(): void {
+    if (this.#foundIds.length > 0) this.#foundIds.length = 0;
+    this.#takenIdCount = 0;
+  }
+
+  /**
+   * Before anything is written: finds another id that no lease has, for `drawId`. False: so many in
+   * the way are taken that the command is to be refused; a later one goes on behind them.
+   */
+  findId(): boolean {
+    let id = (this.#foundIds.at(-1) ?? this.#nextId - 1) + 1;
+    while (this.get(id) !== null) {
+      id++;
+      if (++this.#takenIdCount < takenIdCountMax) continue;
+      this.#nextId = id;
+      return false;
+    }
+    this.#foundIds.push(id);
+    return true;
+  }
+
+  /** One that was found, and that no other command will draw. */
   drawId(): number {
-    while (this.get(this.#nextId) !== null) this.#nextId++;
-    return this.#nextId++;
+    const id = must(this.#foundIds.shift(), 'an id was found');
+    this.#nextId = id + 1;
+    return id;
   }
 
   /** `id` must be free. `key`: of a private lease, which the key has next; null: it has no keys. */

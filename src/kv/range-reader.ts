@@ -12,11 +12,10 @@ import {decodeRecordRow, toKeyRecord} from './record-row.ts';
 import type {KeyRecord} from './result.ts';
 import type {RowReader} from './rows.ts';
 import type {RangeSlice, RangeSliceRequest} from './state-reader.ts';
+import {sizeBytesPerRow} from './steps.ts';
 import {latestBound} from './tables.ts';
 
 const scanRowCountMax = 256;
-/** A row's value is read and checked as a whole: each so many bytes count as another row. */
-const sizeBytesPerRow = 8 * 1024;
 
 /** What one scan found for a key: its record, or where to search for it, or that it is absent. */
 interface Found {

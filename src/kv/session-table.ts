@@ -181,9 +181,13 @@ export class SessionTable {
       const detail = `At most ${limits.sessionWindow} numbers beyond the acknowledged one.`;
       return refuse('OVERLOADED', detail);
     }
-    const sizeBytes = this.#sizeBytes + needs.answerSizeBytesMax + answerOverheadSizeBytes;
-    if (sizeBytes <= limits.sessionAnswersSizeBytesMax) return null;
+    if (needs.answerSizeBytesMax <= this.roomSizeBytes()) return null;
     return refuse('OVERLOADED', 'The answers kept for sessions are full; acknowledge, or wait.');
+  }
+
+  /** For the next answer. */
+  roomSizeBytes(): number {
+    return limits.sessionAnswersSizeBytesMax - this.#sizeBytes - answerOverheadSizeBytes;
   }
 
   keep({id, number}: SessionKey, idempotency: Idempotency, result: CommandResult): void {

@@ -17,6 +17,7 @@ import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {limits} from '../base/limits.ts';
 import type {CommandBody, Operation} from './command.ts';
 import type {CommandResult} from './result.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import type {RowReader} from './rows.ts';
 import {KvStateMachine} from './state-machine.ts';
 
@@ -181,6 +182,28 @@ test('a kept refusal stays a refusal when the reason is gone', () => {
   deepEqual(replica.apply(keep, {key: 'once', request: 1}), first);
 });
 
+test('a refusal for the moment is not kept', t => {
+  t.after(setLimits({leaseCountMax: 1}));
+  const replica = fresh();
+  const commands: readonly CommandBody[] = [
+    {type: 'lease-grant', id: 8, ttlMs: 500},
+    transaction({success: [put('a', '', {ttlMs: 500})]}),
+  ];
+  replica.apply({type: 'session', action: 'open', id: 's'});
+  for (const command of commands) {
+    for (const key of [`${command.type} once`, command === commands[0] ? 's/1' : 's/2']) {
+      replica.apply({type: 'lease-grant', id: 7, ttlMs: 500});
+      equal(refusal(replica.apply(command, {key, request: 1})), 'OVERLOADED');
+      replica.apply({type: 'lease-revoke', leases: [{id: 7, grant: 0}]});
+      const done = replica.apply(command, {key, request: 1});
+      equal(refusal(done), 'not refused');
+      deepEqual(replica.apply(command, {key, request: 1}), done);
+      replica.apply({type: 'lease-revoke', leases: [{id: 8, grant: 0}]});
+      replica.run(del('a'));
+    }
+  }
+});
+
 test('idempotency keys expire by the log\u2019s time, a few per command', () => {
   const replica = fresh();
   const command = transaction({success: [put('a', '')]});
@@ -204,7 +227,9 @@ test('a table full of young answers refuses keyed commands only', () => {
   while (refusal(replica.apply(read, {key: `k${keptCount}`, request: 1})) === 'not refused') {
     keptCount++;
   }
-  equal(keptCount > 20 && keptCount < 45, true);
+  equal(keptCount, Math.floor(limits.idempotencySizeBytesMax / 1_500_000));
+  const small = transaction({success: [get('absent')]});
+  equal(refusal(replica.apply(small, {key: 'small', request: 1})), 'not refused');
   equal(refusal(replica.apply(read, {key: 'more', request: 1})), 'OVERLOADED');
   equal(replica.run(put('b', '')).revision, 3);
   equal(replica.apply(read, {key: 'k0', request: 1}).revision, 2);

@@ -7,7 +7,7 @@ import {AssertionError, assert, must, unreachable} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
-import type {Command, CompactCommand, Idempotency} from './command.ts';
+import type {Command, CompactCommand, Idempotency, Transaction} from './command.ts';
 import {readEvent, readRecordOf} from './event-reader.ts';
 import type {EventSource, StoredEvent} from './event-reader.ts';
 import {EventWriter} from './event-writer.ts';
@@ -122,7 +122,10 @@ export class KvStateMachine implements StateReader, EventSource {
     }
     const {idempotency, body} = command;
     if (idempotency === null && body.type === 'transaction' && isKeyTransaction(body)) {
-      return this.#applied(this.#transactions.executeAtOnce(body), proposedAtMs);
+      const result = this.#transactions.executeAtOnce(body);
+      if ('type' in result) return this.#applied(result, proposedAtMs);
+      this.#suspended = {steps: result, proposedAtMs};
+      return null;
     }
     this.#suspended = {steps: this.#execute(command, proposedAtMs), proposedAtMs};
     return this.resume();
@@ -300,15 +303,17 @@ export class KvStateMachine implements StateReader, EventSource {
 
   *#execute(command: Command, proposedAtMs: number): Steps<CommandResult> {
     const {idempotency} = command;
-    if (idempotency === null) return yield* this.#run(command, proposedAtMs);
+    if (idempotency === null) return yield* this.#run(command, proposedAtMs, Infinity);
     const sessionKey = parseSessionKey(idempotency.key);
     if (sessionKey !== null) {
       return yield* this.#executeOfSession(sessionKey, idempotency, command, proposedAtMs);
     }
-    const kept = this.#idempotency.answerFor(command, idempotency);
+    const sizeBytesMax = answerSizeBytesMax(command);
+    const kept = this.#idempotency.answerFor(idempotency, sizeBytesMax);
     if (kept !== null) return kept;
-    const result = yield* this.#run(command, proposedAtMs);
-    this.#idempotency.keep(idempotency, result, proposedAtMs);
+    const roomSizeBytes = this.#idempotency.roomSizeBytes(idempotency) - sizeBytesMax;
+    const result = yield* this.#run(command, proposedAtMs, roomSizeBytes);
+    if (isAnswer(result)) this.#idempotency.keep(idempotency, result, proposedAtMs);
     return result;
   }
 
@@ -322,16 +327,17 @@ export class KvStateMachine implements StateReader, EventSource {
     const needs = {answerSizeBytesMax: answerSizeBytesMax(command), revision, nowMs};
     const kept = this.#sessions.answerFor(key, idempotency, needs);
     if (kept !== null) return kept;
-    const result = yield* this.#run(command, nowMs);
-    this.#sessions.keep(key, idempotency, result);
+    const roomSizeBytes = this.#sessions.roomSizeBytes() - needs.answerSizeBytesMax;
+    const result = yield* this.#run(command, nowMs, roomSizeBytes);
+    if (isAnswer(result)) this.#sessions.keep(key, idempotency, result);
     return result;
   }
 
-  *#run({body}: Command, nowMs: number): Steps<CommandResult> {
+  /** `roomSizeBytes`: for what the answer, if it is to be kept, has beyond answerSizeBytesMax. */
+  *#run({body}: Command, nowMs: number, roomSizeBytes: number): Steps<CommandResult> {
     switch (body.type) {
       case 'transaction':
-        if (isKeyTransaction(body)) return this.#transactions.executeAtOnce(body);
-        return yield* this.#transactions.execute(body);
+        return yield* this.#runTransaction(body, roomSizeBytes);
       case 'compact':
         return this.#compact(body);
       case 'lease-grant':
@@ -350,6 +356,14 @@ export class KvStateMachine implements StateReader, EventSource {
     }
   }
 
+  *#runTransaction(transaction: Transaction, roomSizeBytes: number): Steps<CommandResult> {
+    if (!isKeyTransaction(transaction)) return yield* this.#transactions.execute(transaction);
+    const result = this.#transactions.executeAtOnce(transaction, roomSizeBytes);
+    if ('type' in result) return result;
+    yield;
+    return yield* result;
+  }
+
   #compact(command: CompactCommand): CommandResult {
     const meta = this.#meta;
     const {revision} = meta;
@@ -360,4 +374,9 @@ export class KvStateMachine implements StateReader, EventSource {
     meta.compactedRevision = Math.max(meta.compactedRevision, command.revision);
     return {type: 'compact', revision, compactedRevision: meta.compactedRevision};
   }
+}
+
+/** Not of a refusal for the moment, which changed nothing: the same request may be made later. */
+function isAnswer(result: CommandResult): boolean {
+  return result.type !== 'refused' || result.code !== 'OVERLOADED';
 }

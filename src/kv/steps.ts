@@ -8,3 +8,7 @@ export type Steps<T> = Generator<undefined, T, undefined>;
 export const stepRowCountMax = 128;
 export const stepSizeBytesMax = 256 * 1024;
 export const stepChangeCountMax = 64;
+/** Read at one stretch by a command that has not been divided into steps. */
+export const undividedSizeBytesMax = 2 * 1024 * 1024;
+/** A row's value is read and checked as a whole: each so many bytes count as another row. */
+export const sizeBytesPerRow = 8 * 1024;

@@ -7,7 +7,7 @@
  *
  * Whatever walks over a range works in steps (kv/steps.ts); the rest of a command is one step. A
  * transaction of single keys alone, as nearly all are, is executed without steps: they would cost
- * as much as the put in it.
+ * as much as the put in it. One that turns out to read large values is divided after all.
  */
 import {assert, must} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
@@ -32,7 +32,7 @@ import type {CommandResult, KeyRecord, OperationResult} from './result.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
 import type {Steps} from './steps.ts';
-import {stepChangeCountMax, stepSizeBytesMax} from './steps.ts';
+import {stepChangeCountMax, stepSizeBytesMax, undividedSizeBytesMax} from './steps.ts';
 import {isSingleOperation, validateTransaction} from './transaction-validation.ts';
 
 /** The side that was taken, with the same for the nested transactions among its operations. */
@@ -70,8 +70,9 @@ export class TransactionExecutor {
     this.#keys = new KeyExecutor({events, leases, budget: this.#budget});
   }
 
-  *execute(transaction: Transaction): Steps<CommandResult> {
-    this.#begin();
+  /** `keptSizeBytesMax`: see CommandBudget; only of a transaction of single keys. */
+  *execute(transaction: Transaction, keptSizeBytesMax = Infinity): Steps<CommandResult> {
+    this.#begin(keptSizeBytesMax);
     let path: Path;
     try {
       refuseInvalid(transaction);
@@ -83,37 +84,49 @@ export class TransactionExecutor {
     }
     this.#events.begin();
     const results = yield* this.#runPath(path);
-    this.#events.finish();
-    const {revision} = this.#meta;
-    return {type: 'transaction', revision, succeeded: path.succeeded, results};
+    return this.#finished({succeeded: path.succeeded, results});
   }
 
-  /** As `execute`, at one stretch. */
-  executeAtOnce(transaction: KeyTransaction): CommandResult {
+  /** As `execute`, at one stretch; where that would be long: the steps that are left. */
+  executeAtOnce(
+    transaction: KeyTransaction,
+    keptSizeBytesMax = Infinity,
+  ): CommandResult | Steps<CommandResult> {
     const keys = this.#keys;
-    this.#begin();
-    let succeeded: boolean;
+    this.#begin(keptSizeBytesMax);
+    let succeeded = true;
     let operations: readonly KeyOperation[];
     try {
       refuseInvalid(transaction);
-      succeeded = transaction.compare.every(compare => keys.holds(compare, compare.keys.key));
+      for (const compare of transaction.compare) {
+        // Nothing was written: the steps begin anew.
+        if (this.#isLong()) return this.execute(transaction, keptSizeBytesMax);
+        succeeded = keys.holds(compare, compare.keys.key);
+        if (!succeeded) break;
+      }
       operations = sideOf(transaction, succeeded);
       if (operations.some(isGet)) {
         for (const operation of operations) if (operation.type === 'put') keys.expectPut(operation);
       }
-      for (const operation of operations) keys.check(operation);
+      for (const operation of operations) {
+        if (this.#isLong()) return this.execute(transaction, keptSizeBytesMax);
+        keys.check(operation);
+      }
     } catch (error) {
       return this.#refused(error);
     }
     this.#events.begin();
     const results: OperationResult[] = [];
-    for (const operation of operations) results.push(keys.run(operation));
-    this.#events.finish();
-    return {type: 'transaction', revision: this.#meta.revision, succeeded, results};
+    for (const operation of operations) {
+      if (this.#isLong()) return this.#runRest(operations, {succeeded, results});
+      results.push(keys.run(operation));
+    }
+    return this.#finished({succeeded, results});
   }
 
   /** The plain put, without the objects of a transaction around it. */
   put(key: Uint8Array, value: Uint8Array): CommandResult {
+    this.#events.beginStep();
     this.#events.begin();
     const result = this.#keys.put(key, {value, leaseId: 0});
     this.#events.finish();
@@ -121,9 +134,41 @@ export class TransactionExecutor {
     return {type: 'transaction', revision, succeeded: true, results: [result]};
   }
 
-  #begin(): void {
-    this.#budget.renew();
+  #begin(keptSizeBytesMax: number): void {
+    this.#budget.renew(keptSizeBytesMax);
     this.#keys.begin();
+    this.#events.beginStep();
+  }
+
+  #isLong(): boolean {
+    return this.#events.readSizeBytes() >= undividedSizeBytesMax;
+  }
+
+  /** The operations that have no result yet. */
+  *#runRest(
+    operations: readonly KeyOperation[],
+    outcome: {readonly succeeded: boolean; readonly results: OperationResult[]},
+  ): Steps<CommandResult> {
+    for (const operation of operations.slice(outcome.results.length)) {
+      yield* this.#maybePause();
+      outcome.results.push(this.#keys.run(operation));
+    }
+    return this.#finished(outcome);
+  }
+
+  #finished(outcome: {
+    readonly succeeded: boolean;
+    readonly results: readonly OperationResult[];
+  }): CommandResult {
+    this.#events.finish();
+    return {type: 'transaction', revision: this.#meta.revision, ...outcome};
+  }
+
+  /** Before what reads rows of single keys: a step that has read enough ends here. */
+  *#maybePause(): Steps<void> {
+    if (this.#events.readSizeBytes() < stepSizeBytesMax) return;
+    yield;
+    this.#events.beginStep();
   }
 
   /** Throws what is no reason to refuse. */
@@ -138,6 +183,7 @@ export class TransactionExecutor {
     let succeeded = true;
     for (const compare of transaction.compare) {
       const {keys} = compare;
+      yield* this.#maybePause();
       succeeded =
         'range' in keys
           ? yield* this.#rangeHolds(keys.range, compare)
@@ -177,7 +223,10 @@ export class TransactionExecutor {
       if ('steps' in step) yield* this.#checkPath(step);
       else if (step.type === 'range') yield* this.#checkRange(step);
       else if (step.type === 'delete-range') yield* this.#checkDeleteRange(step);
-      else this.#keys.check(step);
+      else {
+        yield* this.#maybePause();
+        this.#keys.check(step);
+      }
     }
   }
 
@@ -213,6 +262,7 @@ export class TransactionExecutor {
       } else if (step.type === 'delete-range') {
         results.push(yield* this.#runDeleteRange(step));
       } else {
+        yield* this.#maybePause();
         results.push(this.#keys.run(step));
       }
     }

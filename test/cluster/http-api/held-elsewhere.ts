@@ -36,6 +36,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
         'src/kv/state-machine.test.ts',
         'an idempotency key gets the first answer again, after a restart too',
       ],
+      ['src/kv/state-machine.test.ts', 'a refusal for the moment is not kept'],
     ],
     'Keys are kept for at least ten minutes': [
       ['src/node/log-clock.test.ts', 'limits.idempotencyAgeMs'],

@@ -1,0 +1,48 @@
+/** Rows in memory that count what is done with them at one stretch. */
+import {ok} from 'node:assert/strict';
+import {FakeRows} from './fake-rows.ts';
+
+export class CountedRows extends FakeRows {
+  #readCount = 0;
+  #readSizeBytes = 0;
+  #writeCount = 0;
+
+  constructor() {
+    super({isStrict: false});
+  }
+
+  override get(rowKey: Uint8Array): Uint8Array | undefined {
+    const value = super.get(rowKey);
+    this.#readCount++;
+    this.#readSizeBytes += value?.length ?? 0;
+    return value;
+  }
+
+  override scan(...[rowRange, visit]: Parameters<FakeRows['scan']>): void {
+    super.scan(rowRange, (rowKeyView, valueView) => {
+      this.#readCount++;
+      this.#readSizeBytes += valueView.length;
+      return visit(rowKeyView, valueView);
+    });
+  }
+
+  override put(rowKey: Uint8Array, value: Uint8Array): void {
+    this.#writeCount++;
+    super.put(rowKey, value);
+  }
+
+  /** A stretch begins. */
+  reset(): void {
+    this.#readCount = 0;
+    this.#readSizeBytes = 0;
+    this.#writeCount = 0;
+  }
+
+  /** It ends, and another begins. */
+  check(): void {
+    ok(this.#readCount <= 400, `${this.#readCount} rows read in a step`);
+    ok(this.#readSizeBytes <= 2.5 * 2 ** 20, `${this.#readSizeBytes} bytes read in a step`);
+    ok(this.#writeCount <= 128, `${this.#writeCount} rows written in a step`);
+    this.reset();
+  }
+}
