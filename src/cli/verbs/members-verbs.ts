@@ -1,6 +1,5 @@
 /** `members`, `members add|remove`, `leader move`: who belongs to the cluster, and who leads. */
 import {formatAddress, isEveryInterface, parseAddress} from '../../base/address.ts';
-import {limits} from '../../base/limits.ts';
 import type {Client} from '../../client/client.ts';
 import type {MemberStatus} from '../../client/cluster-requests.ts';
 import {apiClient, contentOf} from './api-client.ts';
@@ -137,11 +136,10 @@ async function moveLeader(input: VerbInput): Promise<number> {
  * which is why it does not go through the client library.
  */
 async function send(input: VerbInput, {method, path, body}: Change): Promise<unknown> {
-  const timeoutMs = Math.ceil(Math.min(timeoutMsOf(input), limits.requestTimeoutMsMax));
   const answer = await apiClient(input).request({
     method,
-    path: `${path}?timeout=${timeoutMs}`,
-    timeoutMs,
+    path,
+    timeoutMs: timeoutMsOf(input),
     ...(body === undefined ? {} : {body: JSON.stringify(body)}),
   });
   return JSON.parse((await contentOf(answer)).toString('utf8')) as unknown;
