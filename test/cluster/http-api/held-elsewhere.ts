@@ -147,6 +147,7 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
     'The answer of a write that has happened is sent': [
       [room, 'a write is answered when no memory is left, and what may answer much is not done'],
     ],
+    'What watches wait to send is not in it': tooSlow,
   },
 };
 
