@@ -12,6 +12,7 @@ export const ownErrorTitles = {
   CLIENT_CLOSED: 'The client was closed',
   INVALID_ARGUMENT: 'The call was made with an argument that no server would take',
   UNEXPECTED_ANSWER: 'The answer did not come from a Rosetta node',
+  LOCK_HELD: 'The lock or the leadership was not free in time',
   LEASE_LOST: 'The lease may have expired, and with it whatever it kept',
 } as const;
 

@@ -4,6 +4,7 @@
  * before theirs, so one that goes wakes one. createRevision grows from holder to holder: it is the
  * fencing token.
  */
+import {checkObject} from './argument-check.ts';
 import {checkText} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {ClientError, isClientError} from './client-error.ts';
@@ -21,7 +22,11 @@ export interface ContendOptions {
   readonly ttl?: number | undefined;
   /** Ends the wait with ABORTED, and leaves the queue. */
   readonly signal?: AbortSignal | undefined;
+  /** Ends the wait with LOCK_HELD, and leaves the queue: 1 to 300,000 ms. Default: no limit. */
+  readonly timeoutMs?: number | undefined;
 }
+
+const optionNames: readonly string[] = ['ttl', 'signal', 'timeoutMs'];
 
 const ttlSecondsDefault = 10;
 /** To leave the queue, after a wait that was given up. */
@@ -54,15 +59,19 @@ export class Contender {
     value: string,
     options: ContendOptions,
   ): Promise<Contender> {
-    const {ttl = ttlSecondsDefault, signal} = options;
+    checkObject(options, 'the options of a lock or a campaign', optionNames);
+    const {ttl = ttlSecondsDefault, signal, timeoutMs} = options;
     const prefix = prefixOf(name);
-    const lease = await grantLease(caller, {ttl, signal});
+    const deadlineMs = timeoutMs === undefined ? null : caller.nowMs() + timeoutMs;
+    const leftMs = (): number | undefined =>
+      deadlineMs === null ? undefined : Math.max(1, deadlineMs - caller.nowMs());
+    const lease = await grantLease(caller, {ttl, signal, timeoutMs});
     try {
       const key = prefix + lease.id;
-      const put = {lease: lease.id, ifAbsent: true, signal};
+      const put = {lease: lease.id, ifAbsent: true, signal, timeoutMs: leftMs()};
       const {revision} = await putValue(caller, key, value, put);
       const contender = new Contender(caller, {prefix, key, token: revision}, lease);
-      await contender.#becomeFirst(signal);
+      await contender.#waitUntilFirst(signal, leftMs());
       return contender;
     } catch (error) {
       const cause: unknown = lease.signal.aborted ? lease.signal.reason : error;
@@ -92,8 +101,27 @@ export class Contender {
     await putValue(this.#caller, key, value, {...options, lease: lease.id, ifExists: true});
   }
 
-  async #becomeFirst(signal: AbortSignal | undefined): Promise<void> {
-    const either = AbortSignal.any([this.lease.signal, ...(signal === undefined ? [] : [signal])]);
+  async #waitUntilFirst(
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<void> {
+    const late = new AbortController();
+    const given = signal === undefined ? [] : [signal];
+    const timer =
+      timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), Math.ceil(timeoutMs));
+    try {
+      await this.#becomeFirst(AbortSignal.any([this.lease.signal, late.signal, ...given]));
+    } catch (error) {
+      const isLate = late.signal.aborted && signal?.aborted !== true;
+      if (!isLate || !isClientError(error, 'ABORTED')) throw error;
+      const detail = `${this.#prefix.slice(0, -1)} was not free in time`;
+      throw new ClientError('LOCK_HELD', detail, {cause: error});
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #becomeFirst(either: AbortSignal): Promise<void> {
     for (;;) {
       const {records, revision} = await contenders(this.#caller, this.#prefix, {
         signal: either,

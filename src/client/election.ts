@@ -1,4 +1,5 @@
 /** An election: one of several programs leads; the others wait, or follow who leads. */
+import {checkObject} from './argument-check.ts';
 import type {Caller} from './call.ts';
 import {isClientError} from './client-error.ts';
 import type {CallOptions} from './client-options.ts';
@@ -31,6 +32,7 @@ export class Election {
   async *observe(
     options: {readonly signal?: AbortSignal | undefined} = {},
   ): AsyncGenerator<KvRecord | null, void, undefined> {
+    checkObject(options, 'the options of observe', ['signal']);
     const {signal} = options;
     const prefix = prefixOf(this.name);
     let told: KvRecord | null | undefined;

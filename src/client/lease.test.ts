@@ -193,6 +193,32 @@ test('who waits in the middle and leaves wakes the next one to wait for the one 
   await (await third).release();
 });
 
+test('who waits up to a deadline is told that the lock is held, and leaves the queue', async t => {
+  const {client, fake} = await withFake(t);
+  const first = await client.lock('lock', {ttl: 30, timeoutMs: 5_000});
+  const second = client.lock('lock', {ttl: 30, timeoutMs: 100});
+  await assert.rejects(second, {code: 'LOCK_HELD', outcome: 'definite'});
+  const third = client.election('lock').campaign('c', {ttl: 30, timeoutMs: 100});
+  await assert.rejects(third, {code: 'LOCK_HELD'});
+  assert.equal(fake.rows.size, 1, 'their places are given up');
+  await first.release();
+  const silent = client.lock('lock', {timeoutMs: 0});
+  await assert.rejects(silent, {code: 'INVALID_ARGUMENT'});
+});
+
+test('options that locks, elections and watches do not have are refused', async t => {
+  const {client, server} = await withFake(t);
+  const election = client.election('chief');
+  const wrong = {timeout: 5} as object;
+  const late = {timeoutMs: 5} as object;
+  const refused = {code: 'INVALID_ARGUMENT'};
+  await assert.rejects(client.lock('lock', wrong), refused);
+  await assert.rejects(election.campaign('a', wrong), refused);
+  await assert.rejects(election.observe(late).next(), refused);
+  await assert.rejects(client.watch({key: 'a'}, late).start(), refused);
+  assert.equal(server.seen.length, 0);
+});
+
 test('who loses its lease while waiting hears of it', async t => {
   const {client, fake} = await withFake(t);
   await client.lock('lock', {ttl: 30});

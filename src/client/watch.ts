@@ -4,7 +4,7 @@
  * after it; wherever it goes on, it asks from there and skips what it has.
  */
 import type {Bytes} from './bytes-text.ts';
-import {checkRange, rangeNames} from './argument-check.ts';
+import {checkObject, checkRange, rangeNames} from './argument-check.ts';
 import {percentEncode} from './bytes-text.ts';
 import type {Caller} from './call.ts';
 import {ClientError} from './client-error.ts';
@@ -27,6 +27,8 @@ export interface WatchOptions {
   /** Ends the iteration by ABORTED. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const watchOptionNames: readonly string[] = ['from', 'previous', 'signal'];
 
 /** A node says something every 15 s; whoever is silent for longer than two of these is gone. */
 const silenceMsMax = 40_000;
@@ -206,6 +208,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
 
   #target(): string {
     const range = this.#range;
+    checkObject(this.#options, 'the options of a watch', watchOptionNames);
     checkRange(range, watchRangeNames, false);
     const keys =
       'key' in range ? [['key', percentEncode(range.key, 'the key')] as const] : rangeQuery(range);

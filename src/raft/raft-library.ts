@@ -24,6 +24,9 @@ export type {Ready, ReadState, SoftState} from './ready.ts';
 export type {SnapshotMeta} from './snapshot.ts';
 export type {Role} from './state.ts';
 
+/** Bytes of one proposal, at most. */
+export const {entryDataSizeBytesMax} = limits;
+
 /** With ticks of 10 ms: what `./rosetta` runs with. */
 export const raftDefaults = {
   electionTimeoutTicks: 15,

@@ -26,14 +26,16 @@ test('all connections together hold up to the total', () => {
   assert.equal(budget.hold(new Socket(), 1), 'server-full');
 });
 
-test('an answer counts whatever others hold, unless its own connection hoards', () => {
+test('an answer of a write counts whatever others hold, unless its own connection hoards', () => {
   const budget = new BufferBudget();
   const count = limits.httpBufferSizeBytesTotalMax / connectionMax;
   for (let i = 0; i < count; i++) budget.hold(new Socket(), connectionMax);
   const socket = new Socket();
-  assert.ok(budget.holdAnswer(socket, connectionMax + 1));
+  const size = connectionMax + 1;
+  assert.equal(budget.holdAnswer(socket, size, {mustFit: true}), 'held');
   assert.equal(budget.totalSizeBytes, limits.httpBufferSizeBytesTotalMax + connectionMax + 1);
-  assert.ok(!budget.holdAnswer(socket, 1));
+  assert.equal(budget.holdAnswer(socket, 1, {mustFit: true}), 'connection-full');
+  assert.equal(budget.holdAnswer(new Socket(), 1, {mustFit: false}), 'server-full');
   budget.release(socket, connectionMax + 1);
   assert.equal(budget.totalSizeBytes, limits.httpBufferSizeBytesTotalMax);
 });

@@ -25,6 +25,11 @@ export class BufferBudget {
     return this.#totalSizeBytes;
   }
 
+  /** The total is used up. */
+  get isFull(): boolean {
+    return this.#totalSizeBytes >= limits.httpBufferSizeBytesTotalMax;
+  }
+
   hold(socket: Socket, sizeBytes: number): HoldOutcome {
     const use = this.#useOf(socket);
     if (use.heldSizeBytes + sizeBytes > limits.httpResponseBufferSizeBytesMax) {
@@ -40,17 +45,25 @@ export class BufferBudget {
   }
 
   /**
-   * For an answer, which exists already: it counts whatever others hold. False when its connection
-   * hoards; alone on its connection each one fits.
+   * For an answer, which exists already. Alone on its connection each one fits. `mustFit`: it
+   * counts whatever others hold, as that of a write does, which has happened.
    */
-  holdAnswer(socket: Socket, sizeBytes: number): boolean {
+  holdAnswer(
+    socket: Socket,
+    sizeBytes: number,
+    {mustFit}: {readonly mustFit: boolean},
+  ): HoldOutcome {
     const use = this.#useOf(socket);
     const held = use.heldSizeBytes;
-    if (held > 0 && held + sizeBytes > limits.httpResponseBufferSizeBytesMax) return false;
-    if (use.isClosed) return true;
+    if (held > 0 && held + sizeBytes > limits.httpResponseBufferSizeBytesMax) {
+      return 'connection-full';
+    }
+    const isBeyond = this.#totalSizeBytes + sizeBytes > limits.httpBufferSizeBytesTotalMax;
+    if (isBeyond && !mustFit) return 'server-full';
+    if (use.isClosed) return 'held';
     use.heldSizeBytes += sizeBytes;
     this.#totalSizeBytes += sizeBytes;
-    return true;
+    return 'held';
   }
 
   release(socket: Socket, sizeBytes: number): void {

@@ -11,7 +11,7 @@ import type {Logger} from '../../base/logger.ts';
 import type {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
 import type {WatchService} from '../../node/watch-service.ts';
-import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
+import {uncountedSizeBytesMax, type BufferBudget, type HoldOutcome} from './buffer-budget.ts';
 import {corsHeaders} from './origin-check.ts';
 import type {ParameterSet} from './parameter.ts';
 import {problemJson, problemType, retryAfterSeconds} from './problem.ts';
@@ -41,6 +41,7 @@ export interface ApiContext {
 }
 
 const noHeaders: readonly OutgoingHttpHeader[] = [];
+const noRoom = 'too much is being sent and received at once';
 
 export class Exchange {
   readonly context: ApiContext;
@@ -57,6 +58,8 @@ export class Exchange {
   /** The client waits for `100 Continue` before it sends the body. */
   #isHeldBack: boolean;
   #isAnswered = false;
+  /** What was done cannot be refused any more, for want of memory for instance. */
+  #mustAnswer: boolean;
 
   constructor(
     context: ApiContext,
@@ -77,6 +80,7 @@ export class Exchange {
     this.route = parsed.route;
     this.rest = parsed.rest;
     this.#isHeldBack = parsed.isHeldBack;
+    this.#mustAnswer = !this.isRead;
     this.#startedAtMs = context.clock.monotonicMs();
   }
 
@@ -116,6 +120,16 @@ export class Exchange {
     more: readonly OutgoingHttpHeader[] = noHeaders,
   ): void {
     this.#send(status, {type: 'application/json', body: text, revision, more});
+  }
+
+  /** The request is no read by its method, and has turned out to be one. */
+  changedNothing(): void {
+    this.#mustAnswer = false;
+  }
+
+  /** Throws OVERLOADED while no memory is left for answers; for what may have a large one. */
+  requireRoom(): void {
+    if (this.context.budget.isFull) throw new RosettaError('OVERLOADED', noRoom);
   }
 
   /** The chunks of one JSON text, made beforehand. */
@@ -189,7 +203,7 @@ export class Exchange {
         this.wire.socket.destroy();
         return false;
       case 'server-full':
-        this.sendProblem('OVERLOADED', 'too much is being sent and received at once');
+        this.sendProblem('OVERLOADED', noRoom);
         return false;
     }
   }
@@ -200,13 +214,19 @@ export class Exchange {
 
   #send(status: number, content: Content): void {
     assert(!this.#isAnswered, '% % is answered twice', this.method, this.route);
-    this.#isAnswered = true;
     const {wire} = this;
-    this.#observe(status);
-    if (wire.isGone) return;
     const {type, body, revision} = content;
     const sizeBytes = sizeOf(body);
-    if (sizeBytes > uncountedSizeBytesMax && !this.#holdUntilSent(sizeBytes)) return;
+    const isCounted = sizeBytes > uncountedSizeBytesMax && this.method !== 'HEAD';
+    const outcome = isCounted && !wire.isGone ? this.#holdUntilSent(sizeBytes) : 'held';
+    if (outcome === 'server-full') {
+      this.sendProblem('OVERLOADED', noRoom, revision);
+      return;
+    }
+    this.#isAnswered = true;
+    this.#observe(status);
+    if (outcome === 'connection-full') wire.socket.destroy();
+    if (wire.isGone) return;
     const {vary, more} = this.#originHeaders(content.more);
     wire.send({
       status,
@@ -240,15 +260,12 @@ export class Exchange {
     return this.#isHeldBack || this.context.isStopping ? 'close' : 'keep';
   }
 
-  #holdUntilSent(sizeBytes: number): boolean {
+  #holdUntilSent(sizeBytes: number): HoldOutcome {
     const {budget} = this.context;
     const {socket} = this.wire;
-    if (!budget.holdAnswer(socket, sizeBytes)) {
-      socket.destroy();
-      return false;
-    }
-    this.wire.onceSent(() => budget.release(socket, sizeBytes));
-    return true;
+    const outcome = budget.holdAnswer(socket, sizeBytes, {mustFit: this.#mustAnswer});
+    if (outcome === 'held') this.wire.onceSent(() => budget.release(socket, sizeBytes));
+    return outcome;
   }
 
   /** A small rest is read and dropped by the server; a large one would only cost time. */

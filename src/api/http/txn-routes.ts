@@ -1,6 +1,6 @@
 /** POST /txn: compares, then one of two lists of operations, all of it or nothing, one revision. */
 import {assert, must} from '../../base/assert.ts';
-import type {Operation} from '../../kv/command.ts';
+import type {Operation, Transaction} from '../../kv/command.ts';
 import type {CommandResult, OperationResult} from '../../kv/result.ts';
 import {refuseConditions} from './conditions.ts';
 import type {Exchange} from './exchange.ts';
@@ -48,14 +48,21 @@ function handleTransaction(exchange: Exchange): void {
   refuseConditions(exchange.headers);
   readBody(exchange, jsonBodyLimit, body => {
     const transaction = readTransaction(body);
+    if (mayAnswerMuch(transaction)) exchange.requireRoom();
     // Keys and values may be views of the body, which nobody keeps until the answer.
     const named = {success: namesOf(transaction.success), failure: namesOf(transaction.failure)};
     propose(exchange, transaction, timeoutMs, answer => {
       assert(answer.type === 'transaction', 'a transaction was answered by %', answer.type);
+      if (answer.results.every(({type}) => type === 'get')) exchange.changedNothing();
       const names = answer.succeeded ? named.success : named.failure;
       exchange.sendJson(200, answerJson(names, answer), answer.revision);
     });
   });
+}
+
+/** Whether values may come back. Once it has happened its answer is sent, whatever its size. */
+function mayAnswerMuch({success, failure}: Transaction): boolean {
+  return [success, failure].some(list => list.some(({type}) => type === 'get'));
 }
 
 /** Of each put the keyFields of its key; null for what names no key in its result. */

@@ -1,28 +1,33 @@
 /**
- * Talks to a cluster over HTTP, to one of its nodes after the other: to the next one when nothing
- * was done by the one before, for certain. A write whose fate is unknown is never sent again.
+ * Talks to a cluster over HTTP, to one of its nodes after the other within one deadline: to the
+ * next one when nothing was done by the one before, for certain. A write whose fate is unknown is
+ * never sent again. A node may rightly take long, so one that is silent is told by a question that
+ * each node answers at once.
  */
 import {Buffer} from 'node:buffer';
 import http from 'node:http';
 import {dialHost, formatAddress} from '../../base/address.ts';
 import type {Address} from '../../base/address.ts';
+import {limits} from '../../base/limits.ts';
 import {endpointsOf} from './endpoints.ts';
 import type {VerbInput} from './verb.ts';
 import {VerbError} from './verb.ts';
 
-const timeoutMsDefault = 5_000;
-/** The node decides; this is for one that does not answer at all. */
-const graceMs = 5_000;
+/** After which a node that has not said that it lives is passed over for the next. */
+const aliveMsMax = 3_000;
+/** So much earlier than this side a node gives up, so that its answer still arrives. */
+const answerMarginMsMax = 250;
 /** Within an answer. */
 const silenceMsMax = 60_000;
 
 export interface ApiRequest {
   readonly method: string;
-  /** With its query. */
+  /** With its query, to which `timeout` is added. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string;
-  readonly timeoutMs?: number;
+  /** Until the answer begins, with all attempts. */
+  readonly timeoutMs: number;
 }
 
 export interface ApiAnswer {
@@ -55,30 +60,64 @@ export class ApiClient {
 
   /** An answer with a status below 400. Rejects with ApiError, or VerbError when nobody answers. */
   async request(request: ApiRequest): Promise<ApiAnswer> {
+    const deadlineMs = performance.now() + request.timeoutMs;
     const reasons: string[] = [];
+    let refusal: ApiError | null = null;
     for (const [i, address] of this.#endpoints.entries()) {
-      const endpoint = formatAddress(address);
       const isLast = i === this.#endpoints.length - 1;
-      let answer: ApiAnswer;
       try {
-        answer = await send(address, request);
+        if (!isLast) await expectLife(address, deadlineMs);
+        const answer = await attempt(address, request, deadlineMs);
+        if (answer.status < 400) return answer;
+        refusal = await toApiError(answer);
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        if (!isRead(request) && !isUnsent(error)) {
-          const message = `${endpoint}: ${reason}; the write may or may not have happened`;
-          throw new VerbError(message, {code: 'OUTCOME_UNKNOWN', outcome: 'unknown'});
-        }
-        reasons.push(`${endpoint} (${reason})`);
+        if (error instanceof VerbError) throw error;
+        reasons.push(`${formatAddress(address)} (${reasonOf(error)})`);
         continue;
       }
-      if (answer.status < 400) return answer;
-      const error = await toApiError(answer);
-      const isElsewhere = answer.status === 503 || answer.status === 429;
-      if (!isElsewhere || error.outcome !== 'definite' || isLast) throw error;
-      reasons.push(`${endpoint} (${error.message})`);
+      const isElsewhere = refusal.status === 503 || refusal.status === 429;
+      if (!isElsewhere || refusal.outcome !== 'definite' || isLast) throw refusal;
+      reasons.push(`${formatAddress(address)} (${refusal.message})`);
     }
-    throw new VerbError(`no node answers: ${reasons.join(', ')}`, {code: 'NO_ENDPOINT'});
+    const all = reasons.join(', ');
+    if (refusal === null) throw new VerbError(`no node answers: ${all}`, {code: 'NO_ENDPOINT'});
+    const {status, code, outcome} = refusal;
+    throw new ApiError(`no node does it: ${all}`, {status, code: code ?? '', outcome});
   }
+}
+
+/** Rejects when the node does not say in a moment that it lives. */
+async function expectLife(address: Address, deadlineMs: number): Promise<void> {
+  const timeoutMs = Math.min(aliveMsMax, deadlineMs - performance.now());
+  const {stream} = await send(address, {method: 'GET', path: '/livez'}, timeoutMs);
+  stream.destroy();
+}
+
+/** Rejects with VerbError when a write may have happened. */
+async function attempt(
+  address: Address,
+  request: ApiRequest,
+  deadlineMs: number,
+): Promise<ApiAnswer> {
+  const leftMs = deadlineMs - performance.now();
+  const nodesMs = Math.min(
+    Math.floor(leftMs - Math.min(answerMarginMsMax, leftMs / 4)),
+    limits.requestTimeoutMsMax,
+  );
+  const separator = request.path.includes('?') ? '&' : '?';
+  const path = `${request.path}${separator}timeout=${Math.max(1, nodesMs)}`;
+  try {
+    return await send(address, {...request, path}, leftMs);
+  } catch (error) {
+    if (isRead(request) || isUnsent(error)) throw error;
+    const where = formatAddress(address);
+    const message = `${where}: ${reasonOf(error)}; the write may or may not have happened`;
+    throw new VerbError(message, {code: 'OUTCOME_UNKNOWN', outcome: 'unknown'});
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Throws UsageError. */
@@ -117,15 +156,23 @@ function isRead(request: ApiRequest): boolean {
   return request.method === 'GET' || request.method === 'HEAD';
 }
 
+/** Nothing was sent. */
+class LateError extends Error {}
+
 /** Whether the request has certainly not reached a node. */
 function isUnsent(error: unknown): boolean {
+  if (error instanceof LateError) return true;
   return error instanceof Error && 'syscall' in error && isDialing.test(String(error.syscall));
 }
 
 const isDialing = /^(connect|getaddrinfo)$/;
 
-function send(address: Address, request: ApiRequest): Promise<ApiAnswer> {
-  const {method, path, headers = {}, body, timeoutMs = timeoutMsDefault} = request;
+function send(
+  address: Address,
+  {method, path, headers = {}, body}: Omit<ApiRequest, 'timeoutMs'>,
+  timeoutMs: number,
+): Promise<ApiAnswer> {
+  if (timeoutMs <= 0) return Promise.reject(new LateError('no time was left to ask it'));
   return new Promise((resolve, reject) => {
     const call = http.request({
       host: dialHost(address.host),
@@ -136,8 +183,8 @@ function send(address: Address, request: ApiRequest): Promise<ApiAnswer> {
       headers: {...headers, ...(body === undefined ? {} : {'Content-Length': sizeOf(body)})},
     });
     const timer = setTimeout(() => {
-      call.destroy(new Error(`no answer within ${timeoutMs + graceMs} ms`));
-    }, timeoutMs + graceMs);
+      call.destroy(new Error(`no answer within ${Math.ceil(timeoutMs)} ms`));
+    }, timeoutMs);
     call.on('error', error => {
       clearTimeout(timer);
       reject(readable(error));
@@ -163,7 +210,8 @@ function sizeOf(body: Uint8Array | string): number {
 
 async function toApiError(answer: ApiAnswer): Promise<ApiError> {
   const {status, endpoint} = answer;
-  const content = (await contentOf(answer)).toString('utf8');
+  // A refusal that breaks off says nothing of what became of a write.
+  const content = await contentOf(answer).then(String, () => '');
   let problem: {readonly code?: unknown; readonly detail?: unknown; readonly outcome?: unknown};
   try {
     problem = (JSON.parse(content) ?? {}) as typeof problem;

@@ -18,6 +18,7 @@ export const lockVerb: Verb = {
     ttl: text('SECONDS', 'after so long without a sign of life others get it (10)'),
     wait: text('SECONDS', 'give up when it is not free by then'),
     ...clientFlags,
+    timeout: text('SECONDS', 'give up when the nodes do not answer for so long (10); see -wait'),
   },
   run: lockAndRun,
 };

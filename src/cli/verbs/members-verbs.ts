@@ -1,5 +1,5 @@
 /** `members`, `members add|remove`, `leader move`: who belongs to the cluster, and who leads. */
-import {limits} from '../../base/limits.ts';
+import {formatAddress, isEveryInterface, parseAddress} from '../../base/address.ts';
 import type {Client} from '../../client/client.ts';
 import type {MemberStatus} from '../../client/cluster-requests.ts';
 import {apiClient, contentOf} from './api-client.ts';
@@ -53,8 +53,21 @@ export async function knownMembers(client: Client): Promise<readonly MemberStatu
   const members = await client.members();
   const leader = members.find(({state}) => state === 'leader');
   if (leader === undefined || leader.http === '') return members;
-  const asked = client.members({endpoint: leader.http, timeoutMs: leaderTimeoutMs});
+  const asked = client.members({endpoint: endpointOf(leader), timeoutMs: leaderTimeoutMs});
   return asked.catch(() => members);
+}
+
+/**
+ * Where to ask a member that has said where its API is. One whose API is bound to every interface
+ * is on the host of its Raft address. Undefined: that is every interface too, which only a member
+ * without others may have, and so it is the one in use.
+ */
+export function endpointOf({listen, http}: MemberStatus): string | undefined {
+  if (!isEveryInterface(http)) return http;
+  const raft = parseAddress(listen);
+  const api = parseAddress(http);
+  if (raft === null || api === null || isEveryInterface(listen)) return undefined;
+  return formatAddress({host: raft.host, port: api.port});
 }
 
 const leaderTimeoutMs = 1_000;
@@ -123,11 +136,10 @@ async function moveLeader(input: VerbInput): Promise<number> {
  * which is why it does not go through the client library.
  */
 async function send(input: VerbInput, {method, path, body}: Change): Promise<unknown> {
-  const timeoutMs = Math.ceil(Math.min(timeoutMsOf(input), limits.requestTimeoutMsMax));
   const answer = await apiClient(input).request({
     method,
-    path: `${path}?timeout=${timeoutMs}`,
-    timeoutMs,
+    path,
+    timeoutMs: timeoutMsOf(input),
     ...(body === undefined ? {} : {body: JSON.stringify(body)}),
   });
   return JSON.parse((await contentOf(answer)).toString('utf8')) as unknown;

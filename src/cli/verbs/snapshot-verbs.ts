@@ -7,7 +7,6 @@ import path from 'node:path';
 import {BackupChecker, readBackup} from '../../server/backup-file.ts';
 import type {BackupHead, BackupSummary} from '../../server/backup-file.ts';
 import {MalformedBytesError} from '../../base/bytes.ts';
-import {limits} from '../../base/limits.ts';
 import {apiClient, chunksOf} from './api-client.ts';
 import type {ApiAnswer} from './api-client.ts';
 import {consistencyFlag, consistencyOf} from './consistency.ts';
@@ -41,10 +40,9 @@ export const snapshotStatusVerb: Verb = {
 async function save(input: VerbInput): Promise<number> {
   const file = path.resolve(input.operands[0] ?? '');
   const consistency = consistencyOf(input);
-  const timeoutMs = limits.requestTimeoutMsMax;
   const answer = await apiClient(input).request({
     method: 'GET',
-    path: `/cluster/snapshot?consistency=${consistency}&timeout=${timeoutMs}`,
+    path: `/cluster/snapshot?consistency=${consistency}`,
     timeoutMs: copyTimeoutMs,
   });
   const startedAtMs = performance.now();

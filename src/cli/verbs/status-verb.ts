@@ -4,7 +4,7 @@ import type {MemberStatus, NodeStatus} from '../../client/cluster-requests.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import type {Colours} from './colours.ts';
 import {coloursFor} from './colours.ts';
-import {knownMembers} from './members-verbs.ts';
+import {endpointOf, knownMembers} from './members-verbs.ts';
 import {countText, durationText, sizeText, Table} from './tables.ts';
 import type {Verb, VerbInput} from './verb.ts';
 import {isOn, jsonFlag} from './verb.ts';
@@ -44,7 +44,7 @@ const askTimeoutMs = 1_500;
 
 async function ask(client: Client, member: MemberStatus): Promise<Asked> {
   if (member.http === '') return {member, status: null};
-  const options = {endpoint: member.http, timeoutMs: askTimeoutMs};
+  const options = {endpoint: endpointOf(member), timeoutMs: askTimeoutMs};
   const answer = await client.status(options).catch(() => null);
   // Another node may have taken the address over.
   return {member, status: answer?.id === member.id ? answer : null};

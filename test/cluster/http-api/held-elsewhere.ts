@@ -12,6 +12,7 @@ export interface HeldElsewhere {
 const http = 'src/api/http';
 const hostile = `${http}/http-hostile.test.ts`;
 const snapshot = `${http}/http-snapshot.test.ts`;
+const room = `${http}/answer-room.test.ts`;
 const watch = `${http}/watch.test.ts`;
 const hub = 'src/node/watch-hub.test.ts';
 const membership = 'test/node/cluster-membership.test.ts';
@@ -143,7 +144,12 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
       ],
       [`${http}/buffer-budget.test.ts`, 'all connections together hold up to the total'],
       [hostile, 'pipelined requests for large answers are worked on one after the other'],
+      [room, 'what clients do not read is bounded: large reads are refused, small ones are not'],
     ],
+    'The answer of a write that has happened is sent': [
+      [room, 'a write is answered when no memory is left, and what may answer much is not done'],
+    ],
+    'What watches wait to send is not in it': tooSlow,
   },
 };
 
