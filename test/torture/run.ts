@@ -104,7 +104,8 @@ class Run {
       okCount: () => this.#okCount(),
       okBetweenStrikes: this.#options.hasLyingDisks ? lyingOkBetweenStrikes : 0,
     };
-    const nemesis = new Nemesis(cluster, new Prng(seed), this.#faults(cluster), load, line => {
+    const faults = await this.#faults(cluster);
+    const nemesis = new Nemesis(cluster, new Prng(seed), faults, load, line => {
       const at = (performance.now() - startedAtMs) / 1000;
       this.#say(`${at.toFixed(1).padStart(6)} s  ${line}`);
     });
@@ -175,13 +176,15 @@ class Run {
     return rate;
   }
 
-  #faults(cluster: TortureCluster): FaultName[] {
-    return this.#options.faults.filter(name => {
-      const reason = obstacle(name, cluster);
+  async #faults(cluster: TortureCluster): Promise<FaultName[]> {
+    const possible: FaultName[] = [];
+    for (const name of this.#options.faults) {
+      const reason = await obstacle(name, cluster);
       // Said, not hidden: what this machine cannot do was not tested.
-      if (reason !== null) this.#say(`without ${name}: ${reason}`);
-      return reason === null;
-    });
+      if (reason === null) possible.push(name);
+      else this.#say(`without ${name}: ${reason}`);
+    }
+    return possible;
   }
 
   async #recovered(cluster: TortureCluster, healedAtMs: number): Promise<number> {
