@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {mkdtempSync, rmSync} from 'node:fs';
+import {mkdirSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {killAtExit} from '../cluster/node-process.ts';
 import {problemOfFailedSync} from './faults.ts';
+import type {Met} from './sync-trace.ts';
 import {SyncTrace, canTrace} from './sync-trace.ts';
 
 /** Goes on whatever a sync says. */
@@ -21,9 +22,10 @@ const asksForNone = `
   console.log('ready');
 `;
 
-async function hasFailed(t: TestContext, program: string, msMax: number): Promise<boolean> {
+async function metBy(t: TestContext, program: string, msMax: number): Promise<Met> {
   const directory = mkdtempSync(join(tmpdir(), 'rosetta-sync-trace-'));
-  const child = spawn(process.execPath, ['-e', program, join(directory, 'file')]);
+  mkdirSync(join(directory, 'wal'));
+  const child = spawn(process.execPath, ['-e', program, join(directory, 'wal', 'file')]);
   killAtExit(child);
   t.after(() => {
     child.kill('SIGKILL');
@@ -32,10 +34,10 @@ async function hasFailed(t: TestContext, program: string, msMax: number): Promis
   await once(child.stdout, 'data');
   const traced = {id: 'node1', pid: child.pid ?? 0, isRunning: true};
   const trace = new SyncTrace(traced, directory, 'error=EIO:when=1');
-  await trace.injectedOrEnded(msMax);
-  const hasInjected = await trace.end();
+  await trace.metOrEnded(msMax);
+  const met = await trace.end();
   assert.equal(child.exitCode, null, 'it still runs');
-  return hasInjected;
+  return met;
 }
 
 test('a process that goes on after a failed fdatasync is a problem', async t => {
@@ -43,9 +45,9 @@ test('a process that goes on after a failed fdatasync is a problem', async t => 
     t.skip('there is no strace, or it may not trace');
     return;
   }
-  const hasStruck = await hasFailed(t, swallows, 10_000);
-  assert.ok(hasStruck);
-  assert.match(problemOfFailedSync(hasStruck, null, 0) ?? '', /goes on/);
+  const met = await metBy(t, swallows, 10_000);
+  assert.equal(met, 'log');
+  assert.match(problemOfFailedSync(met, null, 0) ?? '', /goes on/);
 });
 
 test('a fault of a disk that was asked for nothing did not strike', async t => {
@@ -53,15 +55,15 @@ test('a fault of a disk that was asked for nothing did not strike', async t => {
     t.skip('there is no strace, or it may not trace');
     return;
   }
-  const hasStruck = await hasFailed(t, asksForNone, 500);
-  assert.equal(hasStruck, false);
-  assert.equal(problemOfFailedSync(hasStruck, null, 0), null);
+  const met = await metBy(t, asksForNone, 500);
+  assert.equal(met, 'none');
+  assert.equal(problemOfFailedSync(met, null, 0), null);
 });
 
 test('a failed fdatasync ends a node with exit code 1 and one line, and nothing else ends it', () => {
   const exit = {code: 1, signal: null};
-  assert.equal(problemOfFailedSync(true, exit, 1), null);
-  assert.match(problemOfFailedSync(true, exit, 2) ?? '', /one clear line/);
-  assert.match(problemOfFailedSync(true, {code: 7, signal: null}, 1) ?? '', /one clear line/);
-  assert.match(problemOfFailedSync(false, exit, 1) ?? '', /no fdatasync failed/);
+  assert.equal(problemOfFailedSync('log', exit, 1), null);
+  assert.match(problemOfFailedSync('log', exit, 2) ?? '', /one clear line/);
+  assert.match(problemOfFailedSync('log', {code: 7, signal: null}, 1) ?? '', /one clear line/);
+  assert.match(problemOfFailedSync('none', exit, 1) ?? '', /no fdatasync failed/);
 });

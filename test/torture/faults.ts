@@ -7,6 +7,7 @@ import type {Prng} from '../../src/base/prng.ts';
 import {pause} from '../cluster/eventually.ts';
 import type {Exit, NodeProcess} from '../cluster/node-process.ts';
 import {walBatches} from '../cluster/wal-file.ts';
+import type {Met} from './sync-trace.ts';
 import {SyncTrace, canTrace} from './sync-trace.ts';
 import type {TortureCluster} from './torture-cluster.ts';
 
@@ -201,11 +202,12 @@ async function failDisk({cluster, free: [node]}: FaultScene): Promise<Strike | n
   cluster.expectExit(node);
   const {exited} = node;
   const trace = new SyncTrace(node, cluster.scratch('traces'), 'error=EIO:when=1');
-  await trace.injectedOrEnded(syncMsMax);
-  const hasStruck = await trace.end();
-  const exit = await Promise.race([exited, pause(hasStruck ? stopMsMax : 0).then(() => null)]);
-  const problem = problemOfFailedSync(hasStruck, exit, node.complaints().length);
+  await trace.metOrEnded(syncMsMax);
+  const met = await trace.end();
+  const exit = await Promise.race([exited, pause(met === 'log' ? stopMsMax : 0).then(() => null)]);
+  const problem = problemOfFailedSync(met, exit, node.complaints().length);
   if (problem !== null) cluster.problems.push(`${node.id} ${problem}`);
+  const hasStruck = met === 'log' || (met === 'other' && exit !== null);
   return {
     what: `fdatasync of ${node.id} fails${hasStruck ? '' : ' (it was asked for none in time)'}`,
     victims: [node],
@@ -217,14 +219,17 @@ async function failDisk({cluster, free: [node]}: FaultScene): Promise<Strike | n
   };
 }
 
-/** `exit` null: it still runs. A node that hears of the error and goes on has swallowed it. */
+/**
+ * `exit` null: it still runs. A node that goes on after an error of its log has swallowed it; early
+ * syncs of a copy are for speed alone, the last one counts.
+ */
 export function problemOfFailedSync(
-  hasStruck: boolean,
+  met: Met,
   exit: Exit | null,
   complaintCount: number,
 ): string | null {
-  if (exit === null) return hasStruck ? 'goes on after a failed fdatasync' : null;
-  if (!hasStruck) return `ended (${exit.code ?? exit.signal ?? ''}) though no fdatasync failed`;
+  if (exit === null) return met === 'log' ? 'goes on after a failed fdatasync' : null;
+  if (met === 'none') return `ended (${exit.code ?? exit.signal ?? ''}) though no fdatasync failed`;
   if (exit.code === 1 && complaintCount === 1) return null;
   return `did not stop with one clear line after a failed fdatasync (exit ${exit.code ?? ''})`;
 }
@@ -238,7 +243,7 @@ function slowDisk({cluster, prng, free: [node]}: FaultScene): Promise<Strike | n
     what: `fdatasync of ${node.id} takes ${delayMs} ms more`,
     victims: [node],
     undo: async () => {
-      hasStruck = await trace.end();
+      hasStruck = (await trace.end()) === 'log';
     },
     hasStruck: () => hasStruck,
   });

@@ -10,11 +10,16 @@ import {pause} from '../cluster/eventually.ts';
 import {killAtExit} from '../cluster/node-process.ts';
 
 /** How strace marks a call whose result it made, or that it held up. */
-const mark = /\((?:INJECTED|DELAYED)\)/;
+const mark = /\((?:INJECTED|DELAYED)\)$/m;
+/** The same of a file of the log, as `-y` names it. */
+const markOfLog = /\/wal\/[^>\n]*>.*\((?:INJECTED|DELAYED)\)$/m;
 const lookIntervalMs = 20;
 const attachMsMax = 5_000;
 
 let traceCount = 0;
+
+/** Which sync met the fault, the log's before any other. */
+export type Met = 'log' | 'other' | 'none';
 
 interface Traced {
   readonly id: string;
@@ -35,24 +40,26 @@ export class SyncTrace {
     this.#strace = startStrace(node.pid, this.#path, what);
   }
 
-  /** Until it has happened, the node has ended, or the time is up. */
-  async injectedOrEnded(msMax: number): Promise<void> {
+  /** Until it has met a sync of the log, the node has ended, or the time is up. */
+  async metOrEnded(msMax: number): Promise<void> {
     const endMs = performance.now() + msMax;
-    while (!this.#hasInjected() && this.#node.isRunning && performance.now() < endMs) {
+    while (this.#met() !== 'log' && this.#node.isRunning && performance.now() < endMs) {
       await pause(lookIntervalMs);
     }
   }
 
-  /** No more of it. Whether it happened at all. */
-  async end(): Promise<boolean> {
+  /** No more of it. */
+  async end(): Promise<Met> {
     await ended(this.#strace);
-    const hasInjected = this.#hasInjected();
+    const met = this.#met();
     rmSync(this.#path, {force: true});
-    return hasInjected;
+    return met;
   }
 
-  #hasInjected(): boolean {
-    return existsSync(this.#path) && mark.test(readFileSync(this.#path, 'utf8'));
+  #met(): Met {
+    const text = existsSync(this.#path) ? readFileSync(this.#path, 'utf8') : '';
+    if (markOfLog.test(text)) return 'log';
+    return mark.test(text) ? 'other' : 'none';
   }
 }
 
@@ -79,7 +86,7 @@ export async function canTrace(): Promise<boolean> {
 
 function startStrace(pid: number, path: string, more: readonly string[]): ChildProcess {
   const only = ['-e', 'trace=fdatasync', ...more];
-  const args = ['-f', '-qq', '-o', path, ...only, '-p', String(pid)];
+  const args = ['-f', '-y', '-qq', '-o', path, ...only, '-p', String(pid)];
   const strace = spawn('strace', args, {stdio: 'ignore'});
   // That it is not there shows in what it does not write.
   strace.on('error', () => undefined);
