@@ -185,7 +185,8 @@ function judgeCounters(operations: readonly Operation[]): Ruling {
       const label = labelOf(operation);
       const span = {calledAt: invoked.index, returnedAt: returnOf(operation), label};
       const value = answered?.type === 'ok' ? Number(answered.value) : null;
-      if (invoked.f === 'counter-increment') increments.push({...span, value});
+      const asked = typeof invoked.value === 'number' ? {asked: invoked.value} : {};
+      if (invoked.f === 'counter-increment') increments.push({...span, value, ...asked});
       else if (value !== null) reads.push({...span, value});
     }
     return findCounterAnomaly(increments, reads);

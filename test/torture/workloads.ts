@@ -241,7 +241,8 @@ class CounterWorkload implements Workload {
     }
     const next = Number(before.value ?? 0) + 1;
     const rev = before.modRevision ?? 'none';
-    const completion = await client.run(node, {f: 'counter-increment', key, rev}, async () => {
+    const asked = {f: 'counter-increment', key, value: next, rev};
+    const completion = await client.run(node, asked, async () => {
       const answer = await this.#repeat(client, node, {key, next, rev});
       if (answer.type !== 'ok') return failed(answer);
       return {type: 'ok', fields: {value: next, rev: answer.revision}};
@@ -262,15 +263,18 @@ class CounterWorkload implements Workload {
     const {key, next, rev} = put;
     const idempotencyKey = `${key}-${client.uniqueValue()}`;
     let answer = await first.put(key, `${next}`, rev, idempotencyKey);
-    if (answer.type !== 'info') return answer;
+    const isLost = answer.type === 'ok' && client.prng.float() < lostAnswerShare;
+    if (answer.type !== 'info' && !isLost) return answer;
+    let error = '';
     for (let attempt = 1; attempt <= attemptCountMax; attempt++) {
       const token = this.#mayRepeatKeyless ? null : idempotencyKey;
       answer = await client.pickNode().put(key, `${next}`, rev, token);
       if (answer.type === 'ok') return answer;
       // The first committed answer. Other errors speak of this attempt alone.
       if (answer.type === 'fail' && answer.error === 'PRECONDITION_FAILED') return answer;
+      ({error} = answer);
     }
-    return {type: 'info', error: answer.error};
+    return {type: 'info', error};
   }
 
   read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
@@ -284,3 +288,5 @@ class CounterWorkload implements Workload {
 }
 
 const attemptCountMax = 8;
+/** Answers to increments that the client acts on as if they had not come. */
+const lostAnswerShare = 0.05;
