@@ -82,7 +82,13 @@ function runFiles(files, {concurrency, timeout}, {totals, failures}) {
   });
 
   function flush() {
-    for (const [file, row] of byFile) printFile(file, row);
+    for (const [file, row] of byFile) {
+      if (row.pass + row.fail === 0) {
+        row.fail += 1;
+        failures.push({file, name: file, error: new Error('the file holds no test')});
+      }
+      printFile(file, row);
+    }
     byFile.clear();
   }
 
@@ -93,7 +99,9 @@ function runFiles(files, {concurrency, timeout}, {totals, failures}) {
     const row = byFile.get(file) ?? {pass: 0, fail: 0, ms: 0};
     byFile.set(file, row);
     if (event.nesting === 0) row.ms += event.details.duration_ms;
-    if (event.details.type === 'suite' && outcome === 'pass') return;
+    // Neither a suite nor a file shows anything: of a file without tests the runner tells as one.
+    const isFile = event.nesting === 0 && path.resolve(event.name) === event.file;
+    if ((event.details.type === 'suite' || isFile) && outcome === 'pass') return;
     row[outcome] += 1;
     if (outcome === 'fail' && event.details.error?.failureType !== 'subtestsFailed') {
       failures.push({file, name: event.name, error: event.details.error});

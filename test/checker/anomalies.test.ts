@@ -179,6 +179,11 @@ test('counters: lost, doubled and stale counts are found', () => {
   assert.match(stale ?? '', /acknowledged before/);
   const back = [readCounter(1, 1, 2), readCounter(0, 3, 4)];
   assert.match(findCounterAnomaly([increment(null, 0)], back) ?? '', /after 1 had been seen/);
+  const unknown = {value: null, asked: 1, calledAt: 0, returnedAt: Infinity};
+  const both = [{...unknown}, {...unknown}];
+  assert.equal(findCounterAnomaly(both, [readCounter(1, 2, 3)]), null);
+  // The second was said to have failed, and took effect.
+  assert.match(findCounterAnomaly(both, [readCounter(2, 2, 3)]) ?? '', /which nobody had made/);
   const jumped = findCounterAnomaly([increment(2, 0, 1)], []);
   assert.match(jumped ?? '', /the increment .* found 1, but only 0/);
 });

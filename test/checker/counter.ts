@@ -6,6 +6,8 @@
 export interface Increment {
   /** The value it made; null: the outcome is unknown. Those that certainly failed are left out. */
   readonly value: number | null;
+  /** The value it makes if it takes effect; left out: not known. */
+  readonly asked?: number;
   /** Positions in one total order of all calls and returns. */
   readonly calledAt: number;
   /** Infinity: the outcome is unknown. */
@@ -44,7 +46,25 @@ export function findCounterAnomaly(
     const problem = outOfBounds((increment.value ?? 0) - 1, increment, bounds, {isItself: true});
     if (problem !== null) return `the increment ${problem}`;
   }
-  return findStep([...reads, ...made.values()]);
+  return findHidden(increments, reads) ?? findStep([...reads, ...made.values()]);
+}
+
+/** A value that no increment can have made, but one of those that are said to have failed. */
+function findHidden(
+  increments: readonly Increment[],
+  reads: readonly CounterRead[],
+): string | null {
+  const calledAt = new Map<number, number>();
+  for (const increment of increments) {
+    const {asked} = increment;
+    if (asked === undefined) return null;
+    calledAt.set(asked, Math.min(calledAt.get(asked) ?? Infinity, increment.calledAt));
+  }
+  for (const read of reads) {
+    if (read.value === 0 || (calledAt.get(read.value) ?? Infinity) < read.returnedAt) continue;
+    return `the read ${describe(read)} found ${read.value}, which nobody had made`;
+  }
+  return null;
 }
 
 interface Bounds {

@@ -55,3 +55,15 @@ test(
     assert.ok(illegal.length > 0, result.problems.join('\n'));
   },
 );
+
+test('repeats without their idempotency key turn the run red', {timeout: 240_000}, async t => {
+  const result = await mustTurnRed(t, {
+    seconds: 12,
+    seed: 7,
+    faults: ['kill', 'kill-all', 'pause'],
+    workloads: ['counter'],
+    clientsPerWorkload: 8,
+    mayRepeatKeyless: true,
+  });
+  assert.deepEqual(illegalWorkloads(result), ['counter'], result.problems.join('\n'));
+});

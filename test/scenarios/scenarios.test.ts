@@ -11,8 +11,16 @@ import {runScenario} from './script.ts';
 const directory = path.join(projectRoot(import.meta.dirname), 'test', 'scenarios');
 const isRewrite = process.env['ROSETTA_REWRITE'] === '1';
 
-for (const name of fs.readdirSync(directory).sort()) {
-  if (!name.endsWith('.txt')) continue;
+const names = fs
+  .readdirSync(directory)
+  .filter(name => name.endsWith('.txt'))
+  .sort();
+
+test('the scenarios are read from where they are', () => {
+  assert.ok(names.length >= 20, `${names.length} scenarios`);
+});
+
+for (const name of names) {
   test(`scenario ${name.slice(0, -'.txt'.length)}`, () => {
     const file = path.join(directory, name);
     const expected = fs.readFileSync(file, 'utf8');

@@ -22,6 +22,7 @@ export const mandatory = [
   'message lost',
   'message duplicated',
   'old message replayed',
+  'cut',
   'one-way cut',
   'leader cut off',
   'pause',
@@ -49,6 +50,7 @@ export const mandatory = [
   'write with unknown outcome',
   'write definitely refused',
   'condition not met',
+  'history of keys: ok',
   'delete',
   'range read',
   'local read',
@@ -80,6 +82,9 @@ export const mandatory = [
   'session window is full',
   'session has ended',
 ] as const;
+
+/** Histories that the search of `test/checker` gave up: nobody knows whether they are legal. */
+export const undecided = 'history undecided';
 
 export type Mandatory = (typeof mandatory)[number];
 

@@ -250,7 +250,7 @@ export class Faults {
     const cuts = drawCuts(prng, machines.length);
     const durationMs = exponential(prng, config.faultIntervalMs);
     if (cuts.length === 0) return;
-    this.#count(isOneWay ? 'one-way cut' : ('cut' as Mandatory));
+    this.#count(isOneWay ? 'one-way cut' : 'cut');
     for (const [from, to] of cuts) {
       tell(from, () => `is cut off from ${nameOf(to)}${isOneWay ? ', one way' : ''}`);
       network.cut(from, to, {isReset});

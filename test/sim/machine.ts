@@ -14,6 +14,8 @@ import {Violation} from './checks/violation.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage} from './coverage.ts';
 import type {EventQueue} from './event-queue.ts';
+import type {FailReason} from './explained-end.ts';
+import {explainsEnd, hasCode} from './explained-end.ts';
 import {MemberTime} from './member-time.ts';
 import type {SimNetwork} from './sim-network.ts';
 import {exponential} from './sim-network.ts';
@@ -57,7 +59,7 @@ export class Machine {
   /** Never started again: its disk holds no copy any more that others may count on. */
   isLost = false;
   /** Why the process may end by itself; null: it must not. */
-  mayFail: string | null = null;
+  mayFail: FailReason | null = null;
   /** Factor of the disk's pace. */
   diskSlowness = 1;
   diskStuckUntilMs = 0;
@@ -228,11 +230,20 @@ export class Machine {
     });
   }
 
+  /** Whether the faults explain that it ends by this. */
+  mayEndBy(error: Error): boolean {
+    return (
+      this.#isEndOfFullDisk(error) ||
+      explainsEnd(this.mayFail, error) ||
+      (this.member.isStale && explainsEnd('older copy', error))
+    );
+  }
+
   /** A log without space may end the process where it cannot wait: when it is made, or closed. */
-  isEndOfFullDisk(error: Error): boolean {
-    const isFull = 'code' in error && error.code === 'ENOSPC';
-    if (isFull) this.#world.coverage.count('ended by a full disk');
-    return isFull && (this.#isStopping || this.member.disk.spaceSizeBytes < Infinity);
+  #isEndOfFullDisk(error: Error): boolean {
+    return (
+      hasCode(error, 'ENOSPC') && (this.#isStopping || this.member.disk.spaceSizeBytes < Infinity)
+    );
   }
 
   /** Also for a process that an error ended. */
@@ -259,12 +270,13 @@ export class Machine {
     this.#world.tell(this.owner, () => `ends by itself: ${error.message}`);
     const isRefused = this.member.isStale;
     if (isRefused) this.#mustBeOlderCopy();
-    if (mayFail === null && !isRefused && !this.isEndOfFullDisk(error)) {
+    if (!this.mayEndBy(error)) {
       throw new Violation('no member ends by itself', `${this.id}: ${error.message}`, {
         cause: error,
       });
     }
     const {coverage} = this.#world;
+    if (hasCode(error, 'ENOSPC')) coverage.count('ended by a full disk');
     if (mayFail === 'wiped') coverage.count('wiped member refused');
     if (mayFail === 'bit rot') coverage.count('damaged log refused');
     if (isRefused) {

@@ -116,7 +116,7 @@ async function runMany(plan: {
   const [failure] = tally.failures;
   if (failure !== undefined) replay(failure.seed, plan.overrides, plan);
   const gaps = tally.gaps();
-  for (const name of gaps) say(`never met: ${name}\n`);
+  for (const gap of gaps) say(`${gap}\n`);
   if (gaps.length > 0) process.exitCode = 1;
 }
 

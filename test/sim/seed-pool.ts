@@ -14,6 +14,9 @@ export interface PoolOptions {
   readonly onReport: (report: SeedReport) => void;
 }
 
+/** Named by a report whose process ended in the middle of the seed. */
+export const survives = 'the simulator survives';
+
 /** Resolves when every seed that was taken has been reported. */
 export async function runSeeds(options: PoolOptions): Promise<void> {
   const jobs = Array.from({length: options.jobCount}, () => runJob(options));
@@ -53,7 +56,7 @@ function end(child: ChildProcess, resolve: () => void): void {
 function emptyReport(seed: number, message: string): SeedReport {
   return {
     seed,
-    violation: {check: 'the simulator survives', message},
+    violation: {check: survives, message},
     traceHash: '',
     eventCount: 0,
     simulatedMs: 0,

@@ -187,11 +187,7 @@ export class Simulation implements World {
     this.#watchers.calm();
     // What disks were asked for before is under way.
     this.#runFor(stuckMsMax);
-    for (const machine of this.machines) {
-      // A log that failed in the background says so with its next write only.
-      if (machine.mayFail === 'EIO') machine.kill();
-      machine.start();
-    }
+    for (const machine of this.machines) machine.start();
     const members = this.machines.filter(machine => !machine.isLost);
     const limitMs = this.#healLimitMs();
     const fetchingMs = this.#fetchLimitMs();
@@ -372,7 +368,7 @@ export class Simulation implements World {
     if (error instanceof Violation || machine === undefined || !(error instanceof Error)) {
       throw error;
     }
-    if (machine.mayFail === null && !machine.isEndOfFullDisk(error)) {
+    if (!machine.mayEndBy(error)) {
       throw new Violation('no throw escapes', `${machine.id}: ${error.message}`, {cause: error});
     }
     machine.onThrown(error);

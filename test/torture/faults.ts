@@ -2,14 +2,13 @@
  * What is done to the members. A fault chooses its victims, strikes, and leaves behind how it is
  * undone. Each process suffers one fault at a time; cuts of the network come on top.
  */
-import {spawn, spawnSync} from 'node:child_process';
-import type {ChildProcess} from 'node:child_process';
 import {closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync} from 'node:fs';
 import type {Prng} from '../../src/base/prng.ts';
 import {pause} from '../cluster/eventually.ts';
-import type {NodeProcess} from '../cluster/node-process.ts';
-import {killAtExit} from '../cluster/node-process.ts';
+import type {Exit, NodeProcess} from '../cluster/node-process.ts';
 import {walBatches} from '../cluster/wal-file.ts';
+import type {Met} from './sync-trace.ts';
+import {SyncTrace, canTrace} from './sync-trace.ts';
 import type {TortureCluster} from './torture-cluster.ts';
 
 export const faultNames = [
@@ -31,6 +30,8 @@ export interface Strike {
   /** Nodes whose process suffers. */
   readonly victims: readonly NodeProcess[];
   undo(): Promise<void>;
+  /** Once it is undone: did what was meant to happen take place? Left out: it did. */
+  readonly hasStruck?: () => boolean;
 }
 
 export interface FaultScene {
@@ -39,6 +40,11 @@ export interface FaultScene {
   /** Nodes whose process suffers nothing else, in random order; often the leader first. */
   readonly free: readonly NodeProcess[];
 }
+
+/** A node under load asks for a sync within this time, or the fault comes to nothing. */
+const syncMsMax = 4_000;
+/** Only a node that goes on takes so long to stop. */
+const stopMsMax = 15_000;
 
 /** Null: nobody to strike at the moment. */
 type Fault = (scene: FaultScene) => Promise<Strike | null>;
@@ -56,18 +62,16 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
 };
 
 /** Why this machine cannot do it; null: it can. */
-export function obstacle(name: FaultName, cluster: TortureCluster): string | null {
+export async function obstacle(name: FaultName, cluster: TortureCluster): Promise<string | null> {
   const [first] = cluster.nodes;
   if (name === 'disk-full' && (first === undefined || cluster.fillerOf(first) === null)) {
     return 'this user may not mount a small disk';
   }
-  if ((name === 'disk-error' || name === 'disk-slow') && !canTrace()) return 'there is no strace';
+  if ((name === 'disk-error' || name === 'disk-slow') && !(await canTrace())) {
+    return 'there is no strace, or it may not trace';
+  }
   const isOfNetwork = name === 'partition' || name === 'one-way';
   return isOfNetwork && cluster.nodes.length < 2 ? 'there is one node' : null;
-}
-
-function canTrace(): boolean {
-  return spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
 }
 
 async function kill({cluster, free: [node]}: FaultScene): Promise<Strike | null> {
@@ -196,55 +200,53 @@ async function fillDisk({cluster, free: [node]}: FaultScene): Promise<Strike | n
 async function failDisk({cluster, free: [node]}: FaultScene): Promise<Strike | null> {
   if (node === undefined) return null;
   cluster.expectExit(node);
-  const strace = trace(node, 'error=EIO:when=1');
-  const what = `fdatasync of ${node.id} fails`;
-  const hasEnded = await Promise.race([node.exited.then(() => true), pause(4_000)]);
-  await ended(strace);
-  if (hasEnded === true) {
-    const {code} = await node.exited;
-    if (code !== 1 || node.complaints().length !== 1) {
-      cluster.problems.push(
-        `${node.id} did not stop with one clear line after a failed fdatasync (exit ${code ?? ''})`,
-      );
-    }
-  }
+  const {exited} = node;
+  const trace = new SyncTrace(node, cluster.scratch('traces'), 'error=EIO:when=1');
+  await trace.metOrEnded(syncMsMax);
+  const met = await trace.end();
+  const exit = await Promise.race([exited, pause(met === 'log' ? stopMsMax : 0).then(() => null)]);
+  const problem = problemOfFailedSync(met, exit, node.complaints().length);
+  if (problem !== null) cluster.problems.push(`${node.id} ${problem}`);
+  const hasStruck = met === 'log' || (met === 'other' && exit !== null);
   return {
-    what: hasEnded === true ? what : `${what} (it was asked for none in time)`,
+    what: `fdatasync of ${node.id} fails${hasStruck ? '' : ' (it was asked for none in time)'}`,
     victims: [node],
     undo: async () => {
-      // It may have failed at the last moment, or not at all: then it starts over as well.
       await cluster.kill(node);
       cluster.start(node);
     },
+    hasStruck: () => hasStruck,
   };
 }
 
-function slowDisk({prng, free: [node]}: FaultScene): Promise<Strike | null> {
+/**
+ * `exit` null: it still runs. A node that goes on after an error of its log has swallowed it; early
+ * syncs of a copy are for speed alone, the last one counts.
+ */
+export function problemOfFailedSync(
+  met: Met,
+  exit: Exit | null,
+  complaintCount: number,
+): string | null {
+  if (exit === null) return met === 'log' ? 'goes on after a failed fdatasync' : null;
+  if (met === 'none') return `ended (${exit.code ?? exit.signal ?? ''}) though no fdatasync failed`;
+  if (exit.code === 1 && complaintCount === 1) return null;
+  return `did not stop with one clear line after a failed fdatasync (exit ${exit.code ?? ''})`;
+}
+
+function slowDisk({cluster, prng, free: [node]}: FaultScene): Promise<Strike | null> {
   if (node === undefined) return Promise.resolve(null);
   const delayMs = prng.integer({min: 20, max: 400});
-  const strace = trace(node, `delay_exit=${delayMs * 1000}`);
+  const trace = new SyncTrace(node, cluster.scratch('traces'), `delay_exit=${delayMs * 1000}`);
+  let hasStruck = false;
   return Promise.resolve({
     what: `fdatasync of ${node.id} takes ${delayMs} ms more`,
     victims: [node],
-    undo: () => ended(strace),
+    undo: async () => {
+      hasStruck = (await trace.end()) === 'log';
+    },
+    hasStruck: () => hasStruck,
   });
-}
-
-function trace(node: NodeProcess, injection: string): ChildProcess {
-  const only = ['-e', 'trace=fdatasync', '-e', `inject=fdatasync:${injection}`];
-  const args = ['-f', '-qq', '-o', '/dev/null', ...only, '-p', String(node.pid)];
-  const strace = spawn('strace', args, {stdio: 'ignore'});
-  killAtExit(strace);
-  return strace;
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = new Promise(resolve => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 2_000);
-  await exit;
-  clearTimeout(timer);
 }
 
 /**
@@ -269,7 +271,10 @@ async function flipBit(scene: FaultScene): Promise<Strike | null> {
     .slice(0, marks.at(-2) ?? 0)
     .filter(batch => batch.path === lastPath && batch.entryCount > 0);
   const batch = durable[prng.integer({min: 0, max: Math.max(0, durable.length - 1)})];
-  if (batch === undefined) return {what: `kill -9 ${node.id} (nothing to damage)`, victims, undo};
+  if (batch === undefined) {
+    const what = `kill -9 ${node.id} (nothing to damage)`;
+    return {what, victims, undo, hasStruck: () => false};
+  }
   const intact = readFileSync(batch.path);
   const at = batch.offset + prng.integer({min: 0, max: batch.sizeBytes - 9});
   const damaged = Buffer.from(intact);

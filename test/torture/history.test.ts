@@ -5,7 +5,7 @@ import {join} from 'node:path';
 import {test} from 'node:test';
 import type {EventFields, EventType} from './history.ts';
 import {History, readHistory} from './history.ts';
-import {judgeHistory} from './judge.ts';
+import {countSuccesses, judgeHistory, successCountMin} from './judge.ts';
 
 type Row = readonly [EventType, number, string, Partial<EventFields>?];
 
@@ -81,4 +81,26 @@ test('sets, lists and counters are read from their events', () => {
   ];
   assert.deepEqual(verdicts(list(['e'])), ['append ok']);
   assert.deepEqual(verdicts(list([])), ['append illegal']);
+});
+
+test('what succeeded is counted by workload, reads apart from writes', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'rosetta-history-'));
+  const history = new History(join(directory, 'history.jsonl'));
+  const add = (type: EventType, f: string): void => {
+    history.add(type, {process: 0, f, key: 'k', node: 'node1'});
+  };
+  for (const f of ['register-write', 'register-delete', 'register-read', 'set-read']) {
+    add('invoke', f);
+    add('ok', f);
+    add('invoke', f);
+    add('fail', f);
+  }
+  history.close();
+  rmSync(directory, {recursive: true});
+  const counts = countSuccesses(history.events);
+  assert.deepEqual(counts.get('register'), {reads: 1, writes: 2});
+  assert.deepEqual(counts.get('set'), {reads: 1, writes: 0});
+  assert.equal(counts.get('append'), undefined);
+  assert.equal(successCountMin(45), 5);
+  assert.equal(successCountMin(1), 1);
 });

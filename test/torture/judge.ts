@@ -28,6 +28,31 @@ interface Operation {
   readonly answered: HistoryEvent | null;
 }
 
+export interface SuccessCounts {
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/**
+ * Successful operations of each workload by which a run of so many seconds shows anything: a
+ * history in which nothing succeeded is always legal. A tenth of what slow runs have.
+ */
+export function successCountMin(seconds: number): number {
+  return Math.max(1, Math.floor(seconds / 9));
+}
+
+export function countSuccesses(events: readonly HistoryEvent[]): Map<string, SuccessCounts> {
+  const counts = new Map<string, SuccessCounts>();
+  for (const {type, f} of events) {
+    if (type !== 'ok') continue;
+    const [workload = '', operation] = f.split('-');
+    const {reads, writes} = counts.get(workload) ?? {reads: 0, writes: 0};
+    const isRead = operation === 'read';
+    counts.set(workload, {reads: reads + (isRead ? 1 : 0), writes: writes + (isRead ? 0 : 1)});
+  }
+  return counts;
+}
+
 const searchLimits = {stepCountMax: 3_000_000, timeMsMax: 30_000};
 
 /** One judgement per workload that left events. `f` is `<workload>-<operation>`. */
@@ -160,7 +185,8 @@ function judgeCounters(operations: readonly Operation[]): Ruling {
       const label = labelOf(operation);
       const span = {calledAt: invoked.index, returnedAt: returnOf(operation), label};
       const value = answered?.type === 'ok' ? Number(answered.value) : null;
-      if (invoked.f === 'counter-increment') increments.push({...span, value});
+      const asked = typeof invoked.value === 'number' ? {asked: invoked.value} : {};
+      if (invoked.f === 'counter-increment') increments.push({...span, value, ...asked});
       else if (value !== null) reads.push({...span, value});
     }
     return findCounterAnomaly(increments, reads);

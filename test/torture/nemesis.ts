@@ -20,12 +20,13 @@ interface Load {
 }
 
 interface Active {
+  readonly name: FaultName;
   readonly strike: Strike;
   readonly undoAtMs: number;
 }
 
 export class Nemesis {
-  /** How often each fault struck. */
+  /** How often each fault struck and was undone. */
   readonly counts = new Map<FaultName, number>();
   readonly #cluster: TortureCluster;
   readonly #prng: Prng;
@@ -76,16 +77,19 @@ export class Nemesis {
     const name = must(this.#names[prng.integer({min: 0, max: this.#names.length - 1})], 'a fault');
     const strike = await faults[name]({cluster: this.#cluster, prng, free: await this.#free()});
     if (strike === null) return;
-    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     const lastsMs = prng.integer({min: 300, max: 4_000});
     this.#say(`${strike.what}, for ${(lastsMs / 1000).toFixed(1)} s`);
-    this.#active.push({strike, undoAtMs: performance.now() + lastsMs});
+    this.#active.push({name, strike, undoAtMs: performance.now() + lastsMs});
   }
 
   async #undoDue(nowMs: number): Promise<void> {
     const due = this.#active.filter(({undoAtMs}) => undoAtMs <= nowMs);
     this.#active = this.#active.filter(({undoAtMs}) => undoAtMs > nowMs);
-    for (const {strike} of due) await strike.undo();
+    for (const {name, strike} of due) {
+      await strike.undo();
+      if (strike.hasStruck?.() === false) this.#say(`came to nothing: ${strike.what}`);
+      else this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+    }
   }
 
   async #free(): Promise<NodeProcess[]> {

@@ -14,7 +14,7 @@ import type {FaultName} from './faults.ts';
 import {obstacle} from './faults.ts';
 import {History} from './history.ts';
 import type {Judgement} from './judge.ts';
-import {judgeHistory} from './judge.ts';
+import {countSuccesses, judgeHistory, successCountMin} from './judge.ts';
 import {Nemesis} from './nemesis.ts';
 import type {TortureOptions} from './options.ts';
 import {Requests} from './requests.ts';
@@ -104,7 +104,8 @@ class Run {
       okCount: () => this.#okCount(),
       okBetweenStrikes: this.#options.hasLyingDisks ? lyingOkBetweenStrikes : 0,
     };
-    const nemesis = new Nemesis(cluster, new Prng(seed), this.#faults(cluster), load, line => {
+    const faults = await this.#faults(cluster);
+    const nemesis = new Nemesis(cluster, new Prng(seed), faults, load, line => {
       const at = (performance.now() - startedAtMs) / 1000;
       this.#say(`${at.toFixed(1).padStart(6)} s  ${line}`);
     });
@@ -116,8 +117,9 @@ class Run {
     this.#say(`healed; every node serves again after ${Math.round(recoveryMs)} ms`);
     this.#isStopping = true;
     await Promise.all(running);
+    const underFaults = countSuccesses(this.#history.events);
     await this.#end(cluster);
-    const judgements = this.#judge(cluster);
+    const judgements = this.#judge(cluster, underFaults);
     return {
       problems: cluster.problems,
       judgements,
@@ -175,13 +177,15 @@ class Run {
     return rate;
   }
 
-  #faults(cluster: TortureCluster): FaultName[] {
-    return this.#options.faults.filter(name => {
-      const reason = obstacle(name, cluster);
+  async #faults(cluster: TortureCluster): Promise<FaultName[]> {
+    const possible: FaultName[] = [];
+    for (const name of this.#options.faults) {
+      const reason = await obstacle(name, cluster);
       // Said, not hidden: what this machine cannot do was not tested.
-      if (reason !== null) this.#say(`without ${name}: ${reason}`);
-      return reason === null;
-    });
+      if (reason === null) possible.push(name);
+      else this.#say(`without ${name}: ${reason}`);
+    }
+    return possible;
   }
 
   async #recovered(cluster: TortureCluster, healedAtMs: number): Promise<number> {
@@ -206,23 +210,49 @@ class Run {
     return performance.now() - healedAtMs;
   }
 
-  /** Every key on every node; then no more writes, so the states can be compared. */
+  /** No more writes, so the states can be compared; then every key on every node. */
   async #end(cluster: TortureCluster): Promise<void> {
     const client = must(this.#clients.at(-1), 'a client that reads at the end');
     try {
       // Who did not recover in that long is given no more time.
       await cluster.settle(cluster.problems.length === 0 ? this.#settleMsMax : 2_000);
       for (const workload of this.#workloads) {
-        for (const requests of this.#requests) await workload.readAll(client, requests);
+        for (const requests of this.#requests) await this.#readAll(workload, client, requests);
       }
     } catch (error) {
-      cluster.problems.push(`the nodes do not settle: ${String(error)}`);
+      cluster.problems.push(`the nodes do not come to rest: ${String(error)}`);
     }
     cluster.checkUsage();
     cluster.readLogs();
   }
 
-  #judge(cluster: TortureCluster): readonly Judgement[] {
+  /** What cannot be read at the end was not looked at. Throws then. */
+  async #readAll(workload: Workload, client: ClientProcess, node: Requests): Promise<void> {
+    for (const key of workload.keys()) {
+      const endMs = performance.now() + this.#settleMsMax;
+      for (;;) {
+        const {type, fields} = await workload.read(client, node, key);
+        if (type === 'ok') break;
+        if (performance.now() > endMs) {
+          throw new Error(
+            `${node.node} answers the last read of ${key} with ${fields.error ?? ''}`,
+          );
+        }
+      }
+    }
+  }
+
+  /** `underFaults`: without the reads at the end. */
+  #judge(
+    cluster: TortureCluster,
+    underFaults: ReturnType<typeof countSuccesses>,
+  ): readonly Judgement[] {
+    const min = successCountMin(this.#options.seconds);
+    for (const {name} of this.#workloads) {
+      const {reads, writes} = underFaults.get(name) ?? {reads: 0, writes: 0};
+      if (reads >= min && writes >= min) continue;
+      cluster.problems.push(`${name}: ${reads} reads and ${writes} writes succeeded, not ${min}`);
+    }
     const judgements = judgeHistory(this.#history.events);
     for (const {workload, verdict, text} of judgements) {
       if (verdict !== 'ok') cluster.problems.push(`${workload}: ${verdict}. ${text}`);

@@ -12,8 +12,10 @@ export interface Workload {
   readonly name: string;
   /** One thing that a client does. */
   turn(client: ClientProcess): Promise<void>;
-  /** Reads everything through one node, on the record. */
-  readAll(client: ClientProcess, node: Requests): Promise<void>;
+  /** All that was ever written to. */
+  keys(): string[];
+  /** Through one node, on the record. */
+  read(client: ClientProcess, node: Requests, key: string): Promise<Completion>;
 }
 
 export const workloadNames = ['register', 'set', 'append', 'counter'] as const;
@@ -57,20 +59,18 @@ class RegisterWorkload implements Workload {
     const node = client.pickNode();
     const kind = prng.float();
     const completion = await (kind < 0.5
-      ? this.#read(client, node, key)
+      ? this.read(client, node, key)
       : kind < 0.9
         ? this.#write(client, node, key)
         : this.#delete(client, node, key));
     ring.note(key, completion);
   }
 
-  async readAll(client: ClientProcess, node: Requests): Promise<void> {
-    for (const key of this.#rings.flatMap(ring => ring.all())) {
-      await this.#read(client, node, key);
-    }
+  keys(): string[] {
+    return this.#rings.flatMap(ring => ring.all());
   }
 
-  #read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
+  read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
     return client.run(node, {f: 'register-read', key}, async () => {
       const answer = await node.get(key);
       if (answer.type !== 'ok') return failed(answer);
@@ -120,7 +120,7 @@ class SetWorkload implements Workload {
     const key = this.#ring.use();
     const node = client.pickNode();
     if (client.prng.float() < 0.35) {
-      this.#ring.note(key, await this.#read(client, node, key));
+      this.#ring.note(key, await this.read(client, node, key));
       return;
     }
     const value = client.uniqueValue();
@@ -132,11 +132,11 @@ class SetWorkload implements Workload {
     this.#ring.note(key, completion);
   }
 
-  async readAll(client: ClientProcess, node: Requests): Promise<void> {
-    for (const key of this.#ring.all()) await this.#read(client, node, key);
+  keys(): string[] {
+    return this.#ring.all();
   }
 
-  #read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
+  read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
     return client.run(node, {f: 'set-read', key}, async () => {
       const answer = await node.range(`${key}/`);
       if (answer.type !== 'ok') return failed(answer);
@@ -158,7 +158,7 @@ class AppendWorkload implements Workload {
     const group = this.#ring.use();
     const node = client.pickNode();
     if (client.prng.float() < 0.3) {
-      this.#ring.note(group, await this.#read(client, node, group));
+      this.#ring.note(group, await this.read(client, node, group));
       return;
     }
     const key = `${group}/${client.prng.integer({min: 0, max: 1})}`;
@@ -182,11 +182,11 @@ class AppendWorkload implements Workload {
     this.#ring.note(group, completion);
   }
 
-  async readAll(client: ClientProcess, node: Requests): Promise<void> {
-    for (const group of this.#ring.all()) await this.#read(client, node, group);
+  keys(): string[] {
+    return this.#ring.all();
   }
 
-  #read(client: ClientProcess, node: Requests, group: string): Promise<Completion> {
+  read(client: ClientProcess, node: Requests, group: string): Promise<Completion> {
     return client.run(node, {f: 'append-read', key: group}, async () => {
       const answer = await node.range(`${group}/`);
       if (answer.type !== 'ok') return failed(answer);
@@ -231,7 +231,7 @@ class CounterWorkload implements Workload {
     const key = this.#ring.use();
     const node = client.pickNode();
     if (client.prng.float() < 0.3) {
-      this.#ring.note(key, await this.#read(client, node, key));
+      this.#ring.note(key, await this.read(client, node, key));
       return;
     }
     const before = await node.get(key);
@@ -241,7 +241,8 @@ class CounterWorkload implements Workload {
     }
     const next = Number(before.value ?? 0) + 1;
     const rev = before.modRevision ?? 'none';
-    const completion = await client.run(node, {f: 'counter-increment', key, rev}, async () => {
+    const asked = {f: 'counter-increment', key, value: next, rev};
+    const completion = await client.run(node, asked, async () => {
       const answer = await this.#repeat(client, node, {key, next, rev});
       if (answer.type !== 'ok') return failed(answer);
       return {type: 'ok', fields: {value: next, rev: answer.revision}};
@@ -249,8 +250,8 @@ class CounterWorkload implements Workload {
     this.#ring.note(key, completion);
   }
 
-  async readAll(client: ClientProcess, node: Requests): Promise<void> {
-    for (const key of this.#ring.all()) await this.#read(client, node, key);
+  keys(): string[] {
+    return this.#ring.all();
   }
 
   /** Until it is known what happened, within bounds. */
@@ -262,18 +263,21 @@ class CounterWorkload implements Workload {
     const {key, next, rev} = put;
     const idempotencyKey = `${key}-${client.uniqueValue()}`;
     let answer = await first.put(key, `${next}`, rev, idempotencyKey);
-    if (answer.type !== 'info') return answer;
+    const isLost = answer.type === 'ok' && client.prng.float() < lostAnswerShare;
+    if (answer.type !== 'info' && !isLost) return answer;
+    let error = '';
     for (let attempt = 1; attempt <= attemptCountMax; attempt++) {
       const token = this.#mayRepeatKeyless ? null : idempotencyKey;
       answer = await client.pickNode().put(key, `${next}`, rev, token);
       if (answer.type === 'ok') return answer;
       // The first committed answer. Other errors speak of this attempt alone.
       if (answer.type === 'fail' && answer.error === 'PRECONDITION_FAILED') return answer;
+      ({error} = answer);
     }
-    return {type: 'info', error: answer.error};
+    return {type: 'info', error};
   }
 
-  #read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
+  read(client: ClientProcess, node: Requests, key: string): Promise<Completion> {
     return client.run(node, {f: 'counter-read', key}, async () => {
       const answer = await node.get(key);
       if (answer.type !== 'ok') return failed(answer);
@@ -284,3 +288,5 @@ class CounterWorkload implements Workload {
 }
 
 const attemptCountMax = 8;
+/** Answers to increments that the client acts on as if they had not come. */
+const lostAnswerShare = 0.05;

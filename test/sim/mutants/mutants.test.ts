@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
 import {test} from 'node:test';
+import {survives} from '../seed-pool.ts';
 import {mutants} from './mutants.ts';
+import {hasSeen} from './run-mutants.ts';
 
 test('each mutant finds its place in the build exactly once', () => {
   for (const {name, edits} of mutants) {
@@ -11,4 +13,13 @@ test('each mutant finds its place in the build exactly once', () => {
       assert.equal(count, 1, `${name}: ${find} in ${file}`);
     }
   }
+});
+
+test('a mutant is seen by a check, on a seed that holds without it', () => {
+  const overrides = {chaosMs: 1_000, size: 1};
+  const seen = (check: string | null): boolean =>
+    hasSeen({seed: 1, violation: check === null ? null : {check, message: ''}}, overrides);
+  assert.equal(seen('histories are linearizable'), true);
+  assert.equal(seen(survives), false);
+  assert.equal(seen(null), false);
 });

@@ -6,7 +6,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
-import {runSeeds} from '../seed-pool.ts';
+import {runSeeds, survives} from '../seed-pool.ts';
+import {runOnce} from '../shrink.ts';
 import type {Overrides} from '../swarm.ts';
 import type {SeedReport} from '../worker.ts';
 import type {Mutant} from './mutants.ts';
@@ -46,6 +47,9 @@ export async function runMutants(plan: MutantPlan): Promise<boolean> {
   return areAllFound;
 }
 
+/** A mutant that ends so many processes is no program any more. */
+const deathCountMax = 10;
+
 interface Found {
   readonly seedCount: number;
   readonly check: string;
@@ -58,14 +62,18 @@ async function hunt(mutant: Mutant, plan: MutantPlan): Promise<Found | null> {
     copyBuild(folder);
     for (const file of applyMutant(folder, mutant)) fs.accessSync(file);
     let seed = plan.first;
+    let deathCount = 0;
     const failures: SeedReport[] = [];
+    const mayGoOn = (): boolean =>
+      failures.length === 0 && deathCount < deathCountMax && seed < plan.first + plan.seedCountMax;
     await runSeeds({
       workerFile: path.join(folder, 'test', 'sim', 'worker.js'),
       jobCount: plan.jobCount,
       overrides: plan.overrides,
-      next: () => (failures.length === 0 && seed < plan.first + plan.seedCountMax ? seed++ : null),
+      next: () => (mayGoOn() ? seed++ : null),
       onReport: report => {
-        if (report.violation !== null) failures.push(report);
+        if (report.violation?.check === survives) deathCount++;
+        if (hasSeen(report, plan.overrides)) failures.push(report);
       },
     });
     failures.sort((a, b) => a.seed - b.seed);
@@ -75,6 +83,18 @@ async function hunt(mutant: Mutant, plan: MutantPlan): Promise<Found | null> {
   } finally {
     fs.rmSync(folder, {recursive: true, force: true});
   }
+}
+
+/**
+ * Whether a check objected, and to the mutant: not when its text does not even load, nor when the
+ * seed fails without it as well.
+ */
+export function hasSeen(
+  {seed, violation}: Pick<SeedReport, 'seed' | 'violation'>,
+  overrides: Overrides,
+): boolean {
+  if (violation === null || violation.check === survives) return false;
+  return runOnce(seed, overrides).violation === null;
 }
 
 function copyBuild(folder: string): void {
