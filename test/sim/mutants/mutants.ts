@@ -201,13 +201,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the last compare of a transaction decides alone',
     edits: [
-      {file: 'kv/transaction.ts', find: 'if (!succeeded)', replace: 'if (false)'},
       {
         file: 'kv/transaction.ts',
-        find: 'transaction.compare.every(compare => keys.holds(compare, compare.keys.key))',
-        replace:
-          'transaction.compare.reduce((_, compare) => ' +
-          'keys.holds(compare, compare.keys.key), true)',
+        find: ': this.#keys.holds(compare, keys.key);\n            if (!succeeded)',
+        replace: ': this.#keys.holds(compare, keys.key);\n            if (false)',
+      },
+      {
+        file: 'kv/transaction.ts',
+        find: 'keys.holds(compare, compare.keys.key);\n                if (!succeeded)',
+        replace: 'keys.holds(compare, compare.keys.key);\n                if (false)',
       },
     ],
   },
