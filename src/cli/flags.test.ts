@@ -48,7 +48,7 @@ test('three flags make a server, everything else has a default', () => {
     corsOrigins: [],
     historyAgeMs: 3_600_000,
     historySizeBytesMax: 1024 * 1024 * 1024,
-    walSegmentSizeBytes: 64 * 1024 * 1024,
+    walSegmentSizeBytes: 16 * 1024 * 1024,
     logRetentionSizeBytesMax: 256 * 1024 * 1024,
     logLevel: 'info',
   });
