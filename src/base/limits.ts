@@ -123,6 +123,8 @@ export const limits = {
   /** Numbers of one session beyond the one whose answer was acknowledged last. */
   sessionWindow: 1_024,
   sessionAnswersSizeBytesMax: 64 * mib,
+  /** Of each of the two, idempotency keys and sessions, for answers without values. */
+  keptAnswersReserveSizeBytes: 16 * mib,
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
 

@@ -3,6 +3,7 @@ import {test} from 'node:test';
 import fc from 'fast-check';
 import {encode, get, put, transaction} from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import {writeU64} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import type {CommandBody} from './command.ts';
@@ -38,6 +39,16 @@ class Replica {
 
   readLarge(number: number, acknowledged: number): CommandResult {
     const body = transaction({success: [get('large')]});
+    return this.#apply(encode(body, {key: `s/${number}`, request: 0, acknowledged}));
+  }
+
+  readAbsent(number: number): CommandResult {
+    const body = transaction({success: [get('absent')]});
+    return this.#apply(encode(body, {key: `s/${number}`, request: 0, acknowledged: 0}));
+  }
+
+  putWithTtl(number: number, acknowledged: number): CommandResult {
+    const body = transaction({success: [put('with ttl', '', {ttlMs: 500})]});
     return this.#apply(encode(body, {key: `s/${number}`, request: 0, acknowledged}));
   }
 
@@ -249,10 +260,30 @@ test('kept answers have a bound, beyond which a session waits', () => {
   let answer = 'transaction';
   while (answer === 'transaction' && number < 100) answer = codeOf(replica.readLarge(++number, 0));
   equal(answer, 'OVERLOADED');
-  equal(number, limits.sessionAnswersSizeBytesMax / 2 ** 20);
+  const valuesMax = limits.sessionAnswersSizeBytesMax - limits.keptAnswersReserveSizeBytes;
+  equal(number, valuesMax / 2 ** 20);
   equal(codeOf(replica.plain()), 'transaction');
+  // There is room for answers without values, and for one that finds none.
+  replica.open('other');
+  for (let i = 1; i <= 1_000; i++) equal(codeOf(replica.send(i, 1, 0, 'other')), 'transaction');
+  equal(codeOf(replica.readAbsent(number + 1)), 'transaction');
   for (let i = 0; i < 20; i++) replica.readLarge(number, number - 1);
   equal(codeOf(replica.readLarge(number, number - 1)), 'transaction');
+});
+
+test('numbers refused for the moment are behind a session that goes on', t => {
+  const restore = setLimits({leaseCountMax: 0});
+  t.after(restore);
+  const replica = new Replica();
+  replica.open();
+  const count = 3 * limits.sessionWindow;
+  for (let number = 1; number <= count; number++) {
+    equal(codeOf(replica.putWithTtl(number, number - 1)), 'OVERLOADED');
+  }
+  restore();
+  equal(codeOf(replica.putWithTtl(count + 1, count)), 'transaction');
+  // The same number may come again, until it is acknowledged.
+  equal(codeOf(replica.putWithTtl(count, count - 1)), 'IDEMPOTENCY_KEY_REUSED');
 });
 
 test('a number that was refused may have acknowledged more than was ever answered', () => {

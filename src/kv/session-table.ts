@@ -204,6 +204,13 @@ export class SessionTable {
     assert(total <= limits.sessionAnswersSizeBytesMax, '% bytes of session answers', total);
   }
 
+  /** The number was refused for the moment: it may come again, and later ones go on behind it. */
+  pass({id, number}: SessionKey): void {
+    const session = must(this.#read(id), 'session % had a command running', id);
+    session.highest = Math.max(session.highest, number);
+    this.#write(id, session);
+  }
+
   #end(id: string, session: Session): void {
     // More may have been acknowledged than was ever answered.
     const acknowledged = Math.max(session.acknowledged, session.highest);

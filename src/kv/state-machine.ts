@@ -6,6 +6,7 @@
 import {AssertionError, assert, must, unreachable} from '../base/assert.ts';
 import {MalformedBytesError} from '../base/bytes.ts';
 import {RosettaError} from '../base/errors.ts';
+import {limits} from '../base/limits.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
 import type {Command, CompactCommand, Idempotency, Transaction} from './command.ts';
 import {readEvent, readRecordOf} from './event-reader.ts';
@@ -138,6 +139,11 @@ export class KvStateMachine implements StateReader, EventSource {
     if (step.done !== true) return null;
     this.#suspended = null;
     return this.#applied(step.value, proposedAtMs);
+  }
+
+  /** Bytes of the rows that the newest command, or its newest step, has read. */
+  readSizeBytes(): number {
+    return this.#events.readSizeBytes();
   }
 
   /** In the middle of a command: some of its rows are written, and must not become durable. */
@@ -312,7 +318,7 @@ export class KvStateMachine implements StateReader, EventSource {
     const kept = this.#idempotency.answerFor(idempotency, sizeBytesMax);
     if (kept !== null) return kept;
     const roomSizeBytes = this.#idempotency.roomSizeBytes(idempotency) - sizeBytesMax;
-    const result = yield* this.#run(command, proposedAtMs, roomSizeBytes);
+    const result = yield* this.#run(command, proposedAtMs, valueRoomOf(roomSizeBytes));
     if (isAnswer(result)) this.#idempotency.keep(idempotency, result, proposedAtMs);
     return result;
   }
@@ -328,8 +334,9 @@ export class KvStateMachine implements StateReader, EventSource {
     const kept = this.#sessions.answerFor(key, idempotency, needs);
     if (kept !== null) return kept;
     const roomSizeBytes = this.#sessions.roomSizeBytes() - needs.answerSizeBytesMax;
-    const result = yield* this.#run(command, nowMs, roomSizeBytes);
+    const result = yield* this.#run(command, nowMs, valueRoomOf(roomSizeBytes));
     if (isAnswer(result)) this.#sessions.keep(key, idempotency, result);
+    else this.#sessions.pass(key);
     return result;
   }
 
@@ -374,6 +381,11 @@ export class KvStateMachine implements StateReader, EventSource {
     meta.compactedRevision = Math.max(meta.compactedRevision, command.revision);
     return {type: 'compact', revision, compactedRevision: meta.compactedRevision};
   }
+}
+
+/** What answers with values may take: a few large ones must not keep all other writes out. */
+function valueRoomOf(roomSizeBytes: number): number {
+  return Math.max(0, roomSizeBytes - limits.keptAnswersReserveSizeBytes);
 }
 
 /** Not of a refusal for the moment, which changed nothing: the same request may be made later. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
-import {deleteRange, encode, put, range, transaction} from '../../test/contract/commands.ts';
+import {deleteRange, encode, get, put, range, transaction} from '../../test/contract/commands.ts';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {membershipOf} from '../../test/node/driven-raft.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
@@ -87,6 +87,34 @@ test('a slice ends in time and the next one goes on', () => {
     applied.map(([index]) => index),
     entries(1, 200).map(({index}) => index),
   );
+});
+
+test('a slice of small commands that read large values ends in time', () => {
+  const time = new VirtualTime();
+  const clock = new LifeClock(time);
+  const slow: Clock = {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => {
+      time.turn(() => undefined);
+      return clock.monotonicMs();
+    },
+    setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+    afterPoll: callback => clock.afterPoll(callback),
+  };
+  const {applier, applied} = makeApplier(slow);
+  const commandOf = (i: number): Uint8Array =>
+    encode(transaction({success: [i === 0 ? put('large', 'x'.repeat(1_500_000)) : get('large')]}));
+  const commands = Array.from({length: 17}, (_, i) => {
+    const fields = {term: term(1), index: logIndex(i + 1), type: 'command'} as const;
+    return makeEntry({...fields, proposedAtMs: 1, data: commandOf(i)});
+  });
+  applier.enqueue(commands);
+  for (let sliceCount = 1; applier.hasWork; sliceCount++) {
+    const before = applied.length;
+    applier.run();
+    assert.ok(applied.length - before <= 4, `${applied.length - before} in slice ${sliceCount}`);
+  }
+  assert.equal(applied.length, 17);
 });
 
 test('without room nothing is applied, and nothing is lost', () => {

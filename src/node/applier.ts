@@ -101,7 +101,11 @@ export class Applier {
       count++;
       unseenCount++;
       unseenSizeBytes += entry.data.length;
-      if (this.#apply(entry)) continue;
+      if (this.#apply(entry)) {
+        // A small entry may read large rows.
+        unseenSizeBytes += machine.readSizeBytes();
+        continue;
+      }
       if (!this.#resume(startedAtMs)) break;
       unseenCount = entriesPerLook;
     }

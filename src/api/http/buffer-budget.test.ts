@@ -38,6 +38,11 @@ test('an answer of a write counts whatever others hold, unless its own connectio
   assert.equal(budget.holdAnswer(new Socket(), 1, {mustFit: false}), 'server-full');
   budget.release(socket, connectionMax + 1);
   assert.equal(budget.totalSizeBytes, limits.httpBufferSizeBytesTotalMax);
+  // Up to twice the total: answers that were on their way together.
+  for (let i = 0; i < count; i++) {
+    assert.equal(budget.holdAnswer(new Socket(), connectionMax, {mustFit: true}), 'held');
+  }
+  assert.equal(budget.holdAnswer(new Socket(), 1, {mustFit: true}), 'connection-full');
 });
 
 test('a closed connection gives back everything, once', async () => {

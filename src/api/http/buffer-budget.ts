@@ -46,7 +46,8 @@ export class BufferBudget {
 
   /**
    * For an answer, which exists already. Alone on its connection each one fits. `mustFit`: it
-   * counts whatever others hold, as that of a write does, which has happened.
+   * counts beyond the total too, up to twice as much, as that of a write does, which has happened;
+   * beyond that its connection is to be cut.
    */
   holdAnswer(
     socket: Socket,
@@ -58,8 +59,9 @@ export class BufferBudget {
     if (held > 0 && held + sizeBytes > limits.httpResponseBufferSizeBytesMax) {
       return 'connection-full';
     }
-    const isBeyond = this.#totalSizeBytes + sizeBytes > limits.httpBufferSizeBytesTotalMax;
-    if (isBeyond && !mustFit) return 'server-full';
+    const total = this.#totalSizeBytes + sizeBytes;
+    if (total > limits.httpBufferSizeBytesTotalMax && !mustFit) return 'server-full';
+    if (total > 2 * limits.httpBufferSizeBytesTotalMax) return 'connection-full';
     if (use.isClosed) return 'held';
     use.heldSizeBytes += sizeBytes;
     this.#totalSizeBytes += sizeBytes;

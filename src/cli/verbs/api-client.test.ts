@@ -79,15 +79,42 @@ test('one deadline bounds all endpoints, and the node is told what is left of it
   const client = new ApiClient(silent);
   const request = {method: 'GET', path: '/x', timeoutMs: 300} as const;
   await assert.rejects(client.request(request), {code: 'NO_ENDPOINT', outcome: 'definite'});
+  // The last one is not passed over.
   await assert.rejects(client.request({...change, timeoutMs: 300}), {
-    code: 'NO_ENDPOINT',
-    outcome: 'definite',
+    code: 'OUTCOME_UNKNOWN',
+    outcome: 'unknown',
   });
   assert.ok(performance.now() - startedAtMs < 2_000);
   const [last] = silent.slice(-1);
   assert.ok(last !== undefined);
   const sent = new ApiClient([last]).request({...change, timeoutMs: 300});
   await assert.rejects(sent, {code: 'OUTCOME_UNKNOWN', outcome: 'unknown'});
+});
+
+test('a node that uses all the time it is given leaves time for the next ones', async t => {
+  const toldMs: number[] = [];
+  const told = (request: IncomingMessage): number => {
+    const ms = Number(/timeout=(\d+)/.exec(request.url ?? '')?.[1]);
+    toldMs.push(ms);
+    return ms;
+  };
+  const slow = await nodeThat(t, (request, response) => {
+    const refuse = (): void => {
+      response.statusCode = 503;
+      response.end('{"code":"NO_LEADER","detail":"cut off","outcome":"definite"}');
+    };
+    setTimeout(refuse, told(request));
+  });
+  const good = await nodeThat(t, (request, response) => {
+    told(request);
+    response.end('done');
+  });
+  const client = new ApiClient([slow, good, nobody]);
+  const answer = await client.request({...change, timeoutMs: 900});
+  assert.equal(String(await contentOf(answer)), 'done');
+  const [first = 0, second = 0] = toldMs;
+  assert.ok(first > 100 && first <= 300, `${first} ms`);
+  assert.ok(second > 100 && second <= 450, `${second} ms`);
 });
 
 test('what a node said is kept when the next does not answer', async t => {

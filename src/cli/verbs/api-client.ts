@@ -64,10 +64,12 @@ export class ApiClient {
     const reasons: string[] = [];
     let refusal: ApiError | null = null;
     for (const [i, address] of this.#endpoints.entries()) {
-      const isLast = i === this.#endpoints.length - 1;
+      const leftCount = this.#endpoints.length - i;
+      const isLast = leftCount === 1;
       try {
-        if (!isLast) await expectLife(address, deadlineMs);
-        const answer = await attempt(address, request, deadlineMs);
+        if (!isLast) await expectLife(address, shareOf(deadlineMs, leftCount));
+        const time = {deadlineMs, nodesMs: shareOf(deadlineMs, leftCount)};
+        const answer = await attempt(address, request, time);
         if (answer.status < 400) return answer;
         refusal = await toApiError(answer);
       } catch (error) {
@@ -86,22 +88,30 @@ export class ApiClient {
   }
 }
 
+/** Of the time that is left, for one of so many endpoints: the others must have a turn too. */
+function shareOf(deadlineMs: number, leftCount: number): number {
+  return (deadlineMs - performance.now()) / leftCount;
+}
+
 /** Rejects when the node does not say in a moment that it lives. */
-async function expectLife(address: Address, deadlineMs: number): Promise<void> {
-  const timeoutMs = Math.min(aliveMsMax, deadlineMs - performance.now());
+async function expectLife(address: Address, msMax: number): Promise<void> {
+  const timeoutMs = Math.min(aliveMsMax, msMax);
   const {stream} = await send(address, {method: 'GET', path: '/livez'}, timeoutMs);
   stream.destroy();
 }
 
-/** Rejects with VerbError when a write may have happened. */
+/**
+ * Rejects with VerbError when a write may have happened. The node is told to take `time.nodesMs` at
+ * most; its answer is waited for until the deadline, for without it nobody knows what it did.
+ */
 async function attempt(
   address: Address,
   request: ApiRequest,
-  deadlineMs: number,
+  time: {readonly deadlineMs: number; readonly nodesMs: number},
 ): Promise<ApiAnswer> {
-  const leftMs = deadlineMs - performance.now();
+  const leftMs = time.deadlineMs - performance.now();
   const nodesMs = Math.min(
-    Math.floor(leftMs - Math.min(answerMarginMsMax, leftMs / 4)),
+    Math.floor(Math.min(time.nodesMs, leftMs - Math.min(answerMarginMsMax, leftMs / 4))),
     limits.requestTimeoutMsMax,
   );
   const separator = request.path.includes('?') ? '&' : '?';

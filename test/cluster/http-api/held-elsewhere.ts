@@ -148,6 +148,10 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
     ],
     'The answer of a write that has happened is sent': [
       [room, 'a write is answered when no memory is left, and what may answer much is not done'],
+      [
+        `${http}/buffer-budget.test.ts`,
+        'an answer of a write counts whatever others hold, unless its own connection hoards',
+      ],
     ],
     'What watches wait to send is not in it': tooSlow,
   },
