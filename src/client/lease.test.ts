@@ -196,9 +196,9 @@ test('who waits in the middle and leaves wakes the next one to wait for the one 
 test('who waits up to a deadline is told that the lock is held, and leaves the queue', async t => {
   const {client, fake} = await withFake(t);
   const first = await client.lock('lock', {ttl: 30, timeoutMs: 5_000});
-  const second = client.lock('lock', {ttl: 30, timeoutMs: 100});
+  const second = client.lock('lock', {ttl: 30, timeoutMs: 1_000});
   await assert.rejects(second, {code: 'LOCK_HELD', outcome: 'definite'});
-  const third = client.election('lock').campaign('c', {ttl: 30, timeoutMs: 100});
+  const third = client.election('lock').campaign('c', {ttl: 30, timeoutMs: 1_000});
   await assert.rejects(third, {code: 'LOCK_HELD'});
   assert.equal(fake.rows.size, 1, 'their places are given up');
   await first.release();

@@ -27,11 +27,14 @@ import type {ClusterChange, ClusterChangeCallback} from './service.ts';
 /** Between two looks at a change that waits. */
 const lookMs = 10;
 
-/** So long a change waits for one that is under way; most last for milliseconds. */
-const pendingPatienceMs = 1_000;
+/** So long a change waits for what most often lasts for milliseconds. */
+const patienceMs = 1_000;
+
+/** Another change is under way; or who was just elected has not heard of all yet. */
+const waitedFor = new Set(['CHANGE_PENDING', 'MEMBER_UNREACHABLE', 'QUORUM_AT_RISK']);
 
 /** Refusals that another moment, or another leader, may not make. */
-const passing = new Set(['NO_LEADER', 'STARTING', 'CHANGE_PENDING']);
+const passing = new Set(['NO_LEADER', 'STARTING', ...waitedFor]);
 
 export interface MembershipChangerParts {
   readonly raft: Raft;
@@ -300,8 +303,8 @@ export class MembershipChanger {
     }
     const code = typeof body?.code === 'string' && isErrorCode(body.code) ? body.code : 'INTERNAL';
     const error = new RosettaError(code, detailOf(answer) ?? 'the leader refuses');
-    const isLate = clock.monotonicMs() - pending.startedAtMs > pendingPatienceMs;
-    if (!passing.has(code) || (code === 'CHANGE_PENDING' && isLate)) {
+    const isLate = clock.monotonicMs() - pending.startedAtMs > patienceMs;
+    if (!passing.has(code) || (waitedFor.has(code) && isLate)) {
       this.#finish(pending, error);
       return;
     }

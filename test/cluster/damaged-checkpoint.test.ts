@@ -6,6 +6,7 @@ import type {Status} from './client.ts';
 import {Cluster} from './cluster.ts';
 import {eventually} from './eventually.ts';
 import type {Exit, NodeProcess} from './node-process.ts';
+import {patientFlags} from './standing.ts';
 import {writeMany} from './pipelined-writer.ts';
 
 const startCountMax = 5;
@@ -161,7 +162,7 @@ test(
   'a damaged row that nobody has read is found by -rejoin, and comes back from the others',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {flags: patientFlags});
     const [node] = cluster.nodes;
     assert.ok(node !== undefined);
     await writeMany(node.httpPort, 'k', 500);
@@ -177,6 +178,10 @@ test(
       bytes[at] = (bytes[at] ?? 0) ^ 4;
     }
     writeFileSync(file, bytes);
+    await cluster.leader(
+      cluster.nodes.filter(other => other !== node),
+      30_000,
+    );
     cluster.start(node, ['-rejoin']);
     await node.waitReady();
     assert.match(node.output(), /the checksum of a row does not match/);

@@ -7,7 +7,7 @@ import {startNodes} from './in-process-nodes.ts';
 
 for (const http of [':0', '0.0.0.0:0']) {
   test(`status finds three nodes with -http=${http}`, {timeout: 60_000}, async t => {
-    const [node] = await startNodes(t, 3, {http});
+    const [node] = await startNodes(t, 3, {http, electionTimeoutMs: 1_500, heartbeatMs: 100});
     const port = parseAddress(node?.http ?? '')?.port;
     const {code, stdout, stderr} = await runCli(['status', `-endpoints=127.0.0.1:${port}`]);
     assert.equal(stderr, '');

@@ -79,7 +79,9 @@ test('what waits when a leader turns out to be wrong is not answered from its st
   let writes: ReturnType<TestCluster['put']>[] = [];
   let reads: ReturnType<TestCluster['get']>[] = [];
   const forwarded: ReturnType<TestCluster['put']>[] = [];
+  const endMs = cluster.time.nowMs + 20_000;
   while (!victim.node.status().diverged) {
+    assert.ok(cluster.time.nowMs < endMs, 'it is found');
     writes = Array.from({length: 50}, () => cluster.put(victim, 'other', 'value'));
     reads = [cluster.get(victim, 'key'), cluster.get(victim, 'key', {consistency: 'local'})];
     forwarded.push(cluster.put(follower, 'other', 'value'));

@@ -377,6 +377,24 @@ test('leadership moves to whom it is asked to', () => {
   assert.equal(code(cluster, change(cluster.leader(), lead(gone.id))), 'MEMBER_UNREACHABLE');
 });
 
+test('whoever has just been elected waits a moment for those it has not heard of', () => {
+  const cluster = formed(3, 3);
+  const first = cluster.leader().id;
+  const [second = '', third = ''] = ['node1', 'node2', 'node3'].filter(id => id !== first);
+  const ids = [second, first];
+  for (const next of ids) {
+    const leader = cluster.leader();
+    for (const id of ids) cluster.cut(id, third);
+    cluster.done(change(leader, lead(next)));
+    const attempt = change(cluster.leader(), lead(third));
+    cluster.turn();
+    cluster.heal();
+    cluster.done(attempt);
+    assert.equal(cluster.leader().id, third);
+    cluster.done(change(cluster.leader(), lead(next)));
+  }
+});
+
 test('without a leader a change is refused in time, and has not happened', () => {
   const cluster = formed(3, 4);
   const leader = cluster.leader();

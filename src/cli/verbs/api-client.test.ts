@@ -80,11 +80,11 @@ test('one deadline bounds all endpoints, and the node is told what is left of it
   const request = {method: 'GET', path: '/x', timeoutMs: 300} as const;
   await assert.rejects(client.request(request), {code: 'NO_ENDPOINT', outcome: 'definite'});
   // The last one is not passed over.
-  await assert.rejects(client.request({...change, timeoutMs: 300}), {
+  await assert.rejects(client.request({...change, timeoutMs: 3_000}), {
     code: 'OUTCOME_UNKNOWN',
     outcome: 'unknown',
   });
-  assert.ok(performance.now() - startedAtMs < 2_000);
+  assert.ok(performance.now() - startedAtMs < 8_000);
   const [last] = silent.slice(-1);
   assert.ok(last !== undefined);
   const sent = new ApiClient([last]).request({...change, timeoutMs: 300});
@@ -110,11 +110,11 @@ test('a node that uses all the time it is given leaves time for the next ones', 
     response.end('done');
   });
   const client = new ApiClient([slow, good, nobody]);
-  const answer = await client.request({...change, timeoutMs: 900});
+  const answer = await client.request({...change, timeoutMs: 6_000});
   assert.equal(String(await contentOf(answer)), 'done');
   const [first = 0, second = 0] = toldMs;
-  assert.ok(first > 100 && first <= 300, `${first} ms`);
-  assert.ok(second > 100 && second <= 450, `${second} ms`);
+  assert.ok(first > 500 && first <= 2_000, `${first} ms`);
+  assert.ok(second > 500 && second <= 3_000, `${second} ms`);
 });
 
 test('what a node said is kept when the next does not answer', async t => {
