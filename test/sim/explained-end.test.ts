@@ -4,7 +4,7 @@ import {AssertionError} from '../../src/base/assert.ts';
 import {RosettaError} from '../../src/base/errors.ts';
 import {WalCorruptionError} from '../../src/storage/storage-error.ts';
 import type {FailReason} from './explained-end.ts';
-import {explainsEnd} from './explained-end.ts';
+import {UnseenDamage, explainsEnd} from './explained-end.ts';
 
 const reasons = [null, 'EIO', 'bit rot', 'wiped', 'older copy'] as const;
 
@@ -18,6 +18,7 @@ test('a fault explains the errors that it causes', () => {
   assert.deepEqual(reasonsFor(new Error('a log', {cause: failed})), ['EIO', 'bit rot']);
   const damaged = new WalCorruptionError('no batch', {path: '/wal/1.wal', offset: 0});
   assert.deepEqual(reasonsFor(damaged), ['bit rot']);
+  assert.deepEqual(reasonsFor(new UnseenDamage('its newest batch')), ['bit rot']);
   const refused = new RosettaError('INVALID_REQUEST', 'node2 refuses this node');
   assert.deepEqual(reasonsFor(refused), ['wiped', 'older copy']);
 });

@@ -4,6 +4,9 @@ import {WalCorruptionError} from '../../src/storage/storage-error.ts';
 
 export type FailReason = 'EIO' | 'bit rot' | 'wiped' | 'older copy';
 
+/** A flip that passes for a torn write: the simulator ends the member that nothing else would. */
+export class UnseenDamage extends Error {}
+
 export function explainsEnd(reason: FailReason | null, error: Error): boolean {
   switch (reason) {
     case null:
@@ -12,7 +15,11 @@ export function explainsEnd(reason: FailReason | null, error: Error): boolean {
       return hasCode(error, 'EIO');
     case 'bit rot':
       // The disk may have been failing before the flip.
-      return error instanceof WalCorruptionError || hasCode(error, 'EIO');
+      return (
+        error instanceof WalCorruptionError ||
+        error instanceof UnseenDamage ||
+        hasCode(error, 'EIO')
+      );
     case 'wiped':
     case 'older copy':
       // The others refuse it, or it refuses its own directory.

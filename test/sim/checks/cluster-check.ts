@@ -13,6 +13,7 @@ import type {StateStore} from '../../../src/storage/state-store.ts';
 import type {OpenedLog} from '../../../src/storage/wal-log-store.ts';
 import type {PeerMessage} from '../../../src/transport/transport.ts';
 import type {Coverage} from '../coverage.ts';
+import {UnseenDamage} from '../explained-end.ts';
 import {ClusterLog, isQuorum} from './cluster-log.ts';
 import {MemberView} from './member-view.ts';
 import type {PresentDisk} from './membership-check.ts';
@@ -108,7 +109,9 @@ export class ClusterCheck {
     const last = store.lastIndex();
     if (isRotten && view.log.mayTakeNewestForTorn(last, opened.hardState)) {
       this.#coverage.count('newest batch taken for torn');
-      throw new Error(`the simulator ends ${view.id}: damage to its newest batch went unnoticed`);
+      throw new UnseenDamage(
+        `the simulator ends ${view.id}: damage to its newest batch went unnoticed`,
+      );
     }
     const entries: Entry[] = [];
     while (first + entries.length <= last) {
