@@ -46,7 +46,10 @@ function requireNodeVersion() {
   }
 }
 
-/** npm writes node_modules/.package-lock.json last, so it tells what is completely installed. */
+/**
+ * npm writes node_modules/.package-lock.json last, so it tells what is completely installed; but an
+ * install that outlived its caller may have worked beside the next one, and left packages out.
+ */
 function isInstalled() {
   const wanted = readPackages(path.join(home, 'package-lock.json'));
   if (wanted === null) throw new SetupError('package-lock.json is missing or damaged');
@@ -56,6 +59,7 @@ function isInstalled() {
     // Optional packages are those of other platforms.
     if (name === '' || entry.optional === true) continue;
     if (installed[name]?.version !== entry.version) return false;
+    if (!fs.existsSync(path.join(home, name, 'package.json'))) return false;
   }
   return true;
 }
@@ -74,6 +78,8 @@ function readPackages(file) {
  */
 function install(say) {
   say('installing packages, once …');
+  // npm believes it of packages that are not there.
+  fs.rmSync(path.join(home, 'node_modules', '.package-lock.json'), {force: true});
   const flags = ['--no-save', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
   const result = spawnSync('npm', ['install', ...flags, '--loglevel=error'], {
     cwd: home,
