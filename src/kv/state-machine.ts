@@ -141,7 +141,7 @@ export class KvStateMachine implements StateReader, EventSource {
     return this.#applied(step.value, proposedAtMs);
   }
 
-  /** Bytes of the rows that the newest command, or its newest step, has read. */
+  /** Bytes of the rows that the newest step of a command that looks at keys has read. */
   readSizeBytes(): number {
     return this.#events.readSizeBytes();
   }

@@ -47,6 +47,21 @@ function makeApplier(clock: Clock = new LifeClock(new VirtualTime())): {
   return {applier, applied, room, machine};
 }
 
+/** Every look at it takes a millisecond. */
+function slowClock(): Clock {
+  const time = new VirtualTime();
+  const clock = new LifeClock(time);
+  return {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => {
+      time.turn(() => undefined);
+      return clock.monotonicMs();
+    },
+    setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+    afterPoll: callback => clock.afterPoll(callback),
+  };
+}
+
 test('entries are applied in order, and only commands have a result', () => {
   const {applier, applied} = makeApplier();
   applier.enqueue([entry(1, 'membership'), entry(2, 'noop')]);
@@ -65,19 +80,7 @@ test('entries are applied in order, and only commands have a result', () => {
 });
 
 test('a slice ends in time and the next one goes on', () => {
-  const time = new VirtualTime();
-  const clock = new LifeClock(time);
-  // Every look at the clock takes a millisecond.
-  const slow: Clock = {
-    wallMs: () => clock.wallMs(),
-    monotonicMs: () => {
-      time.turn(() => undefined);
-      return clock.monotonicMs();
-    },
-    setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
-    afterPoll: callback => clock.afterPoll(callback),
-  };
-  const {applier, applied} = makeApplier(slow);
+  const {applier, applied} = makeApplier(slowClock());
   applier.enqueue(entries(1, 200));
   applier.run();
   assert.ok(applied.length > 0 && applied.length < 100, `${applied.length} in one slice`);
@@ -90,18 +93,7 @@ test('a slice ends in time and the next one goes on', () => {
 });
 
 test('a slice of small commands that read large values ends in time', () => {
-  const time = new VirtualTime();
-  const clock = new LifeClock(time);
-  const slow: Clock = {
-    wallMs: () => clock.wallMs(),
-    monotonicMs: () => {
-      time.turn(() => undefined);
-      return clock.monotonicMs();
-    },
-    setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
-    afterPoll: callback => clock.afterPoll(callback),
-  };
-  const {applier, applied} = makeApplier(slow);
+  const {applier, applied} = makeApplier(slowClock());
   const commandOf = (i: number): Uint8Array =>
     encode(transaction({success: [i === 0 ? put('large', 'x'.repeat(1_500_000)) : get('large')]}));
   const commands = Array.from({length: 17}, (_, i) => {
