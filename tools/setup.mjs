@@ -29,6 +29,7 @@ export async function setup({quiet = false, mustBuild = true} = {}) {
   try {
     // Another process may have done the work while this one waited.
     if (!isInstalled()) install(say);
+    if (!isInstalled()) throw new SetupError('npm left packages out; try once more');
     if (mustBuild && !isBuilt()) await build(say);
   } finally {
     release();
@@ -79,7 +80,12 @@ function readPackages(file) {
 function install(say) {
   say('installing packages, once …');
   // npm believes it of packages that are not there.
-  fs.rmSync(path.join(home, 'node_modules', '.package-lock.json'), {force: true});
+  const hiddenLock = path.join(home, 'node_modules', '.package-lock.json');
+  try {
+    fs.rmSync(hiddenLock, {force: true});
+  } catch (error) {
+    throw new SetupError(`the packages cannot be installed: ${error.message}`);
+  }
   const flags = ['--no-save', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
   const result = spawnSync('npm', ['install', ...flags, '--loglevel=error'], {
     cwd: home,

@@ -54,11 +54,12 @@ export interface MembershipChangerParts {
 
 interface Pending {
   readonly request: ChangeRequest;
-  readonly startedAtMs: number;
   readonly deadlineMs: number;
   readonly callback: ClusterChangeCallback;
   /** What the last attempt was refused with. */
   refusal: RosettaError | null;
+  /** Since when a leader has refused it with what is waited for; null: none does. */
+  refusedSinceMs: number | null;
   timer: Timer | null;
 }
 
@@ -91,7 +92,8 @@ export class MembershipChanger {
     const startedAtMs = clock.monotonicMs();
     const begin = (request: ChangeRequest): void => {
       const deadlineMs = startedAtMs + timeoutMs;
-      const pending = {request, startedAtMs, deadlineMs, callback, refusal: null, timer: null};
+      const fresh = {refusal: null, refusedSinceMs: null, timer: null};
+      const pending = {request, deadlineMs, callback, ...fresh};
       this.#pending.add(pending);
       clock.afterPoll(() => this.#attempt(pending));
     };
@@ -275,18 +277,25 @@ export class MembershipChanger {
     }
     const leader = findLeader(raft.membership, raft.leaderId);
     if (leader === undefined) {
-      this.#later(pending, () => this.#attempt(pending));
+      this.#withoutLeader(pending);
       return;
     }
     transport.requestFormation(listenOf(leader), pending.request, (error, answer) => {
       if (!this.#pending.has(pending)) return;
       if (error === null && answer !== null) this.#onAnswer(pending, answer);
-      else if (isUnsent(error)) this.#later(pending, () => this.#attempt(pending));
+      else if (isUnsent(error)) this.#withoutLeader(pending);
       else {
         const detail = `the leader ${leader.id} did not answer`;
         this.#finish(pending, new RosettaError('OUTCOME_UNKNOWN', detail));
       }
     });
+  }
+
+  /** What a former leader refused may be done by the next one. */
+  #withoutLeader(pending: Pending): void {
+    pending.refusal = null;
+    pending.refusedSinceMs = null;
+    this.#later(pending, () => this.#attempt(pending));
   }
 
   #onAnswer(pending: Pending, answer: FormationAnswer): void {
@@ -303,8 +312,10 @@ export class MembershipChanger {
     }
     const code = typeof body?.code === 'string' && isErrorCode(body.code) ? body.code : 'INTERNAL';
     const error = new RosettaError(code, detailOf(answer) ?? 'the leader refuses');
-    const isLate = clock.monotonicMs() - pending.startedAtMs > patienceMs;
-    if (!passing.has(code) || (waitedFor.has(code) && isLate)) {
+    const nowMs = clock.monotonicMs();
+    pending.refusedSinceMs = waitedFor.has(code) ? (pending.refusedSinceMs ?? nowMs) : null;
+    const isLate = nowMs - (pending.refusedSinceMs ?? nowMs) > patienceMs;
+    if (!passing.has(code) || isLate) {
       this.#finish(pending, error);
       return;
     }
@@ -341,10 +352,10 @@ export class MembershipChanger {
   ): void {
     const {raft, clock, electionTimeoutMs} = this.#parts;
     const nowMs = clock.monotonicMs();
-    const patienceMs = before.acceptedAtMs + 8 * electionTimeoutMs;
+    const givenUpAtMs = before.acceptedAtMs + 8 * electionTimeoutMs;
     if (raft.leaderId === to) {
       this.#finish(pending, null);
-    } else if (nowMs >= patienceMs) {
+    } else if (nowMs >= givenUpAtMs) {
       const detail = `${to} did not take over; ${raft.leaderId ?? 'nobody'} leads`;
       this.#finish(pending, new RosettaError('TRANSFER_FAILED', detail));
     } else if (nowMs >= pending.deadlineMs) {

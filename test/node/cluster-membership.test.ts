@@ -359,7 +359,10 @@ test('a removal that would leave no quorum is refused', () => {
   dead.crash();
   cluster.advance(2_000);
   const leader = cluster.leader();
+  const askedAtMs = cluster.time.nowMs;
   assert.equal(code(cluster, change(leader, remove(alive.id))), 'QUORUM_AT_RISK');
+  const waitedMs = cluster.time.nowMs - askedAtMs;
+  assert.ok(waitedMs >= 1_000 && waitedMs < 1_200, `after ${waitedMs} ms`);
   cluster.done(change(leader, remove(dead.id)));
   assert.deepEqual([...membership(cluster).voters].sort(), [leader.id, alive.id].sort());
 });
@@ -393,6 +396,30 @@ test('whoever has just been elected waits a moment for those it has not heard of
     assert.equal(cluster.leader().id, third);
     cluster.done(change(cluster.leader(), lead(next)));
   }
+});
+
+test('so does one that is asked to remove a member', () => {
+  const cluster = formed(3, 3);
+  const first = cluster.leader();
+  const [second, third] = cluster.members.filter(member => member !== first);
+  assert.ok(second !== undefined && third !== undefined);
+  for (const {id} of [first, second]) cluster.cut(id, third.id);
+  cluster.done(change(first, lead(second.id)));
+  const attempt = change(second, remove(first.id));
+  cluster.turn();
+  cluster.heal();
+  cluster.done(attempt);
+  assert.deepEqual([...membership(cluster).voters].sort(), [second.id, third.id].sort());
+});
+
+test('what a leader refused in its last moments is not the answer when there is none', () => {
+  const cluster = formed(3, 3);
+  const leader = cluster.leader();
+  const others = cluster.members.filter(member => member !== leader);
+  for (const member of others) member.crash();
+  // Their connections are gone, and it leads for a while yet.
+  const next = must(others[0], 'a follower').id;
+  assert.equal(code(cluster, change(leader, lead(next), 3_000)), 'NO_LEADER');
 });
 
 test('without a leader a change is refused in time, and has not happened', () => {
