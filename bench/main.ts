@@ -59,6 +59,10 @@ async function main(): Promise<void> {
     const changed = writeDocuments(results);
     say(changed.length === 0 ? 'no document changed' : `written: ${changed.join(', ')}`);
   }
+  for (const violation of results.soak?.violations ?? []) {
+    process.stderr.write(`bench: soak: ${violation}\n`);
+    process.exitCode = 1;
+  }
 }
 
 async function measure(options: BenchOptions): Promise<Results> {
@@ -76,25 +80,46 @@ async function measure(options: BenchOptions): Promise<Results> {
     profileDirectory,
     missing: new Set(missing),
   });
-  const {selected} = options;
-  const canLoad = context.has('wrk');
-  const isGrowthSelected = [...selected].some(name => name.startsWith('growth-'));
-  return {
+  const {isQuick, roundCount, secondsPerRound} = options;
+  let results: Results = {
     startedAt,
-    isQuick: options.isQuick,
+    isQuick,
+    rounds: {count: roundCount, seconds: secondsPerRound},
     valueSizeBytes,
     machine: await describeMachine(),
-    limits: selected.has('limits') ? await measureMachineLimits(context) : null,
-    micro: selected.has('micro') ? await measureMicro(context) : [],
-    ...(await measureSideBySide(context)),
-    restart: selected.has('restart') && canLoad ? await measureRestart(context) : null,
-    catchUp: selected.has('catch-up') && canLoad ? await measureCatchUp(context) : null,
-    watch: selected.has('watch') ? await measureWatching(context) : null,
-    leases: selected.has('leases') && canLoad ? await measureLeaseExpiry(context) : null,
-    client: selected.has('client') && canLoad ? await measureClient(context) : null,
-    growth: isGrowthSelected && canLoad ? await measureGrowth(context) : [],
-    soak: selected.has('soak') && canLoad ? await measureSoak(context) : null,
+    ...nothing,
+    restart: null,
+    soak: null,
+    limits: null,
+    growth: [],
+    micro: [],
   };
+  for (const measurePart of wantedParts(context)) {
+    results = {...results, ...(await measurePart())};
+    // What was measured is kept, whatever the next part meets.
+    saveResults(results, {isWhole: false});
+  }
+  return results;
+}
+
+/** In this order, so that what takes longest comes last. */
+function wantedParts(context: BenchContext): readonly (() => Promise<Partial<Results>>)[] {
+  const {selected} = context.options;
+  const canLoad = context.has('wrk');
+  const isGrowthSelected = [...selected].some(name => name.startsWith('growth-'));
+  const parts: readonly (readonly [boolean, () => Promise<Partial<Results>>])[] = [
+    [selected.has('limits'), async () => ({limits: await measureMachineLimits(context)})],
+    [selected.has('micro'), async () => ({micro: await measureMicro(context)})],
+    [true, () => measureSideBySide(context)],
+    [selected.has('restart') && canLoad, async () => ({restart: await measureRestart(context)})],
+    [selected.has('catch-up') && canLoad, async () => ({catchUp: await measureCatchUp(context)})],
+    [selected.has('watch'), async () => ({watch: await measureWatching(context)})],
+    [selected.has('leases') && canLoad, async () => ({leases: await measureLeaseExpiry(context)})],
+    [selected.has('client') && canLoad, async () => ({client: await measureClient(context)})],
+    [isGrowthSelected && canLoad, async () => ({growth: await measureGrowth(context)})],
+    [selected.has('soak') && canLoad, async () => ({soak: await measureSoak(context)})],
+  ];
+  return parts.flatMap(([isWanted, measurePart]) => (isWanted ? [measurePart] : []));
 }
 
 interface SideBySide {
@@ -103,12 +128,14 @@ interface SideBySide {
   readonly failover: readonly FailoverRow[];
 }
 
+const nothing: SideBySide = {throughput: [], equalLoad: [], failover: []};
+
 async function measureSideBySide(context: BenchContext): Promise<SideBySide> {
   const {selected} = context.options;
   const isThroughputSelected = workloadNames.some(name => selected.has(name));
   const canLoad = context.has('wrk');
   const isWanted = isThroughputSelected || selected.has('equal-load') || selected.has('failover');
-  if (!isWanted) return {throughput: [], equalLoad: [], failover: []};
+  if (!isWanted) return nothing;
   const rosetta = await context.rosetta();
   const etcd = context.has('etcd', 'h2load')
     ? await EtcdCluster.create({directory: context.directory('etcd'), nodeCount: 3})

@@ -3,7 +3,7 @@
 export interface LoadFigures {
   /** Requests that succeeded. */
   readonly requestCount: number;
-  /** Answers that were no success, and requests that got none. */
+  /** Answers that were no success, and connections that broke; wrk counts none that never comes. */
   readonly errorCount: number;
   readonly durationSeconds: number;
   readonly requestsPerSecond: number;

@@ -1,6 +1,7 @@
 /**
- * Lua scripts for wrk: what it sends, and one line of JSON at the end with exact latencies, because
- * the text it prints rounds them.
+ * Lua scripts for wrk: what it sends, and one line of JSON at the end with latencies in
+ * microseconds, because the text it prints rounds them. wrk 4 corrects them before: to each that is
+ * above twice the mean it adds those of the requests that its connection could not send meanwhile.
  */
 
 /** `keyCount` 1: always the same key. `readShare` is the share of GETs, 0 to 1. */

@@ -10,6 +10,7 @@ import type {CatchUpFigures} from '../report/results.ts';
 import {delay} from '../systems/poll.ts';
 import {rssAnonBytes} from '../systems/process-usage.ts';
 import type {RosettaCluster} from '../systems/rosetta-cluster.ts';
+import {measureBackup} from './backup.ts';
 import type {BenchContext} from './bench-context.ts';
 import {loadKeys} from './key-loader.ts';
 
@@ -29,6 +30,7 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
   const cluster = await context.rosetta({flags});
   await cluster.start();
   await loadKeys(context, cluster, keyCount);
+  const backup = await measureBackup(cluster, context.directory('backup'));
   const leader = await cluster.leader();
   const follower = (leader + 1) % cluster.nodeCount;
   const load = (durationSeconds: number): Promise<LoadFigures> =>
@@ -72,9 +74,11 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
   const rate = during.reduce((sum, each) => sum + each.requestsPerSecond, 0) / during.length;
   const figures: CatchUpFigures = {
     keyCount,
+    backup,
     durationMs: must(end.durationMs, 'the follower has caught up in time'),
     requestsPerSecondBefore: before.requestsPerSecond,
     requestsPerSecondDuring: rate,
+    errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
     p99UsBefore: before.p99Us,
     p99UsDuring: Math.max(...during.map(each => each.p99Us)),
     senderGrowthBytes: leaderMemory.growthBytes(leaderMemory.firstBytes),

@@ -1,5 +1,6 @@
 /** How rates change with the number of keys, the size of values, the members and the history. */
 import {must} from '../../src/base/assert.ts';
+import type {LoadFigures} from '../load/load-figures.ts';
 import type {HttpWorkload} from '../load/wrk-script.ts';
 import {defaultWorkload, keyName} from '../load/wrk-script.ts';
 import {runWrk} from '../load/wrk.ts';
@@ -7,6 +8,7 @@ import type {GrowthRow} from '../report/results.ts';
 import type {RosettaCluster} from '../systems/rosetta-cluster.ts';
 import type {BenchContext} from './bench-context.ts';
 import {loadKeys} from './key-loader.ts';
+import {runWrites} from './workload-plan.ts';
 
 const connectionCount = 64;
 const warmUpSeconds = 4;
@@ -55,7 +57,8 @@ async function growValues(context: BenchContext): Promise<GrowthRow[]> {
   const cluster = await startWarm(context);
   const rows: GrowthRow[] = [];
   for (const valueSizeBytes of valueSizes) {
-    const workload = {body: 'raw', valueSizeBytes, keyCount: 100} as const;
+    // So few keys, in turn, that all have this size when they are read.
+    const workload = {body: 'raw', valueSizeBytes, keyCount: 8, order: 'ascending'} as const;
     const put = await runLoad(context, cluster, workload);
     const get = await runLoad(context, cluster, {...workload, readShare: 1});
     rows.push({property: 'value size', value: valueSizeBytes, operation: 'PUT', load: put});
@@ -90,12 +93,13 @@ async function growHistory(context: BenchContext): Promise<GrowthRow[]> {
       await runLoad(context, cluster, {}, 1, length < 1_000 ? 1 : connectionCount);
     }
     const value = (await cluster.revision()) - first + 1;
-    const put = await runLoad(context, cluster, {});
+    // The writes last: they make the history longer.
     const get = await runLoad(context, cluster, {readShare: 1});
     const old = await runLoad(context, cluster, {readShare: 1, readQuery: `?revision=${first}`});
-    rows.push({property: 'history', value, operation: 'PUT', load: put});
+    const put = await runLoad(context, cluster, {});
     rows.push({property: 'history', value, operation: 'GET', load: get});
     rows.push({property: 'history', value, operation: 'GET at the first revision', load: old});
+    rows.push({property: 'history', value, operation: 'PUT', load: put});
     sayRate(context, `${value} updates`, put.requestsPerSecond, old.requestsPerSecond);
   }
   await cluster.stop();
@@ -114,13 +118,12 @@ async function runLoad(
   workload: Partial<HttpWorkload>,
   durationSeconds = context.options.secondsPerRound,
   connections = connectionCount,
-): Promise<GrowthRow['load']> {
+): Promise<LoadFigures> {
   const port = must(cluster.clientPorts[await cluster.leader()], 'a leader has a port');
-  return runWrk(
-    {port, connectionCount: connections, durationSeconds},
-    {...defaultWorkload, ...workload},
-    context.scratchDirectory,
-  );
+  const shape = {port, connectionCount: connections, durationSeconds};
+  const run = (): Promise<LoadFigures> =>
+    runWrk(shape, {...defaultWorkload, ...workload}, context.scratchDirectory);
+  return workload.readShare === 1 ? run() : runWrites(cluster, 'growth', run);
 }
 
 function sayRate(context: BenchContext, what: string, put: number, get: number): void {

@@ -55,6 +55,7 @@ export async function measureLeaseExpiry(context: BenchContext): Promise<LeaseFi
   const figures: LeaseFigures = {
     leaseCount,
     lateMs: must(end.atMs, 'all leases have ended in time') - endsAtMs,
+    errorCount: [before, ...slices].reduce((sum, each) => sum + each.errorCount, 0),
     p99UsBefore: before.p99Us,
     p99UsDuring: Math.max(...slices.map(slice => slice.p99Us)),
     requestsPerSecondBefore: before.requestsPerSecond,

@@ -80,10 +80,14 @@ export async function runRound(
     cluster.name === 'rosetta'
       ? runWrk(load, {...defaultWorkload, ...httpWorkloads[workload]}, shape.scratchDirectory)
       : runEtcdRound(workload, load, shape.scratchDirectory);
-  return isWrite(workload) ? runWrites(cluster, workload, run) : run();
+  if (isWrite(workload)) return runWrites(cluster, workload, run);
+  const figures = await run();
+  // A key that is not there is answered with 404, which counts as an error.
+  if (figures.requestCount === 0) throw new Error(`${cluster.name} ${workload}: nothing was read`);
+  return figures;
 }
 
-/** `run` writes, and nobody else; throws when what counted as success did not reach the store. */
+/** `run` writes, and hardly anybody else; throws when what succeeded did not reach the store. */
 export async function runWrites(
   cluster: Pick<StoreCluster, 'name' | 'revision'>,
   what: string,
@@ -91,6 +95,7 @@ export async function runWrites(
 ): Promise<LoadFigures> {
   const before = await cluster.revision();
   const figures = await run();
+  if (figures.requestCount === 0) throw new Error(`${cluster.name} ${what}: nothing was written`);
   const writtenCount = (await cluster.revision()) - before;
   if (writtenCount < figures.requestCount) {
     const claim = `${figures.requestCount} acknowledged`;

@@ -2,7 +2,7 @@
 import {median} from '../load/load-figures.ts';
 import {latency, megabytes, milliseconds, rate, seconds} from './figure-format.ts';
 import {markdownTable} from './markdown-table.ts';
-import type {Results} from './results.ts';
+import type {BackupFigures, Results} from './results.ts';
 
 /** By the name of the part; parts that were not measured are absent. */
 export function detailSections(results: Results): ReadonlyMap<string, string> {
@@ -30,20 +30,29 @@ export function detailSections(results: Results): ReadonlyMap<string, string> {
   return sections;
 }
 
-function origin({machine, startedAt, isQuick}: Results): string {
+function origin(results: Results): string {
+  const {machine, startedAt} = results;
   const {coreCount, cpu, node} = machine;
-  const rounds = isQuick ? 'short rounds' : 'full rounds';
-  return `Measured ${startedAt}, ${rounds}, on ${coreCount} × ${cpu}, Node ${node}.`;
+  return (
+    `Measured ${startedAt}, ${roundsText(results)}, on ${coreCount} × ${cpu}, ` + `Node ${node}.`
+  );
 }
 
-function machineSection({machine, startedAt, isQuick}: Results): string {
+/** Short ones are of small stores too. */
+export function roundsText({rounds, isQuick}: Results): string {
+  const length = isQuick ? 'short rounds' : 'full rounds';
+  return rounds === undefined ? length : `${length} (${rounds.count} × ${rounds.seconds} s)`;
+}
+
+function machineSection(results: Results): string {
+  const {machine, startedAt} = results;
   const programs = Object.entries(machine.programs).map(([name, version]) => {
     return version === null ? `${name} not installed` : `${name} ${version}`;
   });
   return (
     `${machine.coreCount} × ${machine.cpu}, ${megabytes(machine.memoryBytes)} of memory, ` +
     `${machine.kernel}, Node ${machine.node}; ${programs.join(', ')}. ` +
-    `Newest run: ${startedAt}${isQuick ? ', short rounds' : ''}.`
+    `Newest run: ${startedAt}, ${roundsText(results)}.`
   );
 }
 
@@ -69,9 +78,10 @@ function throughputSection({throughput}: Results): string | null {
 function equalLoadSection({equalLoad}: Results): string | null {
   if (equalLoad.length === 0) return null;
   return markdownTable(
-    ['store', 'offered', 'reached', 'p50', 'p99', 'errors'],
+    ['store', 'sent at once', 'offered', 'reached', 'p50', 'p99', 'errors'],
     equalLoad.map(row => [
       row.store,
+      String(row.connectionCount),
       rate(row.offeredPerSecond),
       rate(row.requestsPerSecond),
       latency(row, row.p50Us),
@@ -111,7 +121,7 @@ function limitsSection({limits}: Results): string | null {
   if (limits === null) return null;
   const us = (value: number): string => `${value.toFixed(0)} µs`;
   return markdownTable(
-    ['limit', 'rate', 'p50', 'p99'],
+    ['what', 'rate', 'p50', 'p99'],
     [
       ['4 KiB written and fdatasync', '-', us(limits.fdatasyncP50Us), us(limits.fdatasyncP99Us)],
       ['loopback echo, 128 bytes', '-', us(limits.loopbackP50Us), us(limits.loopbackP99Us)],
@@ -155,6 +165,7 @@ function restartSection({restart}: Results): string | null {
 function catchUpSection({catchUp}: Results): string | null {
   if (catchUp === undefined || catchUp === null) return null;
   const share = (100 * catchUp.requestsPerSecondDuring) / catchUp.requestsPerSecondBefore;
+  const {errorCount = 0, backup} = catchUp;
   return markdownTable(
     [`a snapshot of ${catchUp.keyCount.toLocaleString('en')} keys, under load`, ''],
     [
@@ -162,12 +173,19 @@ function catchUpSection({catchUp}: Results): string | null {
       ['PUT/s of the cluster, all up', rate(catchUp.requestsPerSecondBefore)],
       ['PUT/s until it had caught up', rate(catchUp.requestsPerSecondDuring)],
       ['the same as a share', `${share.toFixed(0)} %`],
-      ['p99, all up', milliseconds(catchUp.p99UsBefore)],
-      ['p99 meanwhile, of the worst two seconds', milliseconds(catchUp.p99UsDuring)],
+      ['p99, all up', latency({errorCount}, catchUp.p99UsBefore)],
+      ['p99 meanwhile, of the worst two seconds', latency({errorCount}, catchUp.p99UsDuring)],
+      ['errors', String(errorCount)],
       ['growth of RssAnon, sender', megabytes(catchUp.senderGrowthBytes)],
       ['growth of RssAnon, receiver', megabytes(catchUp.receiverGrowthBytes)],
+      ...(backup === undefined ? [] : [['`snapshot save`, without load', backupText(backup)]]),
     ],
   );
+}
+
+function backupText({sizeBytes, durationMs}: BackupFigures): string {
+  const perSecond = megabytes((1000 * sizeBytes) / durationMs);
+  return `${megabytes(sizeBytes)} in ${seconds(durationMs / 1000)}, ${perSecond}/s`;
 }
 
 function buildingBlocksSection({watch, leases, client}: Results): string | null {
@@ -184,10 +202,12 @@ function buildingBlocksSection({watch, leases, client}: Results): string | null 
   }
   if (leases !== undefined && leases !== null) {
     const count = leases.leaseCount.toLocaleString('en');
+    const {errorCount = 0} = leases;
     rows.push(
       [`${count} leases that end at once: the last one is late by`, ms(leases.lateMs)],
-      ['p99 of PUTs at 64 connections before', milliseconds(leases.p99UsBefore)],
-      ['p99 meanwhile, of the worst two seconds', milliseconds(leases.p99UsDuring)],
+      ['p99 of PUTs at 64 connections before', latency({errorCount}, leases.p99UsBefore)],
+      ['p99 meanwhile, of the worst two seconds', latency({errorCount}, leases.p99UsDuring)],
+      ['errors', String(errorCount)],
       ['PUT/s before', rate(leases.requestsPerSecondBefore)],
       ['PUT/s meanwhile', rate(leases.requestsPerSecondDuring)],
     );
@@ -208,6 +228,7 @@ function ms(value: number): string {
 
 function soakSection({soak}: Results): string | null {
   if (soak === null) return null;
+  const {diskGrowthShare = NaN, violations = []} = soak;
   return markdownTable(
     [`${soak.durationSeconds} s of random PUTs`, ''],
     [
@@ -219,6 +240,8 @@ function soakSection({soak}: Results): string | null {
       ['RssAnon, growth', `${soak.rssAnonSlopeMbPerMinute.toFixed(2)} MB/min`],
       ['RssAnon, most', megabytes(soak.rssAnonBytesMax)],
       ['disk, three nodes, most', megabytes(soak.diskBytesMax)],
+      ['disk, growth at the end', `${(100 * diskGrowthShare).toFixed(1)} %`],
+      ['what does not hold', violations.join('; ') || 'nothing'],
     ],
   );
 }

@@ -90,7 +90,7 @@ describe('tables', () => {
     assert.match(header, /etcd 3\.4\.23/);
     assert.match(put, /PUT, 64 connections +\| 41,234\/s \(12\.3 ms\) +\| +8,000\/s .*\| +5\.2 × /);
     assert.match(killed, /timeouts 150 ms and 1,000 ms .* 300 ms \| +1500 ms \| +0\.2 × \|/);
-    assert.match(section, /Medians of one run, 2030-01-02/);
+    assert.match(section, /medians of one run of full rounds, 2030-01-02/);
   });
 
   test('a run without a comparison has no ratio, and an empty one no summary', () => {
@@ -110,8 +110,10 @@ describe('tables', () => {
   test('each part says when and where it was measured', () => {
     const micro = [{name: 'a part', operationsPerSecond: 1e6, nanoseconds: 1000}];
     assert.match(
-      detailSections({...nothing, micro, isQuick: true}).get('micro') ?? '',
-      /\nMeasured 2030-01-02T03:04:05\.678Z, short rounds, on 2 × Some CPU, Node 20\.20\.0\.$/,
+      detailSections({...nothing, micro, isQuick: true, rounds: {count: 1, seconds: 2}}).get(
+        'micro',
+      ) ?? '',
+      /\nMeasured 2030-01-02T03:04:05\.678Z, short rounds \(1 × 2 s\), on 2 × Some CPU, Node 20\.20\.0\.$/,
     );
   });
 

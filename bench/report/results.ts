@@ -62,14 +62,24 @@ export interface RestartFigures {
   readonly rssAnonBytesIdle: number | null;
 }
 
+/** `./rosetta snapshot save` of a store, the start of the program included. */
+export interface BackupFigures {
+  readonly sizeBytes: number;
+  readonly durationMs: number;
+}
+
 /** A follower that is behind the log gets a snapshot while the cluster takes load. */
 export interface CatchUpFigures {
   readonly keyCount: number;
+  /** Of the same store, before, without load. Absent from results of earlier versions. */
+  readonly backup?: BackupFigures;
   /** From exec until it takes part in every write. */
   readonly durationMs: number;
   /** With all members up. */
   readonly requestsPerSecondBefore: number;
   readonly requestsPerSecondDuring: number;
+  /** Before and during. Absent from results of earlier versions, as below. */
+  readonly errorCount?: number;
   readonly p99UsBefore: number;
   readonly p99UsDuring: number;
   /** RssAnon at its highest, above what it was before the follower came. */
@@ -96,6 +106,7 @@ export interface LeaseFigures {
   readonly leaseCount: number;
   /** From the end of their time until the last one is gone. */
   readonly lateMs: number;
+  readonly errorCount?: number;
   readonly p99UsBefore: number;
   /** Of the worst two seconds. */
   readonly p99UsDuring: number;
@@ -114,12 +125,20 @@ export interface ClientFigures {
 
 export interface SoakFigures {
   readonly durationSeconds: number;
+  /** Its errors include writes beside it that had no answer in time. */
   readonly load: LoadFigures;
   readonly electionCount: number;
   /** Of the node where it is largest, without the first 30 % of the time. */
   readonly rssAnonSlopeMbPerMinute: number;
   readonly rssAnonBytesMax: number;
   readonly diskBytesMax: number;
+  /**
+   * The most of the last part of the time over the most of the part before it, less one. Absent, as
+   * the next one, from results of earlier versions.
+   */
+  readonly diskGrowthShare?: number;
+  /** What does not hold that should; see docs/performance.md. */
+  readonly violations?: readonly string[];
 }
 
 export interface MachineLimits {
@@ -150,6 +169,8 @@ export interface MicroRow {
 export interface Results {
   readonly startedAt: string;
   readonly isQuick: boolean;
+  /** Of each load of the side by side comparison. Absent from results of earlier versions. */
+  readonly rounds?: {readonly count: number; readonly seconds: number};
   readonly valueSizeBytes: number;
   readonly machine: Machine;
   readonly throughput: readonly ThroughputRow[];

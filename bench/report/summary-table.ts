@@ -2,6 +2,7 @@
 import {median} from '../load/load-figures.ts';
 import type {StoreName} from '../systems/store-cluster.ts';
 import {latency, megabytes, milliseconds, rate, ratio} from './figure-format.ts';
+import {roundsText} from './detail-sections.ts';
 import {markdownTable} from './markdown-table.ts';
 import type {Results, ThroughputRow, WorkloadName} from './results.ts';
 
@@ -44,9 +45,11 @@ function conditions(results: Results): string {
   return (
     `Three nodes and the load on one machine (${coreCount} × ${cpu}, Node ${node}), data on its ` +
     `disk, values of ${results.valueSizeBytes} bytes, nothing acknowledged before it is durable ` +
-    `on a majority; Redis with \`appendfsync always\`. Medians of one ` +
-    `${results.isQuick ? 'short run' : 'run'}, ${day}; in brackets the 99th percentile of ` +
-    'latency. `npm run bench -- --write-readme` measures it again.'
+    `on a majority; Redis with \`appendfsync always\`. Rates are medians of one run of ` +
+    `${roundsText(results)}, ${day}, failovers of several kills, restarts are single; in brackets ` +
+    "the 99th percentile of latency, Rosetta's with what a waiting connection could not send " +
+    '([how](docs/performance.md#how-it-is-measured)). `npm run bench -- --write-readme` measures ' +
+    'it again.'
   );
 }
 
@@ -93,7 +96,10 @@ function restartRows({restart}: Results): string[][] {
   const keys = `${restart.keyCount.toLocaleString('en')} keys`;
   const own = (title: string, text: string): string[] => [title, text, '-', '-', '-'];
   return [
-    own(`node with ${keys}, kill -9 to serving`, milliseconds(restart.oneNodeMs * 1000)),
+    own(
+      `node with ${keys}, from exec after kill -9 to serving`,
+      milliseconds(restart.oneNodeMs * 1000),
+    ),
     own(`cluster with ${keys}, likewise`, milliseconds(restart.clusterMs * 1000)),
     own(`memory of a node with ${keys}`, megabytes(restart.rssAnonBytesIdle)),
   ];

@@ -10,7 +10,8 @@ import {httpRequest} from './http-request.ts';
 import {pollFor} from './poll.ts';
 import type {StoreCluster} from './store-cluster.ts';
 
-const program = fileURLToPath(new URL('../../program/main.js', import.meta.url));
+/** The built one. */
+export const rosettaProgram = fileURLToPath(new URL('../../program/main.js', import.meta.url));
 const startDeadlineMs = 60_000;
 
 export interface RosettaOptions {
@@ -76,7 +77,7 @@ export class RosettaCluster implements StoreCluster {
           ];
     this.#processes[node] = new ServerProcess(
       process.execPath,
-      [...profile, ...nodeProcessFlags, program, ...flags],
+      [...profile, ...nodeProcessFlags, rosettaProgram, ...flags],
       {
         logPath: path.join(directory, `${id}.log`),
         env: {...nodeProcessEnvironment, ...ownEnvironment(), NO_COLOR: '1'},
