@@ -10,7 +10,7 @@
  * moment on every replica, and nothing may depend on that moment.
  */
 import {assert, must} from '../base/assert.ts';
-import {emptyBytes} from '../base/bytes.ts';
+import {emptyBytes, equalBytes} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 import {encodeEventRowView, jumpOf} from './event-row.ts';
 import type {LeaseTable} from './lease-table.ts';
@@ -50,6 +50,9 @@ export class EventWriter {
   #hashHigh = 0;
   /** Of the step being executed: rows are read and checked as a whole. */
   #readSizeBytes = 0;
+  /** Of the step: the key whose row was read last, for a compare most often, until a write. */
+  #readKey: Uint8Array | null = null;
+  #readHead: RecordHead | null = null;
 
   constructor(rows: RowStore, meta: StateMeta, leases: LeaseTable) {
     this.#rows = rows;
@@ -68,6 +71,7 @@ export class EventWriter {
   /** A step begins, the first of a command or another. */
   beginStep(): void {
     this.#readSizeBytes = 0;
+    this.#readKey = null;
   }
 
   /** Bytes of the rows that the step has read here. */
@@ -102,11 +106,15 @@ export class EventWriter {
     if (bytes === undefined) return null;
     this.#readSizeBytes += bytes.length;
     const row = decodeRecordRow(bytes);
-    return this.#counts(row) ? row : null;
+    const latest = this.#counts(row) ? row : null;
+    this.#readKey = key;
+    this.#readHead = latest;
+    return latest;
   }
 
   /** As `latest`, without its value. */
   latestHead(key: Uint8Array): RecordHead | null {
+    if (this.#readKey !== null && equalBytes(this.#readKey, key)) return this.#readHead;
     const bytes = this.#rows.get(latestKeyView(key));
     if (bytes === undefined) return null;
     this.#readSizeBytes += bytes.length;
@@ -176,6 +184,7 @@ export class EventWriter {
   ): void {
     const modRevision = this.#meta.revision + 1;
     const sub = this.#sub++;
+    this.#readKey = null;
     assert(latest === null || latest.modRevision <= modRevision, 'revisions grow along a key');
     const links = latest === null ? firstLinks : this.#linksAfter(latest);
     const row: RecordRow = {

@@ -11,11 +11,16 @@ import type {StateMeta} from './state-meta.ts';
 import type {Steps} from './steps.ts';
 import {stepChangeCountMax, stepSizeBytesMax} from './steps.ts';
 
+/** Keys that one step deletes, of one lease or of several. */
+const stepKeyCountMax = 16;
+
 export class LeaseExecutor {
   readonly #rows: RowStore;
   readonly #meta: StateMeta;
   readonly #events: EventWriter;
   readonly #leases: LeaseTable;
+  /** Changes of the command when its newest step began. */
+  #changeCountBefore = 0;
 
   constructor(parts: {
     readonly rows: RowStore;
@@ -50,26 +55,30 @@ export class LeaseExecutor {
   }
 
   *revoke({leases}: LeaseRevokeCommand): Steps<CommandResult> {
-    const chosen = leases.flatMap(({id, grant}) => {
-      const lease = this.#leases.get(id);
-      return lease !== null && (grant === 0 || grant === lease.grant) ? [lease] : [];
-    });
     const [first] = leases;
-    if (chosen.length === 0 && leases.length === 1 && first?.grant === 0) {
+    if (leases.length === 1 && first?.grant === 0 && this.#named(first) === null) {
       return notFound(first.id, this.#meta.revision);
     }
     this.#events.begin();
-    this.#events.beginStep();
+    this.#beginStep();
     let deletedCount = 0;
     let isFull = false;
-    // A lease that is named twice is gone after the first time.
-    for (const lease of new Map(chosen.map(each => [each.id, each])).values()) {
+    for (const name of leases) {
+      // Each is looked up when its turn comes: one that is named twice is gone by then.
+      const lease = this.#named(name);
+      if (lease === null) continue;
       isFull ||= deletedCount > 0 && deletedCount + lease.keyCount > limits.leaseKeyCountMax;
       if (isFull) this.#leases.passOver(lease);
       else deletedCount += yield* this.#revokeOne(lease);
     }
     this.#events.finish();
     return {type: 'lease-revoke', revision: this.#meta.revision, deletedCount};
+  }
+
+  /** Null: there is none of this id, or it is of another grant. Grant 0: whichever it is. */
+  #named({id, grant}: LeaseRevokeCommand['leases'][number]): Lease | null {
+    const lease = this.#leases.get(id);
+    return lease !== null && (grant === 0 || grant === lease.grant) ? lease : null;
   }
 
   /** Never logged by a leader; see LeaseQuery. */
@@ -92,7 +101,7 @@ export class LeaseExecutor {
         continue;
       }
       for (const key of keys) {
-        if (this.#events.readSizeBytes() >= stepSizeBytesMax) yield* this.#pause();
+        if (this.#isStepFull()) yield* this.#pause();
         this.#events.delete(key, must(this.#events.latestHead(key), 'a leased key exists'));
       }
       deletedCount += keys.length;
@@ -101,15 +110,24 @@ export class LeaseExecutor {
       yield* this.#pause();
     }
     assert(deletedCount === lease.keyCount, 'lease % has % keys', lease.id, deletedCount);
-    if (deletedCount > 0) yield* this.#pause();
     // A private one went with its key.
     if (!lease.isPrivate) this.#leases.remove(lease);
     return deletedCount;
   }
 
+  #isStepFull(): boolean {
+    const changeCount = this.#events.changeCount() - this.#changeCountBefore;
+    return changeCount >= stepKeyCountMax || this.#events.readSizeBytes() >= stepSizeBytesMax;
+  }
+
   *#pause(): Steps<void> {
     yield;
+    this.#beginStep();
+  }
+
+  #beginStep(): void {
     this.#events.beginStep();
+    this.#changeCountBefore = this.#events.changeCount();
   }
 }
 

@@ -109,6 +109,9 @@ test('a private lease of the time when its key had a row of its own ends as any 
     const row = must(replica.rows.get(leaseRow(id)), 'it is there');
     replica.rows.put(leaseRow(id), Uint8Array.from(row.subarray(0, 25)));
     replica.rows.put(leaseKeyRow(id, bytes('a')), Uint8Array.of(1));
+    // As a start finds them.
+    replica.machine.saveMeta();
+    replica.machine.reload();
     deepEqual([...replica.leases().values()], [['a']]);
     replica.run(ends === 'revoked' ? revoke(id) : transaction({success: [del('a')]}));
     deepEqual([...replica.leases()], []);
@@ -137,6 +140,11 @@ test('a private lease is gone with its key, however the key goes', () => {
   const after = must(replica.machine.get(bytes('a'), 0), 'a').leaseId;
   equal(replica.machine.leases.count, 1);
   equal(before === after, false);
+  // It may be written under its own again.
+  const again = replica.run(transaction({success: [put('a', 'y', {leaseId: after})]}));
+  equal(again.type, 'transaction');
+  equal(replica.machine.get(bytes('a'), 0)?.leaseId, after);
+  equal(replica.machine.leases.count, 1);
   // Nobody else's key can be attached to it.
   const attached = replica.run(transaction({success: [put('b', '', {leaseId: after})]}));
   equal(refusal(attached), 'LEASE_NOT_FOUND');

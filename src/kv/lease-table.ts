@@ -24,6 +24,12 @@ export interface Lease {
   readonly keyCount: number;
 }
 
+interface LeaseRow {
+  readonly lease: Lease;
+  /** Of a private lease; null: it is not, or of the time when its key had a row as any other. */
+  readonly key: Uint8Array | null;
+}
+
 /** Who measures time: told of every grant and of every lease that is gone, when it is applied. */
 export interface LeaseListener {
   onGranted(lease: Lease): void;
@@ -52,6 +58,8 @@ export class LeaseTable {
   #takenIdCount = 0;
   #count = 0;
   #listener: LeaseListener | null = null;
+  /** The row that was read last, as long as nobody wrote it: one command asks for it repeatedly. */
+  #found: LeaseRow | null = null;
   readonly #isInCommand: () => boolean;
 
   /** `isInCommand`: what the rows say is not yet, or no longer, a state that anybody may see. */
@@ -76,6 +84,7 @@ export class LeaseTable {
     this.#nextId = reader?.u64() ?? drawnIdMin;
     this.#count = reader?.u64() ?? 0;
     reader?.end();
+    this.#found = null;
     this.#listener?.onReplaced();
   }
 
@@ -91,9 +100,16 @@ export class LeaseTable {
   }
 
   get(id: number): Lease | null {
+    return this.#find(id)?.lease ?? null;
+  }
+
+  #find(id: number): LeaseRow | null {
     if (this.#count === 0) return null;
+    if (this.#found?.lease.id === id) return this.#found;
     const bytes = this.#rows.get(leaseRow(id));
-    return bytes === undefined ? null : decodeLease(id, bytes);
+    if (bytes === undefined) return null;
+    this.#found = {lease: decodeLease(id, bytes), key: privateKeyOf(bytes)};
+    return this.#found;
   }
 
   /** A command begins. */
@@ -140,10 +156,8 @@ export class LeaseTable {
   /** A key changes its lease; 0: none. The new one must exist, and have room for it. */
   move(key: Uint8Array, from: number, to: number): void {
     if (from !== 0) {
-      const row = must(this.#rows.get(leaseRow(from)), 'lease % of a key exists', from);
-      const lease = decodeLease(from, row);
-      const isNamed = lease.isPrivate && row.length > keyOffset;
-      if (!isNamed) this.#rows.delete(leaseKeyRow(from, key));
+      const {lease, key: named} = must(this.#find(from), 'lease % of a key exists', from);
+      if (named === null) this.#rows.delete(leaseKeyRow(from, key));
       if (lease.isPrivate) this.remove(lease);
       else this.#addKeys(lease, -1);
     }
@@ -170,11 +184,13 @@ export class LeaseTable {
     writer.u8(lease.isPrivate ? privateFlag : 0);
     writer.u64(lease.keyCount);
     if (key !== null) writer.raw(key);
+    this.#found = null;
     this.#rows.put(leaseRow(lease.id), writer.contentView());
   }
 
   /** Its keys are gone already. */
   remove(lease: Lease): void {
+    this.#found = null;
     this.#rows.delete(leaseRow(lease.id));
     this.#count--;
     assert(this.#count >= 0, 'leases are counted');
@@ -200,8 +216,7 @@ export class LeaseTable {
     after: Uint8Array | null,
     countMax: number,
   ): readonly Uint8Array[] | null {
-    const row = this.#rows.get(leaseRow(id));
-    const own = row === undefined ? null : privateKeyOf(row);
+    const own = this.#find(id)?.key ?? null;
     if (own !== null) return after === null ? [own] : [];
     if (!this.#rows.isReadyToScan(tables.leaseKeys)) return null;
     const keys: Uint8Array[] = [];

@@ -240,7 +240,7 @@ export class LeaseExpirer implements LeaseListener {
       const {id} = timed.lease;
       const isGone = leadership.timed.get(id) !== timed;
       if (!isGone && timed.deadlineMs <= nowMs) {
-        const ownCount = this.#parts.machine.leases.get(id)?.keyCount ?? 0;
+        const ownCount = timed.lease.isPrivate ? 1 : this.#keyCountOf(id);
         if (batch.length > 0 && keyCount + ownCount > limits.leaseRevokeKeyCountTarget) break;
         keyCount += ownCount;
         timed.isRevoking = true;
@@ -262,6 +262,11 @@ export class LeaseExpirer implements LeaseListener {
       leadership.keyCount -= keyCount;
       if (error !== null) this.#onRefused(leadership, batch, error);
     });
+  }
+
+  /** Of now: what was told at its grant had none. */
+  #keyCountOf(id: number): number {
+    return this.#parts.machine.leases.get(id)?.keyCount ?? 0;
   }
 
   /** What may still commit stays under way: its keepalives are refused until it is decided. */
