@@ -8,6 +8,7 @@
  * queue/claim/<id>   whose it is; bound to the lease of the worker, and gone with it
  * queue/done/<id>    who did it
  */
+import {randomUUID} from 'node:crypto';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {connect, isClientError, type KvRecord, type Lease} from 'rosetta/client';
 
@@ -19,8 +20,11 @@ const {signal} = stop;
 process.once('SIGINT', () => stop.abort());
 
 async function add(count: number): Promise<void> {
-  const firstId = Date.now();
-  for (let i = 0; i < count; i++) await store.put(`queue/job/${firstId + i}`, `job ${i + 1}`);
+  for (let i = 0; i < count; i++) {
+    // In the order of their coming, and nobody else's.
+    const id = `${Date.now()}-${randomUUID()}`;
+    await store.put(`queue/job/${id}`, `job ${i + 1}`, {ifAbsent: true});
+  }
   console.log(`${count} jobs added`);
 }
 

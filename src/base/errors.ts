@@ -60,7 +60,7 @@ const table = {
   BACKUP_FAILED: row(500, 'definite', 'The node could not make a copy of its state'),
   INTERNAL: row(500, 'unknown', 'The node failed while it worked on the request'),
   NO_LEADER: row(503, 'definite', 'There is no leader at the moment'),
-  TRANSFER_FAILED: row(503, 'definite', 'The member did not take over'),
+  TRANSFER_FAILED: row(503, 'unknown', 'The member did not take over in time'),
   STARTING: row(503, 'definite', 'The node is starting'),
   STOPPING: row(503, 'definite', 'The node is stopping'),
   DIVERGED: row(503, 'definite', 'This replica differs from the majority and does not serve'),

@@ -107,6 +107,8 @@ export const limits = {
   /** So long and so large a checkpoint may wait for a copy. After that the copy is given up. */
   shrinkDurationMsMax: 5 * 60_000,
   shrinkOverlaySizeBytesMax: 64 * mib,
+  /** By which the log may have grown meanwhile. */
+  shrinkLogSizeBytesMax: 128 * mib,
   /** Between two attempts; doubled with every attempt that came to nothing. */
   shrinkIntervalMsMin: 60_000,
   shrinkIntervalMsMax: 60 * 60_000,
@@ -120,6 +122,8 @@ export const limits = {
   /** Of the log's time, as above: an hour and more without a command. */
   sessionAgeMs: 66 * 60_000,
   sessionCountMax: 100_000,
+  /** Those closed within their age included. */
+  sessionQueueCountMax: 2_000_000,
   /** Numbers of one session beyond the one whose answer was acknowledged last. */
   sessionWindow: 1_024,
   sessionAnswersSizeBytesMax: 64 * mib,

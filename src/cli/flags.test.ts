@@ -126,6 +126,7 @@ const refused: readonly [string, readonly string[], RegExp][] = [
   ['its own address as a peer', ['-id=a', '-listen=h:1', '-http=h:2', '-peers=b:h:1'], /own/],
   ['one peer twice', [...base, '-peers=b:h:1,b:h:2'], /names b twice/],
   ['one peer address twice', [...base, '-peers=b:h:1,c:h:1'], /h:1 twice/],
+  ['peers that name nobody', [...base, '-peers='], /-peers names nobody/],
   ['a peer without id', [...base, '-peers=localhost:8081'], /not id:host:port/],
   [
     'too many peers',

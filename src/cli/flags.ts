@@ -5,6 +5,7 @@
  */
 import {formatAddress, parseAddress} from '../base/address.ts';
 import {limits} from '../base/limits.ts';
+import {peersProblem} from '../server/peers-check.ts';
 import {optionRanges} from '../server/server-options.ts';
 import {refuseEveryInterface, toAddress, toAdvertised} from './address-flags.ts';
 import {UsageError} from './usage-error.ts';
@@ -188,6 +189,8 @@ function readConfig(path: string, readFile: FlagSources['readFile']): Map<FlagNa
     if (!isFlagName(name) || name === 'config' || name === 'help' || name === 'version') {
       throw new UsageError(`-config=${path}: there is no setting ${quote(name)}`);
     }
+    // A list that names nobody says what its absence says.
+    if (Array.isArray(value) && value.length === 0) continue;
     values.set(name, toConfigText(`-config=${path}: ${quote(name)}`, value));
   }
   return values;
@@ -208,12 +211,11 @@ function toServerFlags(values: ReadonlyMap<FlagName, string>): ServerFlags {
   if (listen === http && !listen.endsWith(':0')) {
     throw new UsageError(`-listen and -http are both ${listen}; they need two ports`);
   }
-  const peers = toPeers(values.get('peers') ?? '', id);
-  const ownPeer = peers.find(peer => peer.address === listen);
-  if (ownPeer !== undefined) {
-    throw new UsageError(
-      `-peers gives ${ownPeer.id} the address ${listen}, which is this node's own`,
-    );
+  const peersText = values.get('peers');
+  const peers = toPeers(peersText ?? '', {id, listen});
+  if (peersText !== undefined && peers.length === 0) {
+    // An unset variable of a script must not found a cluster of one.
+    throw new UsageError('-peers names nobody; leave it out for a node that is alone');
   }
   const join = values.get('join');
   if (join !== undefined && peers.length > 0) {
@@ -288,7 +290,10 @@ function toData(text: string): string {
   return text;
 }
 
-function toPeers(text: string, ownId: string): readonly PeerFlag[] {
+function toPeers(
+  text: string,
+  own: {readonly id: string; readonly listen: string},
+): readonly PeerFlag[] {
   const peers: PeerFlag[] = [];
   for (const item of splitList(text)) {
     const colon = item.indexOf(':');
@@ -298,19 +303,10 @@ function toPeers(text: string, ownId: string): readonly PeerFlag[] {
     if (address === null || address.port === 0) {
       throw new UsageError(`-peers: ${quote(item)} is not id:host:port`);
     }
-    if (id === ownId) throw new UsageError(`-peers names ${id}, which is this node itself`);
-    if (peers.some(peer => peer.id === id)) throw new UsageError(`-peers names ${id} twice`);
-    const formatted = formatAddress(address);
-    if (peers.some(peer => peer.address === formatted)) {
-      throw new UsageError(`-peers names the address ${formatted} twice`);
-    }
-    peers.push({id, address: formatted});
+    peers.push({id, address: formatAddress(address)});
   }
-  if (peers.length + 1 > limits.memberCountMax) {
-    throw new UsageError(
-      `-peers names ${peers.length} nodes; a cluster has at most ${limits.memberCountMax} members`,
-    );
-  }
+  const problem = peersProblem(peers, own);
+  if (problem !== null) throw new UsageError(`-peers ${problem}`);
   return peers;
 }
 

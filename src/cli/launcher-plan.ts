@@ -2,8 +2,9 @@
  * What `npm start` brings up: the nodes of one cluster on this machine, their ports, directories
  * and command lines, and the words for them. No I/O.
  */
-import {UsageError} from './usage-error.ts';
 import {limits} from '../base/limits.ts';
+import {quoteForShell} from './shell-words.ts';
+import {UsageError} from './usage-error.ts';
 
 export interface LauncherOptions {
   readonly nodeCount: number;
@@ -84,10 +85,6 @@ export function planNodes(options: LauncherOptions): readonly PlannedNode[] {
 /** For a shell: starts the node alone, in the foreground. */
 export function commandLine(node: PlannedNode): string {
   return ['./rosetta', ...node.args.map(quoteForShell)].join(' ');
-}
-
-function quoteForShell(word: string): string {
-  return /^[A-Za-z0-9_./:=,@-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 export function nodeTable(rows: readonly TableRow[]): string {

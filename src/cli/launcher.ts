@@ -57,7 +57,12 @@ class Launcher {
   }
 
   start(): void {
-    for (const {node} of this.#watched) node.start();
+    try {
+      for (const {node} of this.#watched) node.start();
+    } catch (error) {
+      this.#giveUp(`a node cannot be started: ${error instanceof Error ? error.message : 'why?'}`);
+      return;
+    }
     const deadline = setTimeout(() => {
       this.#giveUp(`the nodes are not ready after ${startTimeoutMs / 1000} s; see their logs`);
     }, startTimeoutMs);

@@ -87,6 +87,7 @@ function processSurroundings(): VerbSurroundings {
       // A terminal that does not know its width says 0.
       columnCount: stdout.isTTY ? stdout.columns || columnCountDefault : Infinity,
     },
+    isAtTerminal: stdin.isTTY || stdout.isTTY || stderr.isTTY,
     input: () => stdin as AsyncIterable<Buffer>,
     onSignal: listener => {
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

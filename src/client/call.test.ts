@@ -9,6 +9,7 @@ import {
   problem,
   record,
   ScriptedServer,
+  type Step,
   written,
 } from '../../test/client/scripted-server.ts';
 import {Client} from './client.ts';
@@ -42,6 +43,25 @@ async function failure(
     return error;
   }
   throw new Error(`no ${code}`);
+}
+
+for (const status of [204, 301, 308]) {
+  test(`an answer of status ${status} is nobody's record: another node is asked`, async t => {
+    const proxy = await ScriptedServer.start(t, answerOf(status));
+    const node = await ScriptedServer.start(t, record);
+    assert.equal((await client(t, [proxy, node]).get('k'))?.value, 'v');
+    assert.deepEqual([proxy.seen.length, node.seen.length], [1, 1]);
+    const alone = await ScriptedServer.start(
+      t,
+      ...Array.from({length: 50}, () => answerOf(status)),
+    );
+    const asked = client(t, [alone], {timeoutMs: 300}).get('k');
+    assert.equal((await failure(asked, 'UNEXPECTED_ANSWER', 'definite')).status, status);
+  });
+}
+
+function answerOf(status: number): Step {
+  return response => response.writeHead(status, {Location: 'https://elsewhere.example/'}).end();
 }
 
 /** A client whose writes are answered by `answer`, without a network. */

@@ -96,7 +96,7 @@ export class Caller {
     sender.close();
   }
 
-  /** Resolves with a 2xx answer, or the refusal that the call accepts. Rejects with ClientError. */
+  /** Resolves with an answer of status 200 or an accepted refusal. Rejects with ClientError. */
   async call(call: Call, options: CallOptions = {}): Promise<HttpAnswer> {
     const deadlineMs = this.nowMs() + this.#timeoutOf(options);
     const {signal} = options;
@@ -206,7 +206,8 @@ export class Caller {
       this.#endpoints.failed(endpoint, epoch);
       return null;
     }
-    if (answer.status < 400) {
+    // This API knows no other success: a redirection, or an answer without content, is not its own.
+    if (answer.status === 200) {
       this.#endpoints.succeeded(endpoint);
       return answer;
     }

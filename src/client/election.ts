@@ -65,6 +65,6 @@ export class Leadership extends Holding {
 
   /** Lets the next one lead. Idempotent. */
   resign(options: CallOptions = {}): Promise<void> {
-    return this.place.leave(options);
+    return this.leave(options);
   }
 }

@@ -1,12 +1,19 @@
 /** What a lock and a leadership are alike: the first place of a queue, held by a lease. */
+import {ClientError} from './client-error.ts';
+import type {CallOptions} from './client-options.ts';
 import type {Contender} from './contender.ts';
 import type {Compare} from './transaction.ts';
 
 export class Holding {
   protected readonly place: Contender;
+  readonly #over = new AbortController();
 
   constructor(place: Contender) {
     this.place = place;
+    const {signal} = place.lease;
+    const onLost = (): void => this.#over.abort(signal.reason);
+    if (signal.aborted) onLost();
+    else signal.addEventListener('abort', onLost, {once: true});
   }
 
   /** The key that stands for this holder. */
@@ -22,9 +29,12 @@ export class Holding {
     return this.place.token;
   }
 
-  /** Fires with a LEASE_LOST before anybody else can come first. Stop working then. */
+  /**
+   * Fires with a LEASE_LOST before anybody else can come first, also when this program gives the
+   * place up. Stop working then.
+   */
   get signal(): AbortSignal {
-    return this.place.lease.signal;
+    return this.#over.signal;
   }
 
   /** Whether it is certainly still held. */
@@ -35,5 +45,10 @@ export class Holding {
   /** A compare that holds while the place is held: writes under it are safe, however late. */
   guard(): Compare {
     return this.place.guard();
+  }
+
+  protected leave(options: CallOptions): Promise<void> {
+    this.#over.abort(new ClientError('LEASE_LOST', `${this.key} was given up here`));
+    return this.place.leave(options);
   }
 }

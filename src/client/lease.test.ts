@@ -157,6 +157,20 @@ test('a lock has one holder at a time, in the order of asking, with growing toke
   assert.equal(fake.leases.size, 0);
 });
 
+test('a lock that is released here tells whoever works under it, before the next one has it', async t => {
+  const {client} = await withFake(t);
+  const lock = await client.lock('lock');
+  const {signal} = lock;
+  const released = lock.release();
+  assert.ok(isClientError(signal.reason, 'LEASE_LOST'));
+  assert.equal(lock.isHeld, false);
+  await released;
+  const leadership = await client.election('e').campaign('me');
+  assert.equal(leadership.signal.aborted, false);
+  await leadership.resign();
+  assert.equal(leadership.signal.aborted, true);
+});
+
 test('names may be paths: a lock waits for nobody whose name goes on behind its own', async t => {
   const {client} = await withFake(t);
   const inner = await client.lock('jobs/7');

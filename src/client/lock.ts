@@ -18,6 +18,6 @@ export class Lock extends Holding {
 
   /** Lets the next one in. Idempotent. */
   release(options: CallOptions = {}): Promise<void> {
-    return this.place.leave(options);
+    return this.leave(options);
   }
 }

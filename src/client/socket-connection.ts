@@ -5,6 +5,7 @@
 import {Buffer} from 'node:buffer';
 import {connect as connectSocket, type Socket} from 'node:net';
 import {connect as connectTls} from 'node:tls';
+import {readableError} from '../base/network-error.ts';
 import {
   AnswerReader,
   MalformedAnswer,
@@ -58,7 +59,7 @@ export class SocketConnection implements AnswerHandler {
     });
     this.#socket.on('error', error => {
       const failure = this.#isConnected ? 'cut' : 'unreachable';
-      this.#fail(failure, `${this.#origin}: ${error.message}`, error);
+      this.#fail(failure, `${this.#origin}: ${readableError(error).message}`, error);
     });
     this.#socket.on('close', () => this.#fail('cut', `${this.#origin} closed the connection`));
   }

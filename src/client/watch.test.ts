@@ -120,6 +120,41 @@ test('a revision that was told in part is told to its end, and nothing twice', a
   ]);
 });
 
+test('a node that is behind a revision that was told in part brings nothing back', async t => {
+  const whole = [put('a', 9, more), put('b', 9, more), put('c', 9)];
+  const server = await ScriptedServer.start(
+    t,
+    stream([progress(5), ...whole.slice(0, 2)], 'cut'),
+    stream([progress(5), progress(7)], 'cut'),
+    stream([progress(7), progress(8), ...whole]),
+  );
+  const events = await take(client(t, server).watch({}), 3);
+  assert.deepEqual(told(events), ['put a 9', 'put b 9', 'put c 9']);
+  assert.deepEqual(server.targets().slice(1), ['GET /watch?from=6', 'GET /watch?from=8']);
+});
+
+test('a watch that is closed ends its loop, however it waits, and its connection', async t => {
+  let ended = 0;
+  const open: Step = (response, seen) => {
+    response.on('close', () => (ended += 1));
+    stream([progress(4)])(response, seen);
+  };
+  const server = await ScriptedServer.start(t, open, open);
+  const store = client(t, server);
+  const unused = store.watch({});
+  assert.equal(await unused.start(), 4);
+  unused.close();
+  await assert.rejects(unused.start(), {code: 'ABORTED'});
+  assert.deepEqual(await take(unused, 1), []);
+  const waiting = store.watch({});
+  const taken = take(waiting, 1);
+  await server.whenSeen(2);
+  waiting.close();
+  waiting.close();
+  assert.deepEqual(await taken, []);
+  while (ended < 2) await new Promise(resolve => setImmediate(resolve));
+});
+
 test('progress moves the place from which a watch goes on', async t => {
   const server = await ScriptedServer.start(
     t,

@@ -1,7 +1,7 @@
 /**
  * A watch: every change of a key or a range, once and in order, across cuts, restarts and nodes.
- * Its position is the last revision of which everything was told, and how much was told of the one
- * after it; wherever it goes on, it asks from there and skips what it has.
+ * Its position is the last revision of which everything was told, and how much was told of a
+ * later one; wherever it goes on, it asks from there and skips what it has.
  */
 import type {Bytes} from './bytes-text.ts';
 import {checkObject, checkRange, rangeNames} from './argument-check.ts';
@@ -38,10 +38,15 @@ export class Watch implements AsyncIterable<WatchEvent> {
   readonly #caller: Caller;
   readonly #range: WatchRange;
   readonly #options: WatchOptions;
+  /** Fires when the watch is closed. */
+  readonly #closed = new AbortController();
+  /** Fires then, or with the signal of the options. */
+  readonly #signal: AbortSignal;
   /** Everything up to it was told, inclusive; null: the watch has no beginning yet. */
   #toldRevision: number | null;
-  /** Events of the revision after it that were told. */
-  #toldCount = 0;
+  /** A later revision that was told in part, and how many of its events were. */
+  #partRevision = 0;
+  #partCount = 0;
   /** Of the present stream: the revision of its last event, and how many it had of it. */
   #seenRevision = 0;
   #seenCount = 0;
@@ -57,15 +62,24 @@ export class Watch implements AsyncIterable<WatchEvent> {
     this.#range = range;
     this.#options = options;
     this.#toldRevision = options.from === undefined ? null : options.from - 1;
+    const given = options.signal === undefined ? [] : [options.signal];
+    this.#signal = AbortSignal.any([this.#closed.signal, ...given]);
   }
 
   /**
    * Resolves when the watch has begun, with the revision after which it tells everything. Without
-   * it, a watch begins with its iteration. Rejects as the iteration does.
+   * it, a watch begins with its iteration. Rejects as the iteration does. A watch that is not
+   * iterated after all must be closed.
    */
   async start(): Promise<number> {
     while (this.#toldRevision === null || this.#lines === null) await this.#open();
     return this.#toldRevision;
+  }
+
+  /** Ends the iteration as if its loop had been left, also while it waits. Idempotent. */
+  close(): void {
+    this.#closed.abort();
+    this.#leave();
   }
 
   /** Every change up to this revision, inclusive, has been told. Null before the beginning. */
@@ -91,6 +105,8 @@ export class Watch implements AsyncIterable<WatchEvent> {
         const event = fields === null ? null : this.#take(fields);
         if (event !== null) yield event;
       }
+    } catch (error) {
+      if (!this.#closed.signal.aborted) throw error;
     } finally {
       this.#isIterated = false;
       this.#leave();
@@ -138,22 +154,25 @@ export class Watch implements AsyncIterable<WatchEvent> {
     if (event === null) return null;
     this.#seenCount = revision === this.#seenRevision ? this.#seenCount + 1 : 1;
     this.#seenRevision = revision;
-    const isKnown = this.#seenCount <= this.#toldCount;
-    if (event.isLast) this.#moveTo(revision);
-    else if (!isKnown) this.#toldCount = this.#seenCount;
+    const isKnown = revision === this.#partRevision && this.#seenCount <= this.#partCount;
+    if (event.isLast) {
+      this.#moveTo(revision);
+    } else if (!isKnown) {
+      this.#partRevision = revision;
+      this.#partCount = this.#seenCount;
+    }
     return isKnown ? null : event;
   }
 
   #moveTo(revision: number): void {
     if (this.#toldRevision !== null && revision <= this.#toldRevision) return;
     this.#toldRevision = revision;
-    this.#toldCount = 0;
   }
 
   /** Makes `#lines`, or waits a little and leaves it null. Throws what ends the watch. */
   async #open(): Promise<void> {
     this.#throwIfEnded();
-    const {signal} = this.#options;
+    const signal = this.#signal;
     const {endpoint, waitMs} = this.#caller.endpoints.pick();
     if (waitMs > 0) await this.#caller.sleep(waitMs, signal);
     this.#throwIfEnded();
@@ -253,10 +272,11 @@ export class Watch implements AsyncIterable<WatchEvent> {
   }
 
   #throwIfEnded(): void {
-    const {signal} = this.#options;
-    if (signal?.aborted === true) {
+    if (this.#signal.aborted) {
       this.#leave();
-      throw new ClientError('ABORTED', 'the signal of the watch fired', {cause: signal.reason});
+      if (this.#closed.signal.aborted) throw new ClientError('ABORTED', 'the watch was closed');
+      const cause: unknown = this.#signal.reason;
+      throw new ClientError('ABORTED', 'the signal of the watch fired', {cause});
     }
     if (this.#caller.isClosed) throw new ClientError('CLIENT_CLOSED', 'the client was closed');
   }

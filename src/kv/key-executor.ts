@@ -148,11 +148,12 @@ export class KeyExecutor {
 
   /** The lease of a key with a lifetime of its own is nobody else's. */
   #checkLease(id: number, key: Uint8Array): void {
+    // Also where it is the key's own.
+    if (this.#events.latestHead(key)?.leaseId === id) return;
     const lease = this.#leases.get(id);
     if (lease === null || lease.isPrivate) {
       throw new RosettaError('LEASE_NOT_FOUND', `There is no lease ${id} to attach a key to.`);
     }
-    if (this.#events.latestHead(key)?.leaseId === id) return;
     // What the command itself detaches or deletes is not subtracted.
     const keyCount = (this.#leaseKeyCounts.get(id) ?? lease.keyCount) + 1;
     const max = limits.leaseKeyCountMax;

@@ -239,6 +239,16 @@ test('the answers of an ended session go few at a time', () => {
   equal(replica.rowCount(), 0);
 });
 
+test('sessions that are opened and closed without end are refused until their places are free', t => {
+  t.after(setLimits({sessionQueueCountMax: 5}));
+  const replica = new Replica();
+  for (let i = 0; i < 5; i++) {
+    equal(codeOf(replica.open(`s${i}`)), 'session');
+    replica.close(`s${i}`);
+  }
+  equal(codeOf(replica.open('more')), 'OVERLOADED');
+});
+
 test('a session that ended counts until nothing of it is left', () => {
   const replica = new Replica();
   const far = limits.sessionWindow;

@@ -116,7 +116,9 @@ export class SessionTable {
     if (this.#read(id) === null) {
       // What an ended session leaves goes slowly: sessions must not end faster than that for ever.
       const count = this.#openCount + (this.#endedNext - this.#endedFirst);
-      if (count >= limits.sessionCountMax) {
+      // A session that was closed leaves its place in the queue until its age is over.
+      const isQueueFull = this.#next - this.#first >= limits.sessionQueueCountMax;
+      if (count >= limits.sessionCountMax || isQueueFull) {
         const detail = `There are ${limits.sessionCountMax} sessions; close some, or try later.`;
         return {type: 'refused', revision, code: 'OVERLOADED', detail};
       }

@@ -23,6 +23,7 @@ const hugeSizeBytes = 1024 ** 3;
 class Scene {
   readonly time = new VirtualTime();
   readonly disk = new FakeCheckpointDisk();
+  readonly log = new FakeLogStore(operation => operation());
   readonly state: StateStore;
   readonly checkpointer: Checkpointer;
   readonly warnings: string[] = [];
@@ -43,7 +44,7 @@ class Scene {
       id: nodeId('node1'),
       state: this.state,
       machine: new KvStateMachine(this.state),
-      log: new FakeLogStore(operation => operation()),
+      log: this.log,
       clock: new LifeClock(this.time),
       logger,
       applied: () => this.applied,
@@ -122,6 +123,22 @@ test('an overlay that grows large does not wait: the copy is given up, nothing i
   scene.advance(limits.shrinkIntervalMsMin, 100);
   assert.equal(scene.disk.shrinkCount, 1, 'tried again');
   assert.equal(scene.disk.durable.rows.size >= index, true);
+});
+
+test('a log that grows large does not wait: entries that change no rows are in it alone', () => {
+  const scene = new Scene();
+  scene.disk.sizeBytes = hugeSizeBytes;
+  scene.delayMs = 3 * limits.checkpointIntervalMs;
+  scene.checkpointer.maybeStart();
+  scene.delayMs = 5;
+  let logSizeBytes = limits.shrinkLogSizeBytesMax - 1;
+  scene.log.size = () => ({entryCount: 1, sizeBytes: logSizeBytes});
+  scene.applied = {index: logIndex(1), term: term(1), membership};
+  scene.advance(2 * limits.checkpointIntervalMs);
+  assert.equal(scene.checkpointCount, 0);
+  logSizeBytes += 1;
+  scene.advance(50);
+  assert.equal(scene.checkpointCount, 1);
 });
 
 test('a copy that takes very long does not hold up checkpoints for ever', () => {

@@ -4,16 +4,19 @@
  * again, so all copies together cost no more than the writes did.
  *
  * A checkpoint written during the copy makes it worthless, so checkpoints wait for it; but only as
- * long as the overlay has room, for apply must never wait for a copy.
+ * long as the overlay has room, for apply must never wait for a copy, and the log does not grow too
+ * large: entries that change no rows are in the log alone.
  */
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import {isSparse} from '../storage/checkpoint-space.ts';
+import type {LogStore} from '../storage/log-store.ts';
 import type {StateStore} from '../storage/state-store.ts';
 
 export interface CheckpointShrinkerParts {
   readonly state: StateStore;
+  readonly log: Pick<LogStore, 'size'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -22,6 +25,7 @@ export class CheckpointShrinker {
   readonly #parts: CheckpointShrinkerParts;
   #isRunning = false;
   #startedAtMs = 0;
+  #logSizeBytesBefore = 0;
   #notBeforeMs = 0;
   #intervalMs: number = limits.shrinkIntervalMsMin;
   /** There may be more free space than at the last look. */
@@ -40,6 +44,8 @@ export class CheckpointShrinker {
   /** A checkpoint that is not urgent had better wait. */
   isHoldingBack(): boolean {
     if (!this.#isRunning || !this.#hasRoom()) return false;
+    const logGrowthBytes = this.#parts.log.size().sizeBytes - this.#logSizeBytesBefore;
+    if (logGrowthBytes >= limits.shrinkLogSizeBytesMax) return false;
     return this.#parts.clock.monotonicMs() - this.#startedAtMs < limits.shrinkDurationMsMax;
   }
 
@@ -58,9 +64,10 @@ export class CheckpointShrinker {
   }
 
   #start(): void {
-    const {state, clock, logger} = this.#parts;
+    const {state, log, clock, logger} = this.#parts;
     this.#isRunning = true;
     this.#startedAtMs = clock.monotonicMs();
+    this.#logSizeBytesBefore = log.size().sizeBytes;
     const {sizeBytes} = state.checkpointSpace();
     state.shrinkCheckpoint((error, hasShrunk) => {
       this.#isRunning = false;

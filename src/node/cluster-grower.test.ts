@@ -3,11 +3,13 @@ import {test} from 'node:test';
 import {DrivenRaft, memberOf, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {RosettaError} from '../base/errors.ts';
 import {silentLogger} from '../base/logger.ts';
 import {nodeId} from '../raft/ids.ts';
 import type {Membership} from '../raft/membership.ts';
 import {isJoint} from '../raft/membership.ts';
 import {ClusterGrower} from './cluster-grower.ts';
+import {withoutMember} from './membership-rules.ts';
 
 const clusterId = 'a'.repeat(32);
 
@@ -70,6 +72,23 @@ class Scene {
 function growing(): Scene {
   return new Scene(new DrivenRaft(membershipOf(['node1'])).lead(), ['node2', 'node3']);
 }
+
+test('when one of those that came was taken out, the others are learners like any other', () => {
+  const scene = growing();
+  for (let i = 0; i < 4; i++) {
+    scene.look();
+    scene.answerAll();
+  }
+  assert.deepEqual(scene.membership.learners, ['node2', 'node3']);
+  assert.equal(scene.grower.isGrowingTo(nodeId('node2')), true);
+  const {raft} = scene.driven;
+  const without = withoutMember(raft.membership, nodeId('node3'), () => true);
+  assert.ok(!(without instanceof RosettaError));
+  assert.equal(raft.proposeMembership(without, 0).type, 'accepted');
+  scene.driven.perform();
+  scene.look();
+  assert.equal(scene.grower.isGrowingTo(nodeId('node2')), false);
+});
 
 test('peers become learners one by one, are adopted, and become voters together', () => {
   const scene = growing();

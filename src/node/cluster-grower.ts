@@ -76,6 +76,12 @@ export class ClusterGrower {
 
   #grow(membership: Membership): void {
     const {raft, peers, logger} = this.#parts;
+    if (hasShrunk(membership)) {
+      // From now on members come and go one by one.
+      this.#isGrowing = false;
+      logger.info({}, 'a member was removed: the cluster grows by -peers no further');
+      return;
+    }
     if (peers.every(peer => isVoter(membership, nodeId(peer.id)))) {
       this.#isGrowing = false;
       logger.info({voters: membership.voters}, 'the cluster has grown');

@@ -52,6 +52,8 @@ export class Formation {
   #timer: Timer | null = null;
   readonly #answers = new Map<string, HelloAnswer>();
   readonly #refusing = new Set<string>();
+  /** Peers that do not answer, and why. */
+  readonly #silent = new Map<string, string>();
   #lastWaitingFor = '';
 
   constructor(parts: FormationParts, record: IdentityRecord) {
@@ -194,8 +196,10 @@ export class Formation {
       if (this.#isDone) return;
       if (error !== null || answer === null) {
         this.#answers.delete(peer.id);
+        this.#noteSilence(peer, error?.message ?? 'no answer');
         return;
       }
+      this.#silent.delete(peer.id);
       if (answer.status === 409) {
         this.#fail(detailOf(answer) ?? `${peer.id} refuses this node`);
         return;
@@ -210,6 +214,13 @@ export class Formation {
       this.#checkForeign(said);
       this.#decide();
     });
+  }
+
+  /** Asked ten times a second; why it does not answer is said when it changes. */
+  #noteSilence({id, address}: FormationPeer, reason: string): void {
+    if (this.#silent.get(id) === reason) return;
+    this.#silent.set(id, reason);
+    this.#parts.logger.info({peer: id}, `${id} does not answer at ${address}: ${reason}`);
   }
 
   /** A running cluster that does not expect this node will never let it in by `-peers`. */

@@ -12,6 +12,7 @@ import type {Member, Membership} from '../raft/membership.ts';
 import {findMember, isVoter} from '../raft/membership.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {FormationAnswer, Transport} from '../transport/transport.ts';
+import {CommitWait} from './commit-wait.ts';
 import type {ChangeRequest} from './formation-messages.ts';
 import {detailOf, readHelloAnswer} from './formation-messages.ts';
 import type {IsActive, JoinRequest, MemberView, ReplaceRequest} from './membership-rules.ts';
@@ -44,6 +45,8 @@ export interface MembershipChangerParts {
   readonly clusterId: string;
   readonly electionTimeoutMs: number;
   readonly hello: unknown;
+  /** Where others find this member. */
+  readonly listen: string;
   /** Where a member listens, by its own latest word. */
   readonly listenOf: (member: Member) => string;
   /** False when there is nobody to take it. */
@@ -66,9 +69,11 @@ interface Pending {
 export class MembershipChanger {
   readonly #parts: MembershipChangerParts;
   readonly #pending = new Set<Pending>();
+  readonly #commitWait: CommitWait;
 
   constructor(parts: MembershipChangerParts) {
     this.#parts = parts;
+    this.#commitWait = new CommitWait(parts.clock);
   }
 
   /** Everybody who waits is told that the outcome is unknown here. */
@@ -124,7 +129,10 @@ export class MembershipChanger {
         // The next leader removes this one, and nothing under way is lost. Without a successor it
         // removes itself, and steps down when that is committed (dissertation §4.2.2).
         if (isOwn && (raft.isTransferring() || this.#parts.handOver())) return this.#notLeading();
-        if (this.#mayAwaitCommit(change.id)) return this.#notLeading();
+        const {id} = change;
+        if (this.#commitWait.mustWait(id, this.isActive(id), raft.progress(id))) {
+          return this.#notLeading();
+        }
         return this.#propose(next);
       }
       case 'lead':
@@ -186,17 +194,8 @@ export class MembershipChanger {
     const mayRun: IsActive = id => {
       return raft.progress(id)?.isActive === true || transport.peer(id).isConnected;
     };
-    return {isActive: this.isActive, mayRun, committed: raft.committedMembership};
-  }
-
-  /**
-   * A former leader has clients that wait for entries of its own. It must hear that they are
-   * committed, and from the moment that its removal is logged it hears nothing more.
-   */
-  #mayAwaitCommit(id: NodeId): boolean {
-    const progress = this.#parts.raft.progress(id);
-    if (progress === undefined || !this.isActive(id) || progress.state === 'snapshot') return false;
-    return !progress.wasToldCommit;
+    const {committedMembership: committed} = raft;
+    return {isActive: this.isActive, mayRun, committed, address: this.#parts.listen};
   }
 
   #propose(next: Membership | RosettaError): FormationAnswer {

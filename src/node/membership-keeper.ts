@@ -66,6 +66,7 @@ export class MembershipKeeper {
     this.changer = new MembershipChanger({
       ...shared,
       hello,
+      listen: self.listen,
       listenOf: member => advertised(member)?.listen ?? member.listen,
       handOver: () => replica.handOver(),
     });

@@ -35,11 +35,13 @@ function join(
     readonly isActive?: (id: string) => boolean;
     readonly mayRun?: (id: string) => boolean;
     readonly committed?: Membership;
+    readonly address?: string;
   } = {},
 ): JoinPlan {
   const {replaces = false, isActive = everybody, mayRun = isActive} = options;
-  const {committed = membership} = options;
-  return planJoin(membership, {type: 'join', member, replaces}, {isActive, mayRun, committed});
+  const {committed = membership, address = 'node1:1'} = options;
+  const view = {isActive, mayRun, committed, address};
+  return planJoin(membership, {type: 'join', member, replaces}, view);
 }
 
 function next(result: Membership | RosettaError): Membership {
@@ -51,6 +53,16 @@ function proposed(plan: JoinPlan): Membership {
   if (plan.type !== 'propose') throw new Error(`not proposed: ${plan.type}`);
   return plan.next;
 }
+
+test('nobody joins a leader that has no address others can dial', () => {
+  for (const address of [':8080', '0.0.0.0:8080', '[::]:8080']) {
+    const plan = join(three, memberOf('node4'), {address});
+    assert.equal(plan.type, 'refuse');
+    assert.match(plan.detail, /start it again with -advertise-listen/);
+  }
+  // Who is in already stays in.
+  assert.equal(join(three, memberOf('node2'), {address: ':8080'}).type, 'member');
+});
 
 test('a member comes as a learner, under an id and an address of its own', () => {
   const grown = next(withLearner(three, memberOf('node4')));
@@ -195,7 +207,7 @@ test('a directory is given up when it is unfit or nobody knows it, and only if t
     active: (id: string) => boolean = isActive,
   ): string => {
     const asked = {id, listen, clusterId: null, incarnation, starts: startsOf(1), isUnfit: false};
-    const view = {isActive: active, mayRun: active, committed: membership};
+    const view = {isActive: active, mayRun: active, committed: membership, address: 'node1:1'};
     return planReplacement(membership, {type: 'replace', ...asked, ...changes}, view).type;
   };
   assert.equal(plan(), 'keep');

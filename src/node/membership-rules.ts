@@ -2,6 +2,7 @@
  * Which changes of the membership are allowed, and what the membership is after each. Pure: the
  * leader asks before it logs anything, so a refusal has changed nothing.
  */
+import {isEveryInterface} from '../base/address.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import type {NodeId} from '../raft/ids.ts';
@@ -106,6 +107,8 @@ export interface MemberView {
   readonly mayRun: IsActive;
   /** What cannot be taken back. */
   readonly committed: Membership;
+  /** Where others find the leader. */
+  readonly address: string;
 }
 
 export type JoinPlan =
@@ -119,7 +122,7 @@ export type JoinPlan =
 export function planJoin(
   membership: Membership,
   {member, replaces}: JoinRequest,
-  {isActive, mayRun, committed}: MemberView,
+  {isActive, mayRun, committed, address}: MemberView,
 ): JoinPlan {
   const {id, incarnation} = member;
   if (isJoint(membership)) return pending();
@@ -130,6 +133,7 @@ export function planJoin(
   }
   const row = findMember(membership, id);
   if (row?.incarnation === incarnation) return {type: 'member'};
+  if (isEveryInterface(address)) return {type: 'refuse', ...noAddressRefusal(address)};
   if (row === undefined) return proposal(withLearner(membership, member));
   const isAnnounced = row.incarnation === '';
   if (!replaces && !isAnnounced) return {type: 'refuse', ...knownIdRefusal(id)};
@@ -187,6 +191,13 @@ export function knownIdRefusal(id: string): {readonly code: string; readonly det
     `${id} is a member already, with another data directory; if that one is lost, ` +
     `type ./rosetta -id=${id} with the same flags and -rejoin: the new directory takes its place`;
   return {code: 'KNOWN_ID', detail};
+}
+
+function noAddressRefusal(address: string): {readonly code: string; readonly detail: string} {
+  const detail =
+    `the leader listens at "${address}", every interface, where a newcomer cannot find it; ` +
+    'start it again with -advertise-listen=HOST:PORT';
+  return {code: 'NO_ADDRESS', detail};
 }
 
 export function removedRefusal(id: string): {readonly code: string; readonly detail: string} {

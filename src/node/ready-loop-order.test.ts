@@ -10,9 +10,9 @@ import {KvStateMachine} from '../kv/state-machine.ts';
 import type {StateReader} from '../kv/state-reader.ts';
 import type {Entry} from '../raft/entry.ts';
 import {makeEntry} from '../raft/entry.ts';
-import type {LogIndex} from '../raft/ids.ts';
+import type {LogIndex, NodeId} from '../raft/ids.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
-import type {AppendMessage} from '../raft/message.ts';
+import type {AppendMessage, Message} from '../raft/message.ts';
 import {Raft} from '../raft/raft.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import {testMembership} from '../raft/testing/memory-cluster.ts';
@@ -39,6 +39,7 @@ class Bench {
   readonly disk: (() => void)[] = [];
   readonly turns: (() => void)[] = [];
   readonly installed: SnapshotMeta[] = [];
+  readonly sent: Message[] = [];
   /** Switches of the checkpoint that have begun; the test ends them. */
   readonly installing: {
     readonly meta: SnapshotMeta;
@@ -109,7 +110,10 @@ class Bench {
     return new ReadyLoop({
       raft: this.raft,
       log: this.log,
-      transport: {send: () => true, flush: () => undefined} as unknown as Transport,
+      transport: {
+        send: (_: NodeId, message: Message) => this.sent.push(message) > 0,
+        flush: () => undefined,
+      } as unknown as Transport,
       clock,
       applier,
       reads: new ReadTable({
@@ -139,6 +143,25 @@ class Bench {
 function noop(inTerm: number, index: number): Entry {
   return makeEntry({term: term(inTerm), index: logIndex(index), type: 'noop', proposedAtMs: 0});
 }
+
+test('of answers that wait for a disk that stands still the newest answer of a kind leaves', () => {
+  const bench = new Bench();
+  bench.append('2', 1, [0, 0], 1);
+  for (let readRound = 1; readRound <= 50; readRound++) {
+    const envelope = {from: nodeId('2'), to: nodeId('1'), term: term(1)};
+    bench.raft.step({...envelope, type: 'heartbeat', commit: logIndex(0), readRound});
+    bench.turn();
+    bench.append('2', 1, [0, 0], 1);
+  }
+  assert.equal(bench.sent.length, 0);
+  while (bench.disk.length > 0) bench.sync();
+  const said = bench.sent.map(({type}) => type).sort();
+  assert.deepEqual(said, ['append-accepted', 'heartbeat-response']);
+  for (const message of bench.sent) {
+    if (message.type === 'heartbeat-response') assert.equal(message.readRound, 50);
+    if (message.type === 'append-accepted') assert.equal(message.matchIndex, 1);
+  }
+});
 
 test('the disk hears of no commit of entries that replace others and are not durable', () => {
   const bench = new Bench();

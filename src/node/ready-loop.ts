@@ -1,8 +1,8 @@
 /**
- * The only place that orders what raft decided: persist → send → apply → reply. The write to the
- * disk starts first and runs while messages that need not wait for it leave; messages that must
- * wait leave from its completion. Everything that happens in one turn of the event loop becomes one
- * Ready: one write, one frame a peer. See docs/io-ordering.md.
+ * The only place that orders what raft decided: send what promises nothing → persist → send the
+ * rest → apply → reply. Messages that need not wait for the disk leave first, and its write runs
+ * while they travel; those that must wait leave from its completion. Everything that happens in one
+ * turn of the event loop becomes one Ready: one write, one frame a peer. See docs/io-ordering.md.
  */
 import {must} from '../base/assert.ts';
 import type {Clock} from '../base/clock.ts';
@@ -38,7 +38,7 @@ export interface ReadyLoopParts {
 
 interface WaitingMessages {
   readonly sequence: number;
-  readonly messages: readonly Message[];
+  messages: readonly Message[];
 }
 
 export class ReadyLoop {
@@ -154,23 +154,20 @@ export class ReadyLoop {
   #onDurable(sequence: number): void {
     this.#durableSequence = sequence;
     this.#parts.raft.persisted(sequence);
-    for (;;) {
-      const first = this.#waiting[0];
-      if (first === undefined || first.sequence > sequence) break;
-      this.#waiting.shift();
-      this.#send(first.messages);
-    }
+    const later = this.#waiting.findIndex(waiting => waiting.sequence > sequence);
+    const due = this.#waiting.splice(0, later < 0 ? this.#waiting.length : later);
+    for (const {messages} of due) this.#send(messages);
     this.#maybeInstall();
     this.scheduleIfReady();
   }
 
   #sendAfterPersist(ready: Ready): void {
     if (ready.messagesAfterPersist.length === 0) return;
-    if (ready.sequence <= this.#durableSequence) {
-      this.#send(ready.messagesAfterPersist);
-    } else {
-      this.#waiting.push({sequence: ready.sequence, messages: ready.messagesAfterPersist});
-    }
+    const {sequence, messagesAfterPersist: messages} = ready;
+    const last = this.#waiting.at(-1);
+    if (sequence <= this.#durableSequence) this.#send(messages);
+    else if (last?.sequence === sequence) last.messages = newestAnswers(last.messages, messages);
+    else this.#waiting.push({sequence, messages});
   }
 
   #send(messages: readonly Message[]): void {
@@ -213,3 +210,29 @@ export class ReadyLoop {
     this.schedule();
   }
 }
+
+/**
+ * A disk that is full or stands still may keep messages waiting for days, while the leader asks
+ * many times a second. Of the answers to one leader in one term the newest says it all.
+ */
+function newestAnswers(before: readonly Message[], messages: readonly Message[]): Message[] {
+  const newest = new Map<string, Message>();
+  for (const message of [...before, ...messages]) {
+    const {type, to, term} = message;
+    const kind = repeatedAnswers.has(type) ? `${type} ${to} ${term}` : String(newest.size);
+    const former = newest.get(kind);
+    const isLower =
+      former?.type === 'append-accepted' &&
+      message.type === 'append-accepted' &&
+      message.matchIndex < former.matchIndex;
+    if (!isLower) newest.set(kind, message);
+  }
+  return [...newest.values()];
+}
+
+const repeatedAnswers: ReadonlySet<Message['type']> = new Set([
+  'append-accepted',
+  'append-rejected',
+  'heartbeat-response',
+  'pre-vote-response',
+]);

@@ -332,8 +332,8 @@ export class Replica {
     if (this.#disk.isStuck()) {
       // A leader that cannot write must not keep others from electing one that can.
       if (this.raft.role === 'leader') this.raft.stepDown();
-    } else if ((!this.isDiverged && !this.#hasLeft) || this.raft.role === 'leader') {
-      this.raft.tick();
+    } else if (!this.#hasLeft || this.raft.role === 'leader') {
+      this.raft.tick({mayCampaign: !this.isDiverged});
     }
     // A checkpoint holds whole commands.
     this.#applier.betweenCommands(() => {

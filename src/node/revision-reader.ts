@@ -1,8 +1,12 @@
 /** Reads the events of revisions for watchers, from the history or from what was read last. */
 import {assert} from '../base/assert.ts';
+import {RosettaError} from '../base/errors.ts';
 import type {EventSource} from '../kv/event-reader.ts';
 import {recentSizeBytesMax, RecentRevisions} from './recent-revisions.ts';
 import {keyTextOf, WatchEvent} from './watch-event.ts';
+
+/** Revision 1 is the empty store. */
+const firstWithEvents = 2;
 
 export class RevisionReader {
   /** Read, and by the hub told, since the clock was looked at last. */
@@ -14,9 +18,30 @@ export class RevisionReader {
     this.#source = source;
   }
 
-  /** Some of its events were removed, or all of them. */
+  /** Where a watch that asks for `from` begins; 0: behind what there is. */
+  beginning(from: number): number {
+    const first = from === 0 ? this.#source.revision() + 1 : Math.max(from, firstWithEvents);
+    const compacted = this.#source.compactedRevision();
+    if (first > compacted) return first;
+    const detail = `revision ${first} is compacted; the oldest to watch from is ${compacted + 1}`;
+    throw new RosettaError('REVISION_COMPACTED', detail);
+  }
+
+  /** Some of its events were removed, or all; or it never had any, behind a restored backup. */
   isGone(revision: number): boolean {
-    return this.#source.eventFloor() > revision;
+    return this.#source.eventFloor() > revision || this.#isSkipped(revision);
+  }
+
+  /** Of one that is gone: the next that may not be. */
+  firstBehind(revision: number): number {
+    const floor = this.#source.eventFloor();
+    return floor > revision ? floor : this.#source.compactedRevision() + 1;
+  }
+
+  /** A new cluster goes on from a backup at a later revision, to which it is compacted. */
+  #isSkipped(revision: number): boolean {
+    if (revision > this.#source.compactedRevision()) return false;
+    return this.#source.event(revision, 0) === null;
   }
 
   /**

@@ -69,17 +69,22 @@ export class SnapshotCopies {
     if (this.#waiting.length === 1) this.#make();
   }
 
-  /** `isOfNoUse`: somebody has no use for it, so the next one gets a newer one. */
-  giveBack(source: SnapshotSource, isOfNoUse: boolean): void {
-    if (this.#isStopped) return;
+  /**
+   * `isOfNoUse`: somebody has no use for it, so the next one gets a newer one; so it does when this
+   * one cannot be read. Returns why it cannot; null: it can, as far as it was.
+   */
+  giveBack(source: SnapshotSource, isOfNoUse: boolean): Error | null {
+    if (this.#isStopped) return null;
     const copies = [...this.#former, ...(this.#current === null ? [] : [this.#current])];
     const copy = copies.find(each => each === source);
     assert(copy !== undefined, 'a copy that was taken: %', source.id);
     copy.userCount -= 1;
-    if (isOfNoUse && copy === this.#current) this.#retire();
-    if (copy.userCount > 0) return;
-    if (copy !== this.#current) this.#remove(copy);
-    else copy.waitForUse(this.#parts.clock, () => this.#retire());
+    const {readError} = copy;
+    if ((isOfNoUse || readError !== null) && copy === this.#current) this.#retire();
+    if (copy.userCount > 0) return readError;
+    if (copy === this.#current) copy.waitForUse(this.#parts.clock, () => this.#retire());
+    else if (this.#former.has(copy)) this.#remove(copy);
+    return readError;
   }
 
   stop(): void {
@@ -143,6 +148,8 @@ class SharedCopy implements SnapshotSource {
   readonly #copy: SnapshotExport;
   readonly #refusal: () => Error | null;
   userCount = 0;
+  /** Why it cannot be read to its end; null: nobody has met a reason. */
+  readError: Error | null = null;
   #timer: Timer | null = null;
 
   constructor(id: string, copy: SnapshotExport, refusal: () => Error | null) {
@@ -164,6 +171,7 @@ class SharedCopy implements SnapshotSource {
     return {
       next: callback => {
         reader.next((error, block) => {
+          this.readError ??= error;
           const failure = error ?? this.#refusal();
           callback(failure, failure === null ? block : null);
         });

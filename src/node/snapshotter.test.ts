@@ -14,12 +14,14 @@ import {silentLogger} from '../base/logger.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
-import type {SnapshotExport, SnapshotImport} from '../storage/checkpoint-store.ts';
+import type {SnapshotExport, SnapshotImport, SnapshotReader} from '../storage/checkpoint-store.ts';
 import {StateStore} from '../storage/state-store.ts';
 import type {SnapshotOffer} from '../transport/transport.ts';
 import {SnapshotRefusedError} from '../transport/transport.ts';
 import {Checkpointer} from './checkpointer.ts';
 import {Snapshotter} from './snapshotter.ts';
+
+type Next = Parameters<SnapshotReader['next']>[0];
 
 const membership = membershipOf(['node1', 'node2', 'node3']);
 const node2 = nodeId('node2');
@@ -209,6 +211,29 @@ test('a stream that broke off goes on with the same copy, soon', () => {
   assert.equal(scene.transport.streams[1]?.snapshot, scene.transport.streams[0]?.snapshot);
 });
 
+test('a copy that cannot be read is made anew, and less and less often', () => {
+  const scene = leader();
+  const damage = new Error('the checksum of a row does not match');
+  scene.store.exportSnapshot = callback => {
+    const reader = {next: (tell: Next) => tell(damage, null), close: () => undefined};
+    callback(null, {meta: metaAt(1), sizeBytes: 1, open: () => reader, close: () => undefined});
+  };
+  const streamedAtMs: number[] = [];
+  while (streamedAtMs.length < 4) {
+    scene.snapshotter.send(node2);
+    scene.turns(1);
+    const {streams} = scene.transport;
+    const stream = streams[streamedAtMs.length];
+    if (stream === undefined) continue;
+    streamedAtMs.push(scene.time.nowMs);
+    stream.snapshot.open(null).next(error => stream.callback(error));
+  }
+  const waitsMs = streamedAtMs.slice(1).map((atMs, i) => atMs - (streamedAtMs[i] ?? 0));
+  for (const [i, waitMs] of waitsMs.entries()) assert.ok(waitMs >= 1_000 * 2 ** i, `${waitMs} ms`);
+  const copies = scene.transport.streams.map(({snapshot}) => snapshot.id);
+  assert.equal(new Set(copies).size, copies.length);
+});
+
 test('a copy that was refused, or that the log has left behind, is replaced', () => {
   const scene = leader();
   const refusal = new SnapshotRefusedError({code: 'SNAPSHOT_NOT_WANTED', detail: 'no'});
@@ -300,6 +325,21 @@ test('only news of the own leader is taken', () => {
   assert.equal(scene.snapshotter.onOffer(nodeId('node3'), offerAt(10)), null);
   assert.equal(scene.snapshotter.onOffer(node2, offerAt(0)), null);
   assert.ok(scene.snapshotter.onOffer(node2, offerAt(10)) !== null);
+});
+
+test('a leader that offers what has arrived long ago is told how far its follower is', () => {
+  const scene = follower();
+  const {driven} = scene;
+  const {id, term: ownTerm} = driven.raft;
+  driven.raft.step({type: 'snapshot', from: node2, to: id, term: ownTerm, meta: metaAt(10)});
+  driven.perform();
+  // What it has said so far is lost.
+  driven.sent = [];
+  assert.equal(scene.snapshotter.onOffer(node2, offerAt(10, '1-2')), null);
+  driven.perform();
+  const [accepted] = driven.sent;
+  assert.equal(accepted?.type, 'append-accepted');
+  assert.deepEqual([accepted.to, accepted.matchIndex], ['node2', 10]);
 });
 
 /** The header and the first block of rows of a snapshot, written; what the import says it holds. */

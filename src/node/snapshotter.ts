@@ -101,7 +101,17 @@ export class Snapshotter {
       this.#stream(to, copy, failure => {
         const refusal = failure instanceof SnapshotRefusedError ? failure.code : null;
         const isOfNoUse = refusal === 'SNAPSHOT_NOT_WANTED';
-        this.#copies.giveBack(copy, isOfNoUse);
+        const readError = this.#copies.giveBack(copy, isOfNoUse);
+        // Others may have met what cannot be read; this one may have begun behind it.
+        if (readError !== null && failure !== null && !isOfNoUse) {
+          // Damage that a copy has from the checkpoint is in the next copy too.
+          logger.error(
+            {to, error: readError.message},
+            'a copy of the checkpoint cannot be read; ./rosetta verify says what is damaged',
+          );
+          retryLater();
+          return;
+        }
         if (failure === null || isOfNoUse) this.#retryDelaysMs.delete(to);
         if (failure === null) report(copy.meta);
         else if (refusal === null) failAfter(resumeDelayMs);
@@ -133,10 +143,16 @@ export class Snapshotter {
 
   /** Null when the offer is no news, or another snapshot is being installed. */
   onOffer(from: NodeId, offer: SnapshotOffer): SnapshotImport | null {
-    const {raft} = this.#parts;
-    const isWanted = raft.leaderId === from && offer.meta.index > raft.commitIndex;
-    if (!isWanted || this.#received !== null || this.#isStopped) return null;
-    return this.#intake.accept(from, offer);
+    const {raft, scheduleReady} = this.#parts;
+    if (raft.leaderId !== from || this.#isStopped) return null;
+    const {meta} = offer;
+    if (meta.index <= raft.commitIndex) {
+      // Perhaps it came with an earlier stream and the answer was lost: raft says how far it is.
+      raft.step({type: 'snapshot', from, to: raft.id, term: raft.term, meta});
+      scheduleReady();
+      return null;
+    }
+    return this.#received === null ? this.#intake.accept(from, offer) : null;
   }
 
   /** Its stream broke off. */

@@ -13,12 +13,14 @@ import {
   smallRuns,
   Store,
 } from '../../test/node/watched-store.ts';
+import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
 import {setLimits} from '../../test/sim/small-limits.ts';
 import {must} from '../base/assert.ts';
 import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {RevisionReader} from './revision-reader.ts';
 import type {WatchEvent} from './watch-event.ts';
+import {WatchHub} from './watch-hub.ts';
 import type {WatchSink} from './watch-service.ts';
 
 test('a thousand watchers share one event and what a door made of it', () => {
@@ -352,6 +354,96 @@ test('a node that no longer serves ends its watches', () => {
   store.turns(150);
   assert.deepEqual(sink.ended, {code: 'DIVERGED', resumeFrom: 2});
   assert.equal(store.hub.count, 0);
+});
+
+test('a node that serves nobody takes no watch', () => {
+  const store = new Store();
+  store.put('a', '1');
+  store.refusal = new RosettaError('DIVERGED', 'different');
+  assert.throws(() => store.open(one('a'), 2, new RecordingSink()), {code: 'DIVERGED'});
+  assert.equal(store.hub.count, 0);
+});
+
+/** A store of which this node gets a snapshot: rows at revisions that it has never told. */
+class ReplacedStore {
+  readonly time = new VirtualTime();
+  /** Revisions that have an event, of one key each. */
+  readonly events = new Set<number>();
+  newest = 1;
+  compacted = 0;
+  floor = 0;
+  lookCount = 0;
+  readonly hub = new WatchHub({
+    source: {
+      revision: () => this.newest,
+      compactedRevision: () => this.compacted,
+      eventFloor: () => this.floor,
+      event: (revision, sub) => {
+        this.lookCount++;
+        if (sub > 0 || !this.events.has(revision)) return null;
+        const value = Buffer.from(String(revision));
+        const fields = {isTombstone: false, createRevision: revision, version: 1, leaseId: 0};
+        return {...fields, previousRevision: 0, previousSub: 0, key: Buffer.from('a'), value};
+      },
+      recordOf: () => null,
+    },
+    clock: new LifeClock(this.time),
+    refusal: () => null,
+  });
+
+  turns(count: number): void {
+    for (let i = 0; i < count; i++) this.time.turn(() => undefined);
+  }
+}
+
+test('a watch that waits for what a snapshot brings passes all that is gone at once', () => {
+  const store = new ReplacedStore();
+  const late = new RecordingSink();
+  const early = new RecordingSink();
+  store.hub.open({range: everything, from: 1_000_001, wantsPrevious: false}, late);
+  store.hub.open({range: everything, from: 5, wantsPrevious: false}, early);
+  store.turns(3);
+  for (let revision = 999_990; revision <= 1_000_000; revision++) store.events.add(revision);
+  store.newest = 1_000_000;
+  store.floor = 999_990;
+  store.hub.wake();
+  store.turns(3);
+  assert.ok(store.lookCount < 100, `${store.lookCount} looks`);
+  assert.equal(early.ended?.code, 'REVISION_COMPACTED');
+  store.events.add(1_000_001);
+  store.newest = 1_000_001;
+  store.hub.wake();
+  store.turns(3);
+  assert.deepEqual(
+    late.told.map(({revision}) => revision),
+    [1_000_001],
+  );
+});
+
+test('a gap of revisions that never had events, behind a restored backup, ends whom it concerns', () => {
+  const store = new ReplacedStore();
+  const within = new RecordingSink();
+  const behind = new RecordingSink();
+  store.hub.open({range: everything, from: 3, wantsPrevious: false}, within);
+  store.hub.open({range: everything, from: 2_000_001, wantsPrevious: false}, behind);
+  store.turns(3);
+  // The backup ended at 10 and goes on at 2,000,000; its history is not removed yet.
+  for (let revision = 2; revision <= 10; revision++) store.events.add(revision);
+  store.newest = 2_000_000;
+  store.compacted = 2_000_000;
+  store.hub.wake();
+  store.turns(3);
+  assert.equal(within.ended?.code, 'REVISION_COMPACTED');
+  assert.equal(behind.ended, null);
+  store.events.add(2_000_001);
+  store.newest = 2_000_001;
+  store.hub.wake();
+  store.turns(3);
+  assert.deepEqual(
+    behind.told.map(({revision}) => revision),
+    [2_000_001],
+  );
+  assert.ok(store.lookCount < 1_000, `${store.lookCount} looks`);
 });
 
 test('there is a limit to how many may watch', t => {

@@ -40,8 +40,6 @@ const ticksPerRound = 10;
 /** Progress that one tick tells at most: more would take too long at a stretch. */
 const progressCountMax = 128;
 
-/** Revision 1 is the empty store. */
-const firstWithEvents = 2;
 /** Events read from the history in one step. */
 const eventsPerStep = 16;
 
@@ -87,17 +85,13 @@ export class WatchHub implements WatchService {
   }
 
   open(request: WatchRequest, sink: WatchSink): Watch {
-    if (this.#ended !== null) throw this.#ended;
+    const refusal = this.#ended ?? this.#refusal();
+    if (refusal !== null) throw refusal;
     if (this.count >= limits.watchCountMax) {
       throw new RosettaError('OVERLOADED', `this node has ${this.count} watches already`);
     }
     const revision = this.#source.revision();
-    const from = request.from === 0 ? revision + 1 : Math.max(request.from, firstWithEvents);
-    const compacted = this.#source.compactedRevision();
-    if (from <= compacted) {
-      const detail = `revision ${from} is compacted; the oldest to watch from is ${compacted + 1}`;
-      throw new RosettaError('REVISION_COMPACTED', detail);
-    }
+    const from = this.#reader.beginning(request.from);
     const watcher = new Watcher({
       range: textRange(request.range),
       wantsPrevious: request.wantsPrevious,
@@ -135,6 +129,7 @@ export class WatchHub implements WatchService {
 
   readonly #onTurn = (): void => {
     this.#isScheduled = false;
+    this.#endRefused();
     const isAllTold = this.#tellSome();
     const isAllSent = this.#sender.sendSome(sendingMs);
     if (!isAllTold || !isAllSent) this.#schedule();
@@ -165,11 +160,24 @@ export class WatchHub implements WatchService {
   #stepLive(): boolean {
     if (this.#telling === null) {
       if (this.#liveCount === 0 || this.#next > this.#source.revision()) return false;
+      if (this.#passGone()) return true;
       this.#telling = this.#liveSteps(this.#next);
     }
     if (this.#telling.next().done !== true) return true;
     this.#telling = null;
-    this.#next++;
+    if (!this.#passGone()) this.#next++;
+    return true;
+  }
+
+  /** Ends whom what is gone was to be told, and goes on behind all of it; false: `#next` is not. */
+  #passGone(): boolean {
+    if (!this.#reader.isGone(this.#next)) return false;
+    const first = this.#reader.firstBehind(this.#next);
+    for (const watcher of [...this.#watchers]) {
+      const isBefore = watcher.stage === 'live' && Math.max(watcher.next, this.#next) < first;
+      if (isBefore) this.#endCompactedOne(watcher);
+    }
+    this.#next = first;
     return true;
   }
 
@@ -204,7 +212,6 @@ export class WatchHub implements WatchService {
         if (alike.length > 0) yield* this.#tellAlike(alike, events, wantsPrevious);
       }
     }
-    if (isGone) this.#endCompacted(revision);
   }
 
   /** Run by run: each is encoded once, told to all, and let go. */
@@ -231,13 +238,6 @@ export class WatchHub implements WatchService {
       if (!watcher.awaits(run.revision)) continue;
       this.#tell(watcher, run);
       yield;
-    }
-  }
-
-  /** Their events were removed before they could be told. */
-  #endCompacted(revision: number): void {
-    for (const watcher of [...this.#watchers]) {
-      if (watcher.awaits(revision)) this.#endCompactedOne(watcher);
     }
   }
 
@@ -365,13 +365,16 @@ export class WatchHub implements WatchService {
   #armTimer(): Timer {
     return this.#clock.setTimer(tickMs, () => {
       this.#timer = null;
-      const refusal = this.#refusal();
-      if (refusal !== null) {
-        for (const watcher of [...this.#watchers]) this.#endOne(watcher, refusal);
-      }
+      this.#endRefused();
       this.#lookAtSome();
       if (this.count > 0) this.#timer = this.#armTimer();
     });
+  }
+
+  #endRefused(): void {
+    const refusal = this.#refusal();
+    if (refusal === null) return;
+    for (const watcher of [...this.#watchers]) this.#endOne(watcher, refusal);
   }
 
   #lookAtSome(): void {

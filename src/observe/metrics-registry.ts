@@ -79,11 +79,7 @@ export class MetricsRegistry {
     this.#total('rosetta_applied_entries_total', 'Entries applied', source => {
       return source.counts().applied;
     });
-    this.#total(
-      'rosetta_refused_connections_total',
-      'Connections refused on the Raft address',
-      source => source.refusedConnectionCount(),
-    );
+    this.#refusals();
   }
 
   #registerPeers(): void {
@@ -139,6 +135,23 @@ export class MetricsRegistry {
       collect: () => {
         counter.reset();
         counter.inc(read());
+      },
+    });
+  }
+
+  #refusals(): void {
+    const counter = new Counter({
+      name: 'rosetta_refused_connections_total',
+      help: 'What the Raft address turned away, by reason',
+      labelNames: ['reason'],
+      registers: [this.#registry],
+      collect: () => {
+        const source = this.#source();
+        if (source === null) return;
+        counter.reset();
+        for (const [reason, count] of Object.entries(source.refusedConnectionCounts())) {
+          counter.inc({reason}, count);
+        }
       },
     });
   }

@@ -30,8 +30,8 @@ export interface MetricsSource {
   /** Bytes handed to the write-ahead log and not yet durable. */
   walPendingSizeBytes(): number;
   checkpointSpace(): {readonly sizeBytes: number; readonly usedSizeBytes: number};
-  /** Connections on the Raft address that were not a welcome member. */
-  refusedConnectionCount(): number;
+  /** What the Raft address turned away, by reason; also those that never occurred. */
+  refusedConnectionCounts(): Readonly<Record<string, number>>;
 }
 
 /** Events since the start of the process. */

@@ -27,7 +27,7 @@ const source: MetricsSource = {
   peers: () => [{id: 'node2', isConnected: true, bufferedSizeBytes: 20, droppedCount: 2}],
   walPendingSizeBytes: () => 77,
   checkpointSpace: () => ({sizeBytes: 79, usedSizeBytes: 78}),
-  refusedConnectionCount: () => 13,
+  refusedConnectionCounts: () => ({starting: 13, 'wrong-cluster': 0}),
 };
 
 test('a scrape shows what the member knows at that moment', async () => {
@@ -42,7 +42,8 @@ test('a scrape shows what the member knows at that moment', async () => {
     'rosetta_keys 5',
     'rosetta_proposals_total 11',
     'rosetta_applied_entries_total 12',
-    'rosetta_refused_connections_total 13',
+    'rosetta_refused_connections_total{reason="starting"} 13',
+    'rosetta_refused_connections_total{reason="wrong-cluster"} 0',
     'rosetta_wal_pending_bytes 77',
     'rosetta_checkpoint_file_bytes 79',
     'rosetta_checkpoint_used_bytes 78',

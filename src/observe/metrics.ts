@@ -32,6 +32,11 @@ export class Metrics {
     this.#source = source;
   }
 
+  /** The member stops. */
+  unbind(): void {
+    this.#source = null;
+  }
+
   fsyncSeconds(seconds: number): void {
     this.#fsync.observe(seconds);
   }

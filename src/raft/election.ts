@@ -31,11 +31,14 @@ const deferenceTicks = 3;
 /** Terms above this come from no cluster that ever lived; refusing them leaves room to count. */
 export const termMax = 2 ** 52;
 
-/** One tick of a node that does not lead. */
-export function tickElection(state: RaftState): void {
+/**
+ * One tick of a node that does not lead. Also whoever may not campaign notices that its leader is
+ * silent: it would refuse its vote to everybody else for ever.
+ */
+export function tickElection(state: RaftState, options: {readonly mayCampaign: boolean}): void {
   state.electionElapsed++;
   state.leaderSilence++;
-  if (state.electionElapsed < state.randomizedTimeout) return;
+  if (!options.mayCampaign || state.electionElapsed < state.randomizedTimeout) return;
   campaign(state);
 }
 

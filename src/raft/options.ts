@@ -32,6 +32,7 @@ export interface RaftOptions {
   /** Bytes of committed entries in one Ready. */
   readonly committedSizeBytesMax: number;
   readonly prng: Prng;
+  /** All it holds counts as durable, and so does `hardState`: to be synced before. */
   readonly log: LogReader;
   /** As recovered; commit ≤ log.lastIndex(). */
   readonly hardState: HardState;

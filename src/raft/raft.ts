@@ -51,10 +51,13 @@ export class Raft {
     this.#state = makeState(options);
   }
 
-  /** One unit of time has passed. */
-  tick(): void {
+  /**
+   * One unit of time has passed. `mayCampaign`: false on a member that is not to lead, whose vote
+   * the others may need all the same.
+   */
+  tick(options: {readonly mayCampaign: boolean} = {mayCampaign: true}): void {
     const {leadership} = this.#state;
-    if (leadership === null) tickElection(this.#state);
+    if (leadership === null) tickElection(this.#state, options);
     else tickLeader(this.#state, leadership);
   }
 
@@ -79,7 +82,9 @@ export class Raft {
 
   /**
    * Asks for an index at which a read is linearizable; a ReadState with `context` follows, or
-   * nothing when leadership changes meanwhile. False: nobody to ask, nothing was sent.
+   * nothing when leadership changes meanwhile, or a message is lost. No life of this id uses a
+   * context twice: a late answer would confirm another read. False: nobody to ask; nothing was
+   * sent.
    */
   readIndex(context: number): boolean {
     return requestRead(this.#state, context);

@@ -3,7 +3,9 @@
  *
  *   1. `messages` may leave at once, before anything of this Ready is durable.
  *   2. `hardState` and `entries` go to the WAL in the order of `sequence`; several Readys may be on
- *      their way to the disk at a time. `snapshot` is installed before any later Ready is written.
+ *      their way to the disk at a time. A `snapshot` comes before them: when all earlier writes are
+ *      durable the state machine becomes it, durably, then the log begins anew behind it, and only
+ *      then `hardState` and `entries` of its Ready are written, which count on it.
  *   3. `messagesAfterPersist` leave when every write up to and including `sequence` is durable.
  *   4. Then, and not before, the shell calls `raft.persisted(sequence)`.
  *   5. `committed` is applied in order; `raft.applied(index)` follows. These entries are already

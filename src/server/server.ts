@@ -213,6 +213,8 @@ class Server implements RunningServer {
     }
     await new Promise<void>(resolve => this.#node.stop(resolve));
     await new Promise<void>(resolve => this.#seenStarts.whenIdle(resolve));
+    // What collects for the metrics may live as long as the process.
+    this.#options.metrics.unbind();
     this.#directory.release();
     if (this.#isRunning) this.#options.logger.info({id: this.#options.id}, 'stopped');
   }
@@ -273,9 +275,7 @@ class Server implements RunningServer {
       peers: () => this.#node.peers(),
       walPendingSizeBytes: () => this.#node.walPendingSizeBytes(),
       checkpointSpace: () => this.#checkpoint.space(),
-      refusedConnectionCount: () => {
-        return Object.values(this.#transport.counters()).reduce((sum, count) => sum + count, 0);
-      },
+      refusedConnectionCounts: () => this.#transport.counters(),
     });
   }
 }

@@ -8,7 +8,11 @@ import {noteStale} from '../storage/start-history.ts';
 import type {StartNodeOptions} from './start-node.ts';
 import {startNode} from './start-node.ts';
 
-test('a number that a flag would not take is refused by its name, and nothing is started', async t => {
+function peer(id: string, port: number): {readonly id: string; readonly address: string} {
+  return {id, address: `h:${port}`};
+}
+
+test('an option that a flag would not take is refused by its name, and nothing is started', async t => {
   const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'start-node-'));
   t.after(() => fs.rmSync(parent, {recursive: true}));
   const data = path.join(parent, 'data');
@@ -25,6 +29,15 @@ test('a number that a flag would not take is refused by its name, and nothing is
     [{heartbeatMs: 12.5}, /^heartbeatMs /],
     [{heartbeatMs: 9}, /^heartbeatMs /],
     [{heartbeatMs: 76}, /^heartbeatMs, 76, must be at most half of electionTimeoutMs, 150$/],
+    [{peers: [{id: 'a', address: 'h:1'}]}, /^peers names a, which is this node itself$/],
+    [{peers: [peer('b', 1), peer('b', 2)]}, /^peers names b twice$/],
+    [{peers: [peer('b', 1), peer('c', 1)]}, /^peers names the address h:1 twice$/],
+    [{peers: [peer('b', 0)]}, /^peers gives b the address h:0$/],
+    [{peers: [peer('b/c', 1)]}, /^peers names "b\/c", which is no id of a node$/],
+    [
+      {peers: Array.from('bcdefgh', (id, i) => peer(id, i + 1))},
+      /^peers names 7 nodes; a cluster has at most 7 members$/,
+    ],
   ];
   for (const [options, message] of refused) {
     const started = startNode({

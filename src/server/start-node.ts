@@ -8,6 +8,7 @@ import {limits} from '../base/limits.ts';
 import {silentLogger, type Logger} from '../base/logger.ts';
 import {Metrics} from '../observe/metrics.ts';
 import {packageVersion} from './package-version.ts';
+import {peersProblem} from './peers-check.ts';
 import {startServer} from './server.ts';
 import type {RunningServer, ServerOptions} from './server-options.ts';
 import {optionRanges} from './server-options.ts';
@@ -53,6 +54,8 @@ export interface StartNodeOptions {
   readonly historySizeBytesMax?: number | undefined;
   /** Origins whose pages may use the API from browsers. */
   readonly corsOrigins?: readonly string[] | undefined;
+  /** Gives up a start that waits for the cluster, as one with `rejoin` may; it rejects. */
+  readonly signal?: AbortSignal | undefined;
   /** Default: silent. */
   readonly logger?: Logger | undefined;
 }
@@ -86,7 +89,7 @@ const readyLookMs = 10;
  */
 export async function startNode(options: StartNodeOptions): Promise<StartedNode> {
   const node = new Member(options.id, options.listen);
-  await node.start(serverOptions(options));
+  await node.start(serverOptions(options), options.signal);
   return node;
 }
 
@@ -119,9 +122,13 @@ class Member implements StartedNode {
     this.ready.catch(() => undefined);
   }
 
-  async start(options: ServerOptions): Promise<void> {
+  async start(options: ServerOptions, signal: AbortSignal | undefined): Promise<void> {
     const end = (error: Error): void => this.#fail(error);
-    const server = await startServer(options, {onFatal: end, onRemoved: end});
+    const server = await startServer(options, {
+      onFatal: end,
+      onRemoved: end,
+      ...(signal === undefined ? {} : {signal}),
+    });
     // It may have failed as soon as it was up, when there was nothing to stop yet.
     if (this.#failure !== null) {
       // Nobody gets to see it.
@@ -175,6 +182,8 @@ function serverOptions(options: StartNodeOptions): ServerOptions {
       throw invalid(`${name} "${address}" is not host:port`);
     }
   }
+  const problem = peersProblem(peers, {id, listen});
+  if (problem !== null) throw invalid(`peers ${problem}`);
   if (data === '') throw invalid('data is empty; name the directory for the data');
   checkJoin(options);
   return {

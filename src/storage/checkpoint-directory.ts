@@ -41,7 +41,8 @@ export class CheckpointDirectory {
 
   constructor(dataDirectory: string) {
     this.root = path.join(dataDirectory, 'checkpoint');
-    makeDirectories(this.root);
+    // Also where a damaged one was moved out of the way.
+    for (const made of makeDirectories(this.root)) syncFile(path.dirname(made));
   }
 
   /** Name of the environment in force; null when none has been chosen. */

@@ -137,8 +137,10 @@ test(
     isKept('first');
     fs.writeFileSync(path.join(checkpointDirectory, 'data'), 'an empty one');
     assert.throws(() => setDirectoryAside(data, crash), /crash/);
-    // Before the identity was copied.
-    fs.rmSync(path.join(aside, 'identity.json'));
+    // In the middle of the copy of the identity.
+    const kept = path.join(aside, 'identity.json');
+    fs.renameSync(kept, `${kept}.tmp`);
+    fs.truncateSync(`${kept}.tmp`, 2);
     const written = setDirectoryAside(data, () => fs.writeFileSync(identityFile, 'second'));
     assert.equal(written, aside);
     isKept('first');

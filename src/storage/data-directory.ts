@@ -75,8 +75,12 @@ export function setDirectoryAside(directory: DataDirectory, writeIdentity: () =>
   for (const child of [walDirectory, checkpointDirectory]) makeDirectories(child);
   syncDirectory(aside);
   syncDirectory(directory.path);
-  fs.copyFileSync(identityFile, kept);
-  for (const synced of [kept, aside]) syncPath(synced);
+  // Never there in part: it would pass for an earlier member's, and everything here be removed.
+  const copy = `${kept}.tmp`;
+  fs.copyFileSync(identityFile, copy);
+  syncPath(copy);
+  fs.renameSync(copy, kept);
+  syncPath(aside);
   writeIdentity();
   return aside;
 }

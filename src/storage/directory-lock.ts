@@ -47,8 +47,15 @@ interface Hold {
 
 type LockCallback = (error: Error | null, lock: DirectoryLock | null) => void;
 
+/** Directories that this process has locked: the LOCK file does not keep it out of its own. */
+const ownRoots = new Set<string>();
+
 /** Locks `root`, which exists. Tests announce in ways of their own. */
 export function lockDirectory(root: string, callback: LockCallback, announceIn = announce): void {
+  if (ownRoots.has(identityOf(root))) {
+    callback(inUse(root, readHolder(root)), null);
+    return;
+  }
   if (process.platform !== 'linux') {
     const holder = readHolder(root);
     if (holder !== null && isAlive(holder)) callback(inUse(root, holder), null);
@@ -138,10 +145,13 @@ function take(root: string, hold: Hold, callback: LockCallback): void {
     callback(toError(error), null);
     return;
   }
+  const identity = identityOf(root);
+  ownRoots.add(identity);
   let isHeld = true;
   const release = (): void => {
     assert(isHeld, 'a lock is released once');
     isHeld = false;
+    ownRoots.delete(identity);
     try {
       // Before the lock: afterwards it may be the next holder's.
       fs.rmSync(lockFile(root), {force: true});
@@ -150,6 +160,16 @@ function take(root: string, hold: Hold, callback: LockCallback): void {
     }
   };
   callback(null, {warnings: hold.warnings, release});
+}
+
+/** Of the directory itself, by whatever name it is given. */
+function identityOf(root: string): string {
+  try {
+    const {dev, ino} = fs.statSync(root, {bigint: true});
+    return ino === 0n ? fs.realpathSync(root) : `${dev}-${ino}`;
+  } catch {
+    return path.resolve(root);
+  }
 }
 
 function lockFile(root: string): string {

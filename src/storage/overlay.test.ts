@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
+import {limits} from '../base/limits.ts';
 import {Prng} from '../base/prng.ts';
 import {Overlay} from './overlay.ts';
 import {PackedRecords} from './packed-records.ts';
@@ -190,11 +191,52 @@ describe('overlay', () => {
   });
 });
 
-test('the memory of an overlay that the checkpoint has is used by later ones', () => {
+for (const [what, rowCount, rowSizeBytes] of [
+  ['a few rows', 3, 10],
+  ['many rows', 40, 100_000],
+  ['very many rows', 400, 200_000],
+  ['the largest rows', 40, limits.valueSizeBytesMax],
+] as const) {
+  test(`the memory of an overlay that the checkpoint has is used by later ones: ${what}`, () =>
+    fillTwice(rowCount, rowSizeBytes));
+}
+
+test('memory of another size makes room for that of the rows that come now', () => {
+  const memory = new RecordMemory();
+  const fill = (rowCount: number, rowSizeBytes: number): Overlay => {
+    const overlay = new Overlay(null, memory);
+    for (let i = 0; i < rowCount; i++) overlay.put(bytes(`\u0002${i}`), Buffer.alloc(rowSizeBytes));
+    overlay.freeze();
+    return overlay;
+  };
+  fill(130, 900_000).release();
+  const large = fill(20, limits.valueSizeBytesMax);
+  const slabs = new Set(large.share().slabs);
+  large.release();
+  const again = fill(20, limits.valueSizeBytesMax).share().slabs;
+  assert.ok(again.every(slab => slabs.has(slab)));
+});
+
+test('an overlay counts what its rows make unusable', () => {
+  const overlay = new Overlay();
+  // Two of them have no room in a slab.
+  for (let i = 0; i < 20; i++) overlay.put(bytes(`\u0002${i}`), Buffer.alloc(600 * 1024));
+  const slabsSizeBytes = overlay
+    .freeze()
+    .share()
+    .slabs.reduce((sum, slab) => {
+      return sum + slab.byteLength;
+    }, 0);
+  assert.ok(overlay.sizeBytes() > 0.95 * slabsSizeBytes, `${overlay.sizeBytes()} counted`);
+});
+
+function fillTwice(rowCount: number, rowSizeBytes: number): void {
   const memory = new RecordMemory();
   const filled = (fill: number): Overlay => {
     const overlay = new Overlay(null, memory);
-    for (let i = 0; i < 40; i++) overlay.put(bytes(`\u0002${i}`), Buffer.alloc(100_000, fill));
+    for (let i = 0; i < rowCount; i++) {
+      overlay.put(bytes(`\u0002${i}`), Buffer.alloc(rowSizeBytes, fill));
+    }
     overlay.freeze();
     return overlay;
   };
@@ -203,9 +245,9 @@ test('the memory of an overlay that the checkpoint has is used by later ones', (
   first.release();
   const second = filled(2);
   assert.ok(second.share().slabs.every(slab => slabs.has(slab)));
-  for (let i = 0; i < 40; i++) {
+  for (let i = 0; i < rowCount; i++) {
     assert.ok(second.get(bytes(`\u0002${i}`))?.every(byte => byte === 2));
   }
   assert.equal(first.get(bytes('\u00021')), undefined);
   assert.equal(first.recordCount, 0);
-});
+}

@@ -85,7 +85,7 @@ export class PackedRecords {
     return this.#recordCount;
   }
 
-  /** Memory in use, places given up by grown values included. */
+  /** Memory in use: places given up by grown values included, and what is left of full slabs. */
   sizeBytes(): number {
     const fieldBytes = this.#recordCount * fieldCount * Uint32Array.BYTES_PER_ELEMENT;
     return this.#slabTotalBytes + this.#slabOffset + fieldBytes;
@@ -215,7 +215,7 @@ export class PackedRecords {
   #reserve(size: number): number {
     const last = this.#slabs.at(-1);
     if (last === undefined || this.#slabOffset + size > last.length) {
-      this.#slabTotalBytes += this.#slabOffset;
+      this.#slabTotalBytes += last?.length ?? 0;
       this.#addSlab(this.#memory.takeSlab(size, {isFirst: last === undefined}));
       this.#slabOffset = 0;
     }

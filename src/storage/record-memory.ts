@@ -4,6 +4,7 @@
  * thread, which makes little garbage, hardly ever collects. Left to that, a node grew by all that
  * it had ever written, 40 MB per 100,000 keys.
  */
+import {limits} from '../base/limits.ts';
 
 /** Address space is reserved for all of it, memory is taken as it grows, and nothing is copied. */
 export interface GrowableBuffer extends SharedArrayBuffer {
@@ -11,25 +12,29 @@ export interface GrowableBuffer extends SharedArrayBuffer {
   grow(sizeBytes: number): void;
 }
 
-const slabSizeBytes = 1024 * 1024;
+const kib = 1024;
 /** A store at rest takes no more. */
-const firstSlabSizeBytes = 64 * 1024;
-/** More than two overlays of the usual size have. */
-const keptSlabCountMax = 24;
+const firstSlabSizeBytes = 64 * kib;
+const slabSizeBytes = 1024 * kib;
+/** Of one row with the largest value there may be, and room for it to grow. */
+const largeSlabSizeBytes = 2048 * kib;
+const slabSizes = [firstSlabSizeBytes, slabSizeBytes, largeSlabSizeBytes];
 const keptFieldsCountMax = 2;
 
 export class RecordMemory {
-  readonly #slabs: SharedArrayBuffer[] = [];
+  /** By size. */
+  readonly #slabs = new Map<number, SharedArrayBuffer[]>(slabSizes.map(size => [size, []]));
+  #keptSizeBytes = 0;
   readonly #fields: GrowableBuffer[] = [];
 
   /** Of at least `sizeBytes`, with whatever content. */
   takeSlab(sizeBytes: number, place: {readonly isFirst: boolean}): SharedArrayBuffer {
-    if (sizeBytes <= slabSizeBytes) {
-      const kept = this.#slabs.pop();
-      if (kept !== undefined) return kept;
-    }
-    const standardSize = place.isFirst ? firstSlabSizeBytes : slabSizeBytes;
-    return new SharedArrayBuffer(Math.max(sizeBytes, standardSize));
+    const sizeMin = place.isFirst ? sizeBytes : Math.max(sizeBytes, slabSizeBytes);
+    const size = slabSizes.find(each => each >= sizeMin) ?? sizeBytes;
+    const kept = this.#slabs.get(size)?.pop();
+    if (kept === undefined) return new SharedArrayBuffer(size);
+    this.#keptSizeBytes -= size;
+    return kept;
   }
 
   /** With whatever content; a new one has `sizeBytes`. */
@@ -37,13 +42,28 @@ export class RecordMemory {
     return this.#fields.pop() ?? growableBuffer(sizeBytes, sizeBytesMax);
   }
 
-  /** Nobody reads or writes it any more, in no thread. */
+  /** Nobody reads or writes it any more, in no thread. Keeps what overlays may have at most. */
   giveBack(slabs: readonly SharedArrayBuffer[], fields: GrowableBuffer): void {
     for (const slab of slabs) {
-      if (slab.byteLength !== slabSizeBytes || this.#slabs.length >= keptSlabCountMax) continue;
-      this.#slabs.push(slab);
+      const size = slab.byteLength;
+      const ofThisSize = this.#slabs.get(size);
+      if (ofThisSize === undefined || !this.#makeRoomFor(size)) continue;
+      ofThisSize.push(slab);
+      this.#keptSizeBytes += size;
     }
     if (this.#fields.length < keptFieldsCountMax) this.#fields.push(fields);
+  }
+
+  /** Other sizes make room: what is written now has this one. */
+  #makeRoomFor(size: number): boolean {
+    for (const [otherSize, slabs] of this.#slabs) {
+      if (otherSize === size) continue;
+      while (this.#keptSizeBytes + size > limits.overlaySizeBytesMax && slabs.length > 0) {
+        slabs.pop();
+        this.#keptSizeBytes -= otherSize;
+      }
+    }
+    return this.#keptSizeBytes + size <= limits.overlaySizeBytesMax;
   }
 }
 

@@ -285,6 +285,40 @@ test('a crash at any point of a reset leaves the old log or the new, and a vote'
   }
 });
 
+test('a recovery that fails behind a reset that was interrupted has removed nothing', async () => {
+  const meta = {index: logIndex(100), term: term(3), membership: emptyMembership};
+  let failureCount = 0;
+  for (let changes = 0, isDone = false; !isDone; changes++) {
+    for (let seed = 1; seed <= 8; seed++) {
+      const disk = new FakeDisk();
+      const {store} = open(disk);
+      for (let i = 1; i < 60; i += 4) {
+        await appended(store, someEntries(i, 4, {sizeBytes: 700}), someHardState(2));
+      }
+      disk.changesLeft = changes;
+      store.reset(meta, someHardState(4, 100));
+      await appended(store, [], someHardState(4, 100)).catch(() => undefined);
+      await closed(store);
+      isDone = disk.changesLeft > 0;
+      disk.changesLeft = Number.POSITIVE_INFINITY;
+      disk.kill();
+      disk.failNextSync = 'EIO';
+      try {
+        await closed(open(disk, {checkpoint: meta}).store);
+      } catch (error) {
+        assert.match(String(error), /EIO/);
+        failureCount++;
+      }
+      disk.failNextSync = null;
+      disk.crash(new Prng(seed));
+      const {store: after} = open(disk, {checkpoint: meta});
+      assert.equal(after.lastIndex(), 100, `crash after ${changes} changes, seed ${seed}`);
+      await closed(after);
+    }
+  }
+  assert.ok(failureCount > 0);
+});
+
 test('whatever a crash does, every acknowledged write is there afterwards', () => {
   for (let seed = 1; seed <= 100; seed++) crashRun(seed);
 });

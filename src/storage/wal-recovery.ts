@@ -129,13 +129,15 @@ class Recovery {
       const {path} = must(segments[0], 'a segment');
       throw new WalCorruptionError('the segment before it is missing', {path, offset: 0});
     }
+    // Before anything is removed: what was read here may be in memory only, in the place of what is
+    // removed, and a power cut would take both.
+    for (const segment of segments) segment.syncSync();
     for (const {segment} of this.#candidates.slice(0, oldest)) {
       // Until a snapshot has made up for the lost checkpoint and the gap, nothing goes away.
       if (isIncomplete) segment.close();
       else this.#remove(segment);
     }
     const prepared = this.#keepPrepared(newest);
-    for (const segment of segments) segment.syncSync();
     this.#input.disk.syncDirectorySync(this.#input.directory);
     return {
       segments,

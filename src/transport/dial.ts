@@ -8,6 +8,7 @@ import type {Socket} from 'node:net';
 import {dialHost, parseAddress} from '../base/address.ts';
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
+import {readableError} from '../base/network-error.ts';
 import type {NodeId} from '../raft/ids.ts';
 import {upgradeProtocol} from './handshake.ts';
 import type {Refusal} from './transport.ts';
@@ -60,7 +61,7 @@ export function dial(options: DialOptions, callback: (result: DialResult) => voi
       request.destroy();
     });
   });
-  request.on('error', error => finish({type: 'failed', error}));
+  request.on('error', error => finish({type: 'failed', error: readableError(error)}));
   request.end();
   return () => {
     isDone = true;

@@ -3,6 +3,7 @@ import {Buffer} from 'node:buffer';
 import type {IncomingMessage} from 'node:http';
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
+import {readableError} from '../base/network-error.ts';
 import {openRequest, parseJson, readBody} from './dial.ts';
 import type {FormationAnswer} from './transport.ts';
 
@@ -28,7 +29,7 @@ export function askFormation(
   const timer = options.clock.setTimer(limits.formationTimeoutMs, () => {
     finish(new Error(`no answer within ${limits.formationTimeoutMs} ms`), null);
   });
-  request.on('error', error => finish(error, null));
+  request.on('error', error => finish(readableError(error), null));
   request.on('close', () => finish(new Error('the connection was closed'), null));
   request.once('response', response => {
     readBody(response, limits.formationSizeBytesMax, (error, bytes) => {

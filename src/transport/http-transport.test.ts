@@ -313,6 +313,50 @@ scenario('a block that is refused ends a stream that has sent more', async harne
   assert.deepEqual(b.handler.broken, []);
 });
 
+scenario('why a peer cannot be reached is logged', async harness => {
+  const lines: string[] = [];
+  const logger = {...silentLogger, info: (_: object, line: string) => void lines.push(line)};
+  const transport = harness.createHttp('node1', '127.0.0.1:0', logger);
+  await new Promise(resolve => {
+    transport.start(new RecordingHandler(harness.onEvent), resolve);
+  });
+  const nobody = await startRelay(1);
+  nobody.close();
+  const {member} = await startVictim(harness);
+  transport.setIdentity(identityOf('node1'));
+  transport.setPeers([{...member, listen: `127.0.0.1:${nobody.port}`}]);
+  while (lines.length === 0) await new Promise(resolve => setImmediate(resolve));
+  assert.match(lines.join(), /^cannot connect to node2 at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
+});
+
+scenario('a third stream of the same sender waits for both before it', async harness => {
+  const b = await startVictim(harness);
+  const target = new ListImport();
+  target.isHeld = true;
+  b.handler.import = target;
+  const blocks = Array.from({length: 8}, (_, i) => new Uint8Array(256 * 1024 - 8).fill(i));
+  const results: (Error | null)[] = [];
+  for (let i = 0; i < 3; i++) {
+    const sender = await startNode(harness, 'node1');
+    sender.transport.setIdentity(identityOf('node1'));
+    sender.transport.setPeers([b.member]);
+    await harness.until(() => sender.handler.events.includes('up node2'));
+    const source = new ListSource(snapshotMeta(b.member), blocks);
+    sender.transport.sendSnapshot(b.id, source, error => {
+      results[i] = error;
+      harness.onEvent();
+    });
+    // A newer one ends the one before it.
+    await harness.until(() => (i === 0 ? target.blocks.length > 0 : results[i - 1] !== undefined));
+  }
+  assert.equal(b.handler.offers.length, 1, 'blocks of the first one are being written');
+  target.release();
+  await harness.until(() => results[2] === null);
+  assert.equal(b.handler.offers.length, 2, 'the second one has passed its turn on');
+  assert.ok(Buffer.concat(target.blocks).equals(Buffer.concat(blocks)));
+  assert.equal(target.abortCount, 0);
+});
+
 scenario(
   'a newer stream of the same sender waits until the older one has let go',
   async harness => {

@@ -41,6 +41,9 @@ export interface HttpTransportOptions {
 
 const notConnected: PeerCounters = {isConnected: false, bufferedSizeBytes: 0, droppedCount: 0};
 
+/** Of one peer: whoever answers decides what they say. */
+const saidReasonCountMax = 8;
+
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions;
   readonly #rejections: Rejections;
@@ -215,6 +218,8 @@ export class HttpTransport implements Transport {
   #openLink(to: NodeId, address: string): PeerLink {
     const {clock, prng, logger} = this.#options;
     const handler = must(this.#handler, 'a link needs a started transport');
+    // An attempt fails every second at most; each reason is said once until one succeeds.
+    const saidReasons = new Set<string>();
     return new PeerLink({
       to,
       address,
@@ -224,6 +229,7 @@ export class HttpTransport implements Transport {
         handshakeHeaders(must(this.#identity, 'a link needs an identity'), to, channel),
       needFlush: channel => this.#needFlush(channel),
       onUp: () => {
+        saidReasons.clear();
         logger.info({peer: to, address}, `connected to ${to}`);
         handler.onPeerUp(to);
       },
@@ -234,6 +240,11 @@ export class HttpTransport implements Transport {
       onRefused: refusal => {
         logger.debug({peer: to, address, code: refusal.code}, `${to} refuses: ${refusal.detail}`);
         handler.onRefused(to, refusal);
+      },
+      onFailed: reason => {
+        if (saidReasons.has(reason) || saidReasons.size >= saidReasonCountMax) return;
+        saidReasons.add(reason);
+        logger.info({peer: to, address}, `cannot connect to ${to} at ${address}: ${reason}`);
       },
     });
   }

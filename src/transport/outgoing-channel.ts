@@ -41,6 +41,8 @@ export interface OutgoingChannelOptions {
   readonly onOpen: () => void;
   readonly onLost: (reason: string) => void;
   readonly onRefused: (refusal: Refusal) => void;
+  /** Nobody answered an attempt, or somebody else. */
+  readonly onFailed: (reason: string) => void;
 }
 
 export class OutgoingChannel {
@@ -149,7 +151,8 @@ export class OutgoingChannel {
       return;
     }
     this.#scheduleDial(startedAtMs);
-    if (isRefused) this.#options.onRefused(result.refusal);
+    if (result.type === 'refused') this.#options.onRefused(result.refusal);
+    else this.#options.onFailed(result.error.message);
   }
 
   #scheduleDial(startedAtMs: number): void {

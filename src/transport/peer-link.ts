@@ -18,6 +18,7 @@ export interface PeerLinkOptions {
   readonly onUp: () => void;
   readonly onDown: (reason: string) => void;
   readonly onRefused: (refusal: Refusal) => void;
+  readonly onFailed: (reason: string) => void;
 }
 
 export class PeerLink {
@@ -68,7 +69,7 @@ export class PeerLink {
   }
 
   #open(channel: 'control' | 'data', bufferSizeBytesMax: number): OutgoingChannel {
-    const {to, address, clock, prng, needFlush, onRefused} = this.#options;
+    const {to, address, clock, prng, needFlush, onRefused, onFailed} = this.#options;
     return new OutgoingChannel({
       to,
       address,
@@ -77,6 +78,7 @@ export class PeerLink {
       prng,
       needFlush,
       onRefused,
+      onFailed,
       headers: () => this.#options.headers(channel),
       onOpen: () => this.#onOpen(),
       onLost: reason => this.#onLost(`${channel}: ${reason}`),

@@ -28,13 +28,16 @@ export type RejectionCounts = Readonly<Record<RejectionReason, number>>;
 
 const logIntervalMs = 1_000;
 const sameLineIntervalMs = 60_000;
+/** The lines of so many that dial in vain at the same time are told apart. */
+const rememberedLineCountMax = 64;
 
 export class Rejections {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #counts = new Map<RejectionReason, number>(reasons.map(reason => [reason, 0]));
   #loggedAtMs = -Infinity;
-  #loggedDetail = '';
+  /** When each line was logged last, in that order. */
+  readonly #lines = new Map<string, number>();
   #unloggedCount = 0;
 
   constructor(clock: Clock, logger: Logger) {
@@ -47,16 +50,21 @@ export class Rejections {
     // Part of every start: peers dial a node that does not know its cluster yet.
     if (reason === 'starting') return;
     const nowMs = this.#clock.monotonicMs();
-    const intervalMs = detail === this.#loggedDetail ? sameLineIntervalMs : logIntervalMs;
-    if (nowMs - this.#loggedAtMs < intervalMs) {
+    const lineAtMs = this.#lines.get(detail) ?? -Infinity;
+    if (nowMs - this.#loggedAtMs < logIntervalMs || nowMs - lineAtMs < sameLineIntervalMs) {
       this.#unloggedCount += 1;
       return;
     }
     const fields = {reason, detail, remote: remote ?? 'unknown', unlogged: this.#unloggedCount};
     this.#logger.warn(fields, `refused on the Raft port: ${detail}`);
     this.#loggedAtMs = nowMs;
-    this.#loggedDetail = detail;
     this.#unloggedCount = 0;
+    this.#lines.delete(detail);
+    this.#lines.set(detail, nowMs);
+    const [oldest] = this.#lines.keys();
+    if (this.#lines.size > rememberedLineCountMax && oldest !== undefined) {
+      this.#lines.delete(oldest);
+    }
   }
 
   counts(): RejectionCounts {

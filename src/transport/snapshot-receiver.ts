@@ -63,6 +63,8 @@ export class SnapshotReceiver {
   /** Nothing more is taken from the stream. */
   #fate: Fate | null = null;
   #isOver = false;
+  /** Its turn has come: the stream before it is over. */
+  #isStarted = false;
   #stallTimer: Timer | null = null;
   readonly #overCallbacks: (() => void)[] = [];
 
@@ -82,6 +84,7 @@ export class SnapshotReceiver {
   }
 
   start(): void {
+    this.#isStarted = true;
     if (this.#fate !== null) {
       // Another stream came before this one's turn did.
       this.#end(null, false);
@@ -278,7 +281,8 @@ export class SnapshotReceiver {
     if (this.#fate !== null) return;
     this.#leave('keep');
     this.#response.destroy();
-    if (this.#workingCount === 0) this.#end(null, false);
+    // One that waits for its turn is over when that comes: whoever waits behind it waits for both.
+    if (this.#isStarted && this.#workingCount === 0) this.#end(null, false);
   }
 
   #leave(fate: Fate): void {

@@ -8,6 +8,7 @@ import type {ClientRequest, IncomingMessage} from 'node:http';
 import {ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import type {Clock, Timer} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';
+import {readableError} from '../base/network-error.ts';
 import type {SnapshotReader} from '../storage/checkpoint-store.ts';
 import {decodePosition} from '../storage/snapshot-position.ts';
 import {openRequest, parseRefusal, readBody} from './dial.ts';
@@ -50,7 +51,7 @@ export class SnapshotSender {
       headers: {...options.headers, 'content-type': 'application/octet-stream'},
     });
     this.#request = request;
-    request.on('error', error => this.#finish(error));
+    request.on('error', error => this.#finish(readableError(error)));
     request.on('close', () => this.#finish(new Error('the connection was closed')));
     request.once('response', response => this.#onResponse(response));
     request.write(encodeFrame('snapshot-meta', encodeOffer(options.snapshot)));

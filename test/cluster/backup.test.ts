@@ -1,11 +1,16 @@
 /** Backups of a running cluster, and new clusters made of them. */
 import assert from 'node:assert/strict';
 import {existsSync, readFileSync, readdirSync, truncateSync, writeFileSync} from 'node:fs';
+import {mkdtemp, rm} from 'node:fs/promises';
+import {createServer} from 'node:http';
+import type {AddressInfo} from 'node:net';
+import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test} from 'node:test';
-import {runCli} from './cli.ts';
+import {CliProcess, runCli} from './cli.ts';
 import {json, valueOf} from './client.ts';
 import {Cluster, nodeFlags} from './cluster.ts';
+import {eventually} from './eventually.ts';
 import type {NodeProcess} from './node-process.ts';
 import {writeMany} from './pipelined-writer.ts';
 import {Workload} from './workload.ts';
@@ -151,4 +156,29 @@ test('wrong usage of a verb is one line and exit code 2', async () => {
   const help = await runCli(['snapshot', 'save', '-help']);
   assert.equal(help.code, 0);
   assert.match(help.stdout, /^Usage: \.\/rosetta snapshot save FILE/);
+});
+
+test('a backup that Ctrl-C ends leaves nothing of its file', {timeout: 60_000}, async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'rosetta-backup-'));
+  t.after(() => rm(directory, {recursive: true, force: true}));
+  // It begins to answer, and goes no further.
+  const server = createServer((_, response) => {
+    response.writeHead(200, {'Content-Type': 'application/octet-stream'});
+    response.flushHeaders();
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const {port} = server.address() as AddressInfo;
+  const file = join(directory, 'a.backup');
+  const saving = new CliProcess(['snapshot', 'save', file, `-endpoints=127.0.0.1:${port}`]);
+  await eventually('a part of the file', 20_000, () => {
+    return readdirSync(directory).length > 0 ? true : null;
+  });
+  const {code, stdout} = await saving.interrupt();
+  assert.equal(code, 130);
+  assert.equal(stdout, '');
+  assert.deepEqual(readdirSync(directory), []);
 });

@@ -146,7 +146,9 @@ function checkFlags(input: FlagInput): Verdict {
     `-id=${flags.id}`,
     `-listen=${flags.listen}`,
     `-http=${flags.http}`,
-    `-peers=${flags.peers.map(({id, address}) => `${id}:${address}`).join(',')}`,
+    ...(flags.peers.length === 0
+      ? []
+      : [`-peers=${flags.peers.map(({id, address}) => `${id}:${address}`).join(',')}`]),
     `-data=${flags.data}`,
     ...(flags.join === null ? [] : [`-join=${flags.join}`]),
     `-rejoin=${flags.rejoin}`,

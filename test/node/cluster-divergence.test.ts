@@ -108,6 +108,18 @@ function divergedFollower(cluster: TestCluster, value?: string): TestMember {
   return victim;
 }
 
+test('a diverged member votes when its leader is gone, and the others have a leader again', () => {
+  const cluster = new TestCluster({ids: three});
+  const victim = divergedFollower(cluster);
+  cluster.settleLogs();
+  const former = cluster.leader();
+  former.crash();
+  cluster.until(() => cluster.leaderNow() !== null, 'another leader');
+  const leader = cluster.leader();
+  assert.ok(leader !== victim && leader !== former);
+  cluster.write(leader, 'key', 'without it');
+});
+
 test('a diverged member that is made leader gives its place up again', () => {
   const cluster = new TestCluster({ids: three});
   const victim = divergedFollower(cluster);

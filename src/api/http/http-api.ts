@@ -20,12 +20,13 @@ import type {Logger} from '../../base/logger.ts';
 import {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
 import type {WatchService} from '../../node/watch-service.ts';
+import {AnswerTurns} from './answer-turns.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
 import {openApiDocument} from './openapi-document.ts';
 import {checkOrigin, preflightHeaders} from './origin-check.ts';
-import {isEnded, NodeWire} from './node-wire.ts';
+import {NodeWire} from './node-wire.ts';
 import {PlainLane} from './plain-lane.ts';
 import {
   readBodyHeaders,
@@ -76,6 +77,7 @@ export class HttpApi {
   readonly #connectionCountMax: number;
   /** Connections that have not sent a request yet: a stop does not wait for them. */
   readonly #fresh = new Set<Socket>();
+  readonly #turns = new AnswerTurns();
   readonly #lanes: PlainLane[] = [];
   #servers: readonly Server[] = [];
   #port = 0;
@@ -231,11 +233,6 @@ export class HttpApi {
     exchange.sendProblem('EXPECTATION_FAILED', 'the Expect header is not 100-continue');
   }
 
-  /**
-   * A pipelined request waits until the answers before it are out, which is when its response gets
-   * the socket. Otherwise a GET would overtake the PUT that its client sent before it, and one
-   * connection could have thousands of large answers made at once.
-   */
   #inTurn(
     request: IncomingMessage,
     response: ServerResponse,
@@ -250,11 +247,7 @@ export class HttpApi {
       head: new RequestHead(request.rawHeaders, request.httpVersion !== '1.0'),
       isHeldBack,
     };
-    const onTurn = (): void => {
-      if (!isEnded(request.socket)) answer(wire, message);
-    };
-    if (response.socket !== null) onTurn();
-    else response.once('socket', onTurn);
+    this.#turns.take(request, response, () => answer(wire, message));
   }
 
   #onRequest(wire: Wire, message: Message): void {

@@ -1,5 +1,6 @@
 /** Over bare sockets: what slow, broken and hostile clients send, and what it costs. */
 import assert from 'node:assert/strict';
+import {subscribe, unsubscribe} from 'node:diagnostics_channel';
 import {once} from 'node:events';
 import {connect, type Socket} from 'node:net';
 import {test} from 'node:test';
@@ -207,6 +208,49 @@ test('a client that goes away in the middle leaves nothing behind', async t => {
   assert.equal((await http.request('GET', '/livez')).status, 200);
   assert.equal(http.api.bufferSizeBytes(), 0);
   assert.equal(http.service.proposed.length, 1);
+});
+
+test('a connection with many requests behind one is read no further until they are done', async t => {
+  const http = await startHttp(t);
+  http.service.hold();
+  const socket = http.socket();
+  await once(socket, 'connect');
+  const requestCount = 20_000;
+  let startedCount = 0;
+  let answerCount = 0;
+  const isAnswered = new Promise<void>(resolve => {
+    const begin = 'HTTP/1.1 200';
+    let rest = '';
+    socket.on('data', (chunk: Buffer) => {
+      const received = rest + chunk.toString('latin1');
+      answerCount += received.split(begin).length - 1;
+      // As much as may be the beginning of another, and not a whole one.
+      rest = received.slice(1 - begin.length);
+      if (answerCount === requestCount) resolve();
+    });
+  });
+  const isRead = new Promise<'read on' | 'stopped'>(resolve => {
+    const onStart = (message: unknown): void => {
+      const {socket: server} = message as {readonly socket: Socket};
+      if (server.remotePort !== socket.localPort) return;
+      startedCount++;
+      if (startedCount === 1) server.once('pause', () => resolve('stopped'));
+      if (startedCount === requestCount) resolve('read on');
+    };
+    subscribe('http.server.request.start', onStart);
+    t.after(() => unsubscribe('http.server.request.start', onStart));
+  });
+  // Not plain, so that node:http has the connection.
+  const put = 'PUT /kv/k HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\nv';
+  const get = 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n';
+  socket.write(put + get.repeat(requestCount - 1));
+  assert.equal(await isRead, 'stopped');
+  for (let turn = 0; turn < 50; turn++) await new Promise(resolve => setImmediate(resolve));
+  const most = 64 + Math.ceil(65_536 / get.length);
+  assert.ok(startedCount <= most, `${startedCount} requests wait, at most ${most}`);
+  http.service.letGo();
+  await isAnswered;
+  socket.destroy();
 });
 
 test('pipelined requests for large answers are worked on one after the other', async t => {

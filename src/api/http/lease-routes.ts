@@ -149,7 +149,10 @@ function handleGetLease(exchange: Exchange): void {
     const options = {consistency: 'linearizable', timeoutMs} as const;
     exchange.context.service.read(options, (error, reader) => {
       if (error !== null) exchange.fail(error);
-      else readKeys(exchange, answer, must(reader, 'an error or a reader').leases, []);
+      else {
+        const nothing = {keys: [], grant: null};
+        readKeys(exchange, answer, must(reader, 'an error or a reader').leases, nothing);
+      }
     });
   });
 }
@@ -222,14 +225,15 @@ function readKeys(
   exchange: Exchange,
   answer: LeaseResult,
   reader: LeaseReader,
-  keys: Uint8Array[],
+  {keys, grant}: {readonly keys: Uint8Array[]; readonly grant: number | null},
 ): void {
   if (exchange.isGone) return;
-  const isFirst = keys.length === 0;
   const room = limits.leaseKeysShownMax + 1 - keys.length;
   const slice = reader.keys(answer.id, keys.at(-1) ?? null, Math.min(keysPerSlice, room));
   if (slice !== null) keys.push(...slice);
-  if (isFirst && slice?.length === 0 && reader.get(answer.id) === null) {
+  const lease = reader.get(answer.id);
+  // Null: a command that may end it is only half done.
+  if (slice !== null && (lease === null || lease.grant !== (grant ?? lease.grant))) {
     const detail = `There is no lease ${answer.id} any more.`;
     exchange.fail(new RosettaError('LEASE_NOT_FOUND', detail));
     return;
@@ -239,7 +243,10 @@ function readKeys(
       const options = {consistency: 'local', timeoutMs: limits.requestTimeoutMsDefault} as const;
       exchange.context.service.read(options, (error, next) => {
         if (error !== null) exchange.fail(error);
-        else readKeys(exchange, answer, must(next, 'an error or a reader').leases, keys);
+        else {
+          const read = {keys, grant: slice === null ? grant : (lease?.grant ?? grant)};
+          readKeys(exchange, answer, must(next, 'an error or a reader').leases, read);
+        }
       });
     });
     return;

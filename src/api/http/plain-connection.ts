@@ -68,6 +68,7 @@ export class PlainConnection implements Wire {
   /** Bytes moved in both directions and when that was last seen to grow. */
   #movedSizeBytes = 0;
   #movedAtMs: number;
+  #isTimedBySocket = false;
 
   /** `onLeft` is called once, when the socket is closed or node:http's. */
   constructor(socket: Socket, host: PlainHost, onLeft: () => void) {
@@ -80,6 +81,7 @@ export class PlainConnection implements Wire {
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
+    socket.on('timeout', this.#onError);
   }
 
   get method(): string {
@@ -154,8 +156,10 @@ export class PlainConnection implements Wire {
   /** Gives the connection up if it has been doing the same for too long. */
   checkTime(nowMs: number): void {
     const {timeouts} = this.#host;
+    const isLeaving = this.socket.writableLength > 0;
+    this.#timeBySocket(isLeaving);
     const movedSizeBytes = this.socket.bytesRead + this.socket.bytesWritten;
-    if (movedSizeBytes !== this.#movedSizeBytes) {
+    if (isLeaving || movedSizeBytes !== this.#movedSizeBytes) {
       this.#movedSizeBytes = movedSizeBytes;
       this.#movedAtMs = nowMs;
     } else if (nowMs - this.#movedAtMs >= timeouts.idleTimeoutMs) {
@@ -175,6 +179,16 @@ export class PlainConnection implements Wire {
       case 'answering':
       case 'ended':
     }
+  }
+
+  /**
+   * While an answer leaves: how far it is, only the socket knows, which counts what it was given as
+   * written. It gives the connection up when nothing of it has left for the idle time.
+   */
+  #timeBySocket(isLeaving: boolean): void {
+    if (isLeaving === this.#isTimedBySocket) return;
+    this.#isTimedBySocket = isLeaving;
+    this.socket.setTimeout(isLeaving ? this.#host.timeouts.idleTimeoutMs : 0);
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -212,6 +226,10 @@ export class PlainConnection implements Wire {
     this.#doing = 'waiting';
     // Answered inside #readOn: its loop goes on, and its caller decides about the socket.
     if (this.#isReadingOn) return;
+    if (this.#hasNoMore()) {
+      this.#end();
+      return;
+    }
     if (this.#unread.length > 0) this.#readOn();
     if (this.socket.isPaused() && this.#mayReceive()) this.socket.resume();
   };
@@ -285,6 +303,8 @@ export class PlainConnection implements Wire {
     socket.off('end', this.#onEnd);
     socket.off('error', this.#onError);
     socket.off('close', this.#onClose);
+    socket.off('timeout', this.#onError);
+    this.#timeBySocket(false);
     const bytes = this.#unread;
     this.#unread = nothing;
     this.#hold(0);

@@ -239,6 +239,83 @@ test('a large request goes on when the small one before it is answered', async (
   client.destroy();
 });
 
+/** What is written to it leaves when the test says so. */
+class SlowReader extends Socket {
+  #written: (() => void) | null = null;
+
+  override _read(): void {
+    // What arrives is pushed.
+  }
+
+  override _write(_bytes: unknown, _encoding: string, callback: () => void): void {
+    this.#written = callback;
+  }
+
+  override _writev(_chunks: unknown, callback: () => void): void {
+    this.#written = callback;
+  }
+
+  override _final(callback: () => void): void {
+    callback();
+  }
+
+  readOn(): void {
+    const written = this.#written;
+    this.#written = null;
+    written?.();
+  }
+}
+
+/** Behind its request, with a large answer on the way. */
+async function answeredReader(): Promise<[SlowReader, PlainConnection]> {
+  // As a server's sockets are: a client may close its half first.
+  const client = new SlowReader({allowHalfOpen: true});
+  const wires: Wire[] = [];
+  const host = hostOf({onRequest: wire => wires.push(wire)});
+  const connection = new PlainConnection(client, host, () => undefined);
+  client.push(Buffer.from(head('GET', '/kv')));
+  while (wires.length === 0) await new Promise(resolve => setImmediate(resolve));
+  const body = Buffer.alloc(1_000_000);
+  wires[0]?.send({...noContent, status: 200, sizeBytes: body.length, body});
+  return [client, connection];
+}
+
+test('a client that reads slowly is not taken for a silent one', async () => {
+  const [client, connection] = await answeredReader();
+  const idleTimeoutMs = 60_000;
+  for (let nowMs = 0; nowMs < 3 * idleTimeoutMs; nowMs += 5_000) connection.checkTime(nowMs);
+  assert.equal(client.destroyed, false);
+  assert.equal(client.timeout, idleTimeoutMs, 'the socket sees whether anything leaves');
+  while (client.writableLength > 0) {
+    client.readOn();
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  connection.checkTime(3 * idleTimeoutMs);
+  assert.equal(client.timeout, 0);
+  connection.checkTime(4 * idleTimeoutMs);
+  assert.equal(client.destroyed, true);
+});
+
+test('a client that reads nothing for the idle time is cut', async () => {
+  const [client, connection] = await answeredReader();
+  connection.checkTime(0);
+  client.emit('timeout');
+  assert.equal(client.destroyed, true);
+});
+
+test('a client that closes its half while its answer leaves is not waited for', async () => {
+  const [client] = await answeredReader();
+  client.push(null);
+  await once(client, 'end');
+  const finished = once(client, 'finish');
+  while (client.writableLength > 0) {
+    client.readOn();
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  await finished;
+  assert.equal(client.destroyed, true);
+});
+
 for (const [every, shape] of [
   'later',
   'at once, every second',

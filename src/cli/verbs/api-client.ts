@@ -9,6 +9,7 @@ import http from 'node:http';
 import {dialHost, formatAddress} from '../../base/address.ts';
 import type {Address} from '../../base/address.ts';
 import {limits} from '../../base/limits.ts';
+import {readableError} from '../../base/network-error.ts';
 import {endpointsOf} from './endpoints.ts';
 import type {VerbInput} from './verb.ts';
 import {VerbError} from './verb.ts';
@@ -197,7 +198,7 @@ function send(
     }, timeoutMs);
     call.on('error', error => {
       clearTimeout(timer);
-      reject(readable(error));
+      reject(readableError(error));
     });
     call.on('response', stream => {
       clearTimeout(timer);
@@ -206,12 +207,6 @@ function send(
     });
     call.end(body);
   });
-}
-
-/** An attempt at both addresses of a name fails with an error that holds two, and no message. */
-function readable(error: Error): Error {
-  const [first] = error instanceof AggregateError ? (error.errors as Error[]) : [error];
-  return first ?? error;
 }
 
 function sizeOf(body: Uint8Array | string): number {

@@ -7,6 +7,7 @@ import {formatAddress, parseAddress} from '../../base/address.ts';
 import {revisionBumpDefault, revisionBumpMax} from '../../server/backup-file.ts';
 import type {DirectorySummary, ForcedRecovery} from '../../server/recover-directory.ts';
 import type {PartReport} from '../../server/verify-directory.ts';
+import {quoteForShell} from '../shell-words.ts';
 import {UsageError} from '../usage-error.ts';
 import type {Pair} from './tables.ts';
 import {countText, pairsText} from './tables.ts';
@@ -88,7 +89,7 @@ async function restore(input: VerbInput): Promise<number> {
     `restored ${countText(head.keyCount)} keys into ${result.data}, a new cluster ${clusterId}\n` +
       `the backup was of revision ${head.revision}; the new cluster goes on at ${revision}\n\n` +
       `start it, alone or with -peers as in the README, the others with empty directories:\n` +
-      `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${data}\n`,
+      `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${quoteForShell(data)}\n`,
   );
   return 0;
 }
@@ -167,7 +168,7 @@ function recoverAdvice(data: string): string {
 Nothing was changed. Only when the majority of the members is lost for good, look at every
 directory that is left like this. The one whose last entry has the highest term, and of these the
 highest index, holds the most. Make a new cluster of it alone with:
-  ./rosetta recover -data=${data} -force
+  ./rosetta recover -data=${quoteForShell(data)} -force
 `;
 }
 
@@ -199,7 +200,7 @@ function forcedText(data: string, forced: ForcedRecovery): string {
     '',
     'Never start the old members again with their old directories. Start this one, alone or with',
     '-peers as in the README, the others with empty directories:',
-    `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${data}`,
+    `  ./rosetta -id=${id} -listen=${listen} -http=${http} -data=${quoteForShell(data)}`,
   );
   return `${lines.join('\n')}\n`;
 }

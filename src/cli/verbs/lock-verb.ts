@@ -1,12 +1,12 @@
 /** `lock NAME -- COMMAND…`: runs a command while a lock is held. */
 import {spawn} from 'node:child_process';
 import type {ChildProcess} from 'node:child_process';
-import os from 'node:os';
 import {isClientError} from '../../client/client-error.ts';
 import type {Client} from '../../client/client.ts';
 import type {Lock} from '../../client/lock.ts';
 import {clientFlags, withClient} from './cluster-client.ts';
 import {ttlRange} from './put-verb.ts';
+import {exitCodeOf} from './signal-exit.ts';
 import type {StopSignal, Verb, VerbInput} from './verb.ts';
 import {secondsFlag, text, VerbError} from './verb.ts';
 
@@ -86,8 +86,8 @@ class Course {
     this.#input = input;
     input.onSignal(signal => {
       if (this.#child === null) this.#stop.abort(signal);
-      // A terminal sends Ctrl-C to the command as well.
-      else if (signal !== 'SIGINT' || !input.output.isNoteTerminal) this.#child.kill(signal);
+      // Ctrl-C, and its own end, a terminal tells to the command as well.
+      else if (signal === 'SIGTERM' || !input.isAtTerminal) this.#child.kill(signal);
     });
   }
 
@@ -111,7 +111,10 @@ class Course {
       };
       if (lock.signal.aborted) onLost();
       else lock.signal.addEventListener('abort', onLost, {once: true});
-      child.once('error', error => reject(new VerbError(`${command}: ${error.message}`)));
+      child.once('error', error => {
+        lock.signal.removeEventListener('abort', onLost);
+        reject(new VerbError(`${command}: ${error.message}`));
+      });
       child.once('exit', (code, signal) => {
         lock.signal.removeEventListener('abort', onLost);
         const own = code ?? exitCodeOf(signal ?? 'SIGKILL');
@@ -120,9 +123,4 @@ class Course {
       });
     });
   }
-}
-
-/** As shells have it. */
-function exitCodeOf(signal: NodeJS.Signals): number {
-  return 128 + os.constants.signals[signal];
 }

@@ -14,7 +14,8 @@ import {endpointsFlag} from './endpoints.ts';
 import {ProgressBar} from './progress-bar.ts';
 import type {Pair} from './tables.ts';
 import {countText, pairsText, sizeText} from './tables.ts';
-import type {Verb, VerbInput} from './verb.ts';
+import {exitCodeOf} from './signal-exit.ts';
+import type {StopSignal, Verb, VerbInput} from './verb.ts';
 import {isOn, jsonFlag, VerbError} from './verb.ts';
 
 export const snapshotSaveVerb: Verb = {
@@ -45,8 +46,20 @@ async function save(input: VerbInput): Promise<number> {
     path: `/cluster/snapshot?consistency=${consistency}`,
     timeoutMs: copyTimeoutMs,
   });
+  // Until here there is no file that a signal could leave behind.
+  const stop: {signal: StopSignal | null} = {signal: null};
+  input.onSignal(signal => {
+    stop.signal ??= signal;
+    answer.stream.destroy();
+  });
   const startedAtMs = performance.now();
-  const summary = await receive(answer, file, input);
+  let summary: BackupSummary;
+  try {
+    summary = await receive(answer, file, input);
+  } catch (error) {
+    if (stop.signal !== null) return exitCodeOf(stop.signal);
+    throw error;
+  }
   if (isOn(input, 'json')) {
     input.output.print(`${JSON.stringify({file, ...summaryFields(summary)})}\n`);
     return 0;

@@ -23,6 +23,7 @@ async function run(words: readonly string[], input = ''): Promise<Ran> {
       isNoteTerminal: false,
       columnCount: Infinity,
     },
+    isAtTerminal: false,
     input: async function* () {
       await Promise.resolve();
       yield Buffer.from(input);
@@ -143,7 +144,7 @@ async function failure(words: readonly string[]): Promise<{readonly findLast: st
     columnCount: Infinity,
   };
   const input = (): AsyncIterable<Uint8Array> => assert.fail('nothing is read');
-  const surroundings = {env: {}, output, input, onSignal: () => undefined};
+  const surroundings = {env: {}, output, isAtTerminal: false, input, onSignal: () => undefined};
   await assert.rejects(runVerb(found, surroundings), {code: 'NO_ENDPOINT'});
   return {findLast};
 }

@@ -31,6 +31,8 @@ export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 export interface VerbSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly output: VerbOutput;
+  /** A terminal has started this process and sends its signals to whatever runs in it. */
+  readonly isAtTerminal: boolean;
   /** Standard input. */
   readonly input: () => AsyncIterable<Uint8Array>;
   /** From then on these signals are the verb's business and end nothing by themselves. */

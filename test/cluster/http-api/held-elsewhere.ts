@@ -128,11 +128,18 @@ const rows: Readonly<Record<string, Readonly<Record<string, HeldElsewhere['tests
     'Request line and headers 8 KiB and 64 headers (431)': [
       [hostile, 'headers and bodies that are sent too slowly are 408'],
       [hostile, 'a silent connection is closed'],
+      [`${http}/plain-lane.test.ts`, 'a client that reads slowly is not taken for a silent one'],
       [
         hostile,
         'a connection beyond the most there may be is closed, and one that ends makes room',
       ],
       [hostile, 'the servers of localhost share the connections there may be'],
+    ],
+    'While 64 of them wait': [
+      [
+        hostile,
+        'a connection with many requests behind one is read no further until they are done',
+      ],
     ],
     'A body above its maximum is refused by its Content-Length': [
       [hostile, 'the answer to a body that is too large reaches a client that sends it all'],
