@@ -20,8 +20,8 @@ import {DeadlineWheel} from './deadline-wheel.ts';
 import type {WheelItem} from './deadline-wheel.ts';
 import type {ProposeCallback, ReadCallback} from './service.ts';
 
-/** Batches of revocations under way at once; two when they have many keys. */
-const batchCountMax = 4;
+/** Batches of revocations under way at once: with more, writes wait longer behind them. */
+const batchCountMax = 2;
 const proposeTimeoutMs = 5_000;
 /** Leases that a new leader takes up in one tick. */
 const loadedPerTick = 2_000;
@@ -62,8 +62,6 @@ interface Leadership {
    */
   loading: 'wanted' | 'confirming' | 'done' | number;
   batchCount: number;
-  /** Of the leases in these batches. */
-  keyCount: number;
   isConfirming: boolean;
   retryAtMs: number;
 }
@@ -161,7 +159,6 @@ export class LeaseExpirer implements LeaseListener {
       due: [],
       loading: 'wanted',
       batchCount: 0,
-      keyCount: 0,
       isConfirming: false,
       retryAtMs: 0,
     };
@@ -223,10 +220,8 @@ export class LeaseExpirer implements LeaseListener {
   }
 
   #mayRevoke(leadership: Leadership, nowMs = this.#parts.clock.monotonicMs()): boolean {
-    const {due, batchCount, keyCount, retryAtMs} = leadership;
-    if (due.length === 0 || nowMs < retryAtMs) return false;
-    if (batchCount < 2) return true;
-    return batchCount < batchCountMax && keyCount < limits.leaseRevokeKeyCountTarget;
+    const {due, batchCount, retryAtMs} = leadership;
+    return due.length > 0 && nowMs >= retryAtMs && batchCount < batchCountMax;
   }
 
   #revokeSome(leadership: Leadership): void {
@@ -256,10 +251,8 @@ export class LeaseExpirer implements LeaseListener {
     const leases = batch.map(({lease: {id, grant}}) => ({id, grant}));
     const command = encodeCommand({idempotency: null, body: {type: 'lease-revoke', leases}});
     leadership.batchCount++;
-    leadership.keyCount += keyCount;
     propose(command, proposeTimeoutMs, error => {
       leadership.batchCount--;
-      leadership.keyCount -= keyCount;
       if (error !== null) this.#onRefused(leadership, batch, error);
     });
   }
