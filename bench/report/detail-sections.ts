@@ -33,9 +33,8 @@ export function detailSections(results: Results): ReadonlyMap<string, string> {
 function origin(results: Results): string {
   const {machine, startedAt} = results;
   const {coreCount, cpu, node} = machine;
-  return (
-    `Measured ${startedAt}, ${roundsText(results)}, on ${coreCount} × ${cpu}, ` + `Node ${node}.`
-  );
+  const where = `${coreCount} × ${cpu}, Node ${node}`;
+  return `Measured ${startedAt}, ${roundsText(results)}, on ${where}.`;
 }
 
 /** Short ones are of small stores too. */

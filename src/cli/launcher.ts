@@ -60,7 +60,8 @@ class Launcher {
     try {
       for (const {node} of this.#watched) node.start();
     } catch (error) {
-      this.#giveUp(`a node cannot be started: ${error instanceof Error ? error.message : 'why?'}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#giveUp(`a node cannot be started: ${reason}`);
       return;
     }
     const deadline = setTimeout(() => {

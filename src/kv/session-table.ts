@@ -117,8 +117,11 @@ export class SessionTable {
       // What an ended session leaves goes slowly: sessions must not end faster than that for ever.
       const count = this.#openCount + (this.#endedNext - this.#endedFirst);
       // A session that was closed leaves its place in the queue until its age is over.
-      const isQueueFull = this.#next - this.#first >= limits.sessionQueueCountMax;
-      if (count >= limits.sessionCountMax || isQueueFull) {
+      if (this.#next - this.#first >= limits.sessionQueueCountMax) {
+        const detail = 'Too many sessions were opened and closed within an hour; keep one for longer.';
+        return {type: 'refused', revision, code: 'OVERLOADED', detail};
+      }
+      if (count >= limits.sessionCountMax) {
         const detail = `There are ${limits.sessionCountMax} sessions; close some, or try later.`;
         return {type: 'refused', revision, code: 'OVERLOADED', detail};
       }

@@ -396,6 +396,26 @@ class ReplacedStore {
   }
 }
 
+test('a revision that is compacted away while it is told is told to its end, and ends nobody', () => {
+  const store = new ReplacedStore();
+  const sinks = Array.from({length: 5_000}, () => new RecordingSink());
+  for (const sink of sinks) {
+    store.hub.open({range: everything, from: 0, wantsPrevious: false}, sink);
+  }
+  store.turns(10);
+  store.events.add(2);
+  store.newest = 2;
+  store.hub.wake();
+  store.turns(1);
+  const toldCount = (): number => sinks.filter(({told}) => told.length === 1).length;
+  assert.ok(toldCount() > 0 && toldCount() < sinks.length, `${toldCount()} were told`);
+  store.compacted = 2;
+  store.floor = 3;
+  store.turns(10);
+  assert.equal(toldCount(), sinks.length);
+  assert.ok(sinks.every(({ended}) => ended === null));
+});
+
 test('a watch that waits for what a snapshot brings passes all that is gone at once', () => {
   const store = new ReplacedStore();
   const late = new RecordingSink();

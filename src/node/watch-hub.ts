@@ -44,6 +44,8 @@ const progressCountMax = 128;
 const eventsPerStep = 16;
 
 type Steps = Generator<undefined, void, undefined>;
+/** False in the end: the revision was gone before it could be told. */
+type LiveSteps = Generator<undefined, boolean, undefined>;
 
 export interface WatchHubParts {
   readonly source: EventSource;
@@ -65,7 +67,7 @@ export class WatchHub implements WatchService {
   /** The revision that live watchers are told next. */
   #next = 0;
   /** While `#next` is being told, what is left of it. */
-  #telling: Steps | null = null;
+  #telling: LiveSteps | null = null;
   #isScheduled = false;
   #timer: Timer | null = null;
   #catchUpTurn = 0;
@@ -160,29 +162,28 @@ export class WatchHub implements WatchService {
   #stepLive(): boolean {
     if (this.#telling === null) {
       if (this.#liveCount === 0 || this.#next > this.#source.revision()) return false;
-      if (this.#passGone()) return true;
       this.#telling = this.#liveSteps(this.#next);
     }
-    if (this.#telling.next().done !== true) return true;
+    const step = this.#telling.next();
+    if (step.done !== true) return true;
     this.#telling = null;
-    if (!this.#passGone()) this.#next++;
+    if (step.value) this.#next++;
+    else this.#passGone();
     return true;
   }
 
-  /** Ends whom what is gone was to be told, and goes on behind all of it; false: `#next` is not. */
-  #passGone(): boolean {
-    if (!this.#reader.isGone(this.#next)) return false;
+  /** `#next` is gone: ends whom it was to be told, and goes on behind all that is gone. */
+  #passGone(): void {
     const first = this.#reader.firstBehind(this.#next);
     for (const watcher of [...this.#watchers]) {
       const isBefore = watcher.stage === 'live' && Math.max(watcher.next, this.#next) < first;
       if (isBefore) this.#endCompactedOne(watcher);
     }
     this.#next = first;
-    return true;
   }
 
   /** Tells the live ones one revision: reads its events, then goes from topic to topic. */
-  *#liveSteps(revision: number): Steps {
+  *#liveSteps(revision: number): LiveSteps {
     const topics: Topic<Watcher>[] = [];
     const told: WatchEvent[] = [];
     let sub = 0;
@@ -212,6 +213,7 @@ export class WatchHub implements WatchService {
         if (alike.length > 0) yield* this.#tellAlike(alike, events, wantsPrevious);
       }
     }
+    return !isGone;
   }
 
   /** Run by run: each is encoded once, told to all, and let go. */

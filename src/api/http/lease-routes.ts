@@ -244,7 +244,7 @@ function readKeys(
       exchange.context.service.read(options, (error, next) => {
         if (error !== null) exchange.fail(error);
         else {
-          const read = {keys, grant: slice === null ? grant : (lease?.grant ?? grant)};
+          const read = {keys, grant: grant ?? lease?.grant ?? null};
           readKeys(exchange, answer, must(next, 'an error or a reader').leases, read);
         }
       });
