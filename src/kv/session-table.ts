@@ -118,7 +118,8 @@ export class SessionTable {
       const count = this.#openCount + (this.#endedNext - this.#endedFirst);
       // A session that was closed leaves its place in the queue until its age is over.
       if (this.#next - this.#first >= limits.sessionQueueCountMax) {
-        const detail = 'Too many sessions were opened and closed within an hour; keep one for longer.';
+        const detail =
+          'Too many sessions were opened and closed within an hour; keep one for longer.';
         return {type: 'refused', revision, code: 'OVERLOADED', detail};
       }
       if (count >= limits.sessionCountMax) {
