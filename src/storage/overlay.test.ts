@@ -217,6 +217,22 @@ test('memory of another size makes room for that of the rows that come now', () 
   assert.ok(again.every(slab => slabs.has(slab)));
 });
 
+test('memory that no overlay has needed for a while is given up', () => {
+  const memory = new RecordMemory();
+  const fill = (rowCount: number): readonly SharedArrayBuffer[] => {
+    const overlay = new Overlay(null, memory);
+    for (let i = 0; i < rowCount; i++) overlay.put(bytes(`\u0002${i}`), Buffer.alloc(900_000));
+    const {slabs} = overlay.freeze().share();
+    overlay.release();
+    return slabs;
+  };
+  const many = new Set(fill(60));
+  assert.ok(fill(60).every(slab => many.has(slab)));
+  for (let i = 0; i < 20; i++) fill(2);
+  const keptCount = fill(60).filter(slab => many.has(slab)).length;
+  assert.ok(keptCount <= 3, `${keptCount} slabs of before`);
+});
+
 test('an overlay counts what its rows make unusable', () => {
   const overlay = new Overlay();
   // Two of them have no room in a slab.

@@ -20,11 +20,15 @@ const slabSizeBytes = 1024 * kib;
 const largeSlabSizeBytes = 2048 * kib;
 const slabSizes = [firstSlabSizeBytes, slabSizeBytes, largeSlabSizeBytes];
 const keptFieldsCountMax = 2;
+/** As much is kept as the largest of so many overlays before had: the next will not need more. */
+const rememberedCountMax = 16;
 
 export class RecordMemory {
   /** By size. */
   readonly #slabs = new Map<number, SharedArrayBuffer[]>(slabSizes.map(size => [size, []]));
   #keptSizeBytes = 0;
+  /** Of the last overlays, the newest last. */
+  readonly #sizesBytes: number[] = [];
   readonly #fields: GrowableBuffer[] = [];
 
   /** Of at least `sizeBytes`, with whatever content. */
@@ -42,28 +46,32 @@ export class RecordMemory {
     return this.#fields.pop() ?? growableBuffer(sizeBytes, sizeBytesMax);
   }
 
-  /** Nobody reads or writes it any more, in no thread. Keeps what overlays may have at most. */
+  /** Of one overlay: nobody reads or writes it any more, in no thread. */
   giveBack(slabs: readonly SharedArrayBuffer[], fields: GrowableBuffer): void {
+    this.#sizesBytes.push(slabs.reduce((sum, slab) => sum + slab.byteLength, 0));
+    if (this.#sizesBytes.length > rememberedCountMax) this.#sizesBytes.shift();
+    const keptSizeBytesMax = Math.min(limits.overlaySizeBytesMax, Math.max(...this.#sizesBytes));
     for (const slab of slabs) {
       const size = slab.byteLength;
       const ofThisSize = this.#slabs.get(size);
-      if (ofThisSize === undefined || !this.#makeRoomFor(size)) continue;
+      this.#dropUntil(keptSizeBytesMax - size, size);
+      if (ofThisSize === undefined || this.#keptSizeBytes + size > keptSizeBytesMax) continue;
       ofThisSize.push(slab);
       this.#keptSizeBytes += size;
     }
+    this.#dropUntil(keptSizeBytesMax, null);
     if (this.#fields.length < keptFieldsCountMax) this.#fields.push(fields);
   }
 
-  /** Other sizes make room: what is written now has this one. */
-  #makeRoomFor(size: number): boolean {
-    for (const [otherSize, slabs] of this.#slabs) {
-      if (otherSize === size) continue;
-      while (this.#keptSizeBytes + size > limits.overlaySizeBytesMax && slabs.length > 0) {
+  /** Until no more is kept, if that can be had without slabs of `spared`, the size now written. */
+  #dropUntil(keptSizeBytesMax: number, spared: number | null): void {
+    for (const [size, slabs] of this.#slabs) {
+      if (size === spared) continue;
+      while (this.#keptSizeBytes > keptSizeBytesMax && slabs.length > 0) {
         slabs.pop();
-        this.#keptSizeBytes -= otherSize;
+        this.#keptSizeBytes -= size;
       }
     }
-    return this.#keptSizeBytes + size <= limits.overlaySizeBytesMax;
   }
 }
 
