@@ -152,12 +152,12 @@ export class CheckpointDirectory {
 
   /** Whether the file in force may be what ended the last lives. */
   isSuspicious(): boolean {
-    return readCount(path.join(this.root, unsettledFileName)) >= suspiciousLifeCount;
+    return readCount(this.unsettledFile()) >= suspiciousLifeCount;
   }
 
   /** A life begins. Best effort: one that is not counted hides nothing for ever. */
   beginLife(): void {
-    const file = path.join(this.root, unsettledFileName);
+    const file = this.unsettledFile();
     try {
       fs.writeFileSync(file, String(readCount(file) + 1), {mode: 0o600});
     } catch {
@@ -165,15 +165,15 @@ export class CheckpointDirectory {
     }
   }
 
-  /** The life has written a checkpoint; the main thread does not wait for the disk. */
-  settle(): void {
-    fs.rm(path.join(this.root, unsettledFileName), {force: true}, () => undefined);
+  /** Counts the lives; to be removed once a life has written a checkpoint. */
+  unsettledFile(): string {
+    return path.join(this.root, unsettledFileName);
   }
 
   /** The life ends in order, or the file was looked at: it is not what ended those before. */
   forgetLives(): void {
     try {
-      fs.rmSync(path.join(this.root, unsettledFileName), {force: true});
+      fs.rmSync(this.unsettledFile(), {force: true});
     } catch {
       // They count on.
     }

@@ -123,6 +123,18 @@ test('a checkpoint that was written, and a stop in order, end the suspicion', as
   assert.equal(fs.existsSync(count), false);
 });
 
+test('nothing is removed after the end that the next life has written', async t => {
+  const removals: (() => void)[] = [];
+  t.after(() => mock.restoreAll());
+  mock.method(fs, 'rm', (target: string, options: fs.RmOptions) => {
+    removals.push(() => fs.rmSync(target, options));
+  });
+  const directory = await filled(t);
+  fs.writeFileSync(countFileOf(directory), '3');
+  for (const remove of removals) remove();
+  assert.equal(fs.readFileSync(countFileOf(directory), 'latin1'), '3');
+});
+
 test('a page that the disk does not give back is damage, what the system refuses is not', async t => {
   const directory = await filled(t);
   fs.writeFileSync(countFileOf(directory), '3');

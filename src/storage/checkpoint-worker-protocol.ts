@@ -15,7 +15,7 @@ export type CheckpointRequest =
    */
   | {readonly type: 'compact'; readonly path: string; readonly reserveSizeBytes: number}
   /** Removes such a copy that nobody wants. */
-  | {readonly type: 'discard'; readonly directory: string}
+  | {readonly type: 'discard'; readonly path: string}
   /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
   | {
       readonly type: 'export';

@@ -62,7 +62,7 @@ class CheckpointWorker {
       case 'compact':
         return this.#compact(request.path, request.reserveSizeBytes);
       case 'discard':
-        fs.rmSync(request.directory, {recursive: true, force: true});
+        fs.rmSync(request.path, {recursive: true, force: true});
         return noAnswer;
       case 'export':
         return this.#export(request);

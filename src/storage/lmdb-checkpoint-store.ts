@@ -271,7 +271,8 @@ export class LmdbCheckpointStore implements CheckpointStore {
       const found = this.#environment.readMeta();
       assert(found?.index === meta.index, `wrote ${meta.index}, read back ${found?.index ?? -1}`);
       this.#meta = meta;
-      if (!this.#isSettled) this.#directory.settle();
+      // In its turn, before the thread ends: later it would take what another life has counted.
+      if (!this.#isSettled) this.#removeInThread(this.#directory.unsettledFile());
       this.#isSettled = true;
       return null;
     } catch (error) {
@@ -374,8 +375,11 @@ export class LmdbCheckpointStore implements CheckpointStore {
   #discard(generation: string): void {
     // A store that is closed has no thread; the next start removes what is left over.
     if (this.#isClosed) return;
-    const directory = path.dirname(this.#directory.dataFile(generation));
-    this.#thread.send({type: 'discard', directory}, () => undefined);
+    this.#removeInThread(path.dirname(this.#directory.dataFile(generation)));
+  }
+
+  #removeInThread(target: string): void {
+    this.#thread.send({type: 'discard', path: target}, () => undefined);
   }
 
   #openInThread(remove: string | null): void {
