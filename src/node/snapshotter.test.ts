@@ -4,6 +4,7 @@ import {
   FakeCheckpointDisk,
   FakeCheckpointStore,
 } from '../../test/contract/fake-checkpoint-store.ts';
+import {SortedRows} from '../../test/contract/sorted-rows.ts';
 import {FakeLogStore} from '../../test/contract/fake-log-store.ts';
 import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
@@ -345,8 +346,7 @@ test('a leader that offers what has arrived long ago is told how far its followe
 /** The header and the first block of rows of a snapshot, written; what the import says it holds. */
 function writeBeginning(scene: Scene, target: SnapshotImport): void {
   const disk = new FakeCheckpointDisk();
-  const rows = new Map([['\x01a', Buffer.from('1')]]);
-  disk.durable = {meta: metaAt(10), rows, keys: [...rows.keys()]};
+  disk.durable = {meta: metaAt(10), rows: SortedRows.none.with([['\x01a', Buffer.from('1')]])};
   const source: SnapshotExport[] = [];
   const store = new FakeCheckpointStore(disk, action => scene.time.afterPoll(action));
   store.exportSnapshot((_error, snapshot) => source.push(must(snapshot, 'a copy')));

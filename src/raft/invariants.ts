@@ -3,6 +3,7 @@
  * simulator call this after every event.
  */
 import {assert} from '../base/assert.ts';
+import type {Membership} from './membership.ts';
 import {isWellFormed} from './membership-change.ts';
 import type {Raft} from './raft.ts';
 import type {Leadership, RaftState} from './raft-state.ts';
@@ -58,8 +59,7 @@ function checkMemberships(state: RaftState): void {
   for (const {index, membership} of state.memberships) {
     assert(index > previousIndex, 'memberships out of order at %', index);
     assert(index <= state.log.lastIndex, 'membership % beyond the log', index);
-    const isEmpty = membership.members.length === 0;
-    assert(isEmpty || isWellFormed(membership), 'membership % is malformed', index);
+    assert(isFit(membership), 'membership % is malformed', index);
     previousIndex = index;
   }
   const uncommitted = state.memberships.filter(record => record.index > state.commitIndex);
@@ -67,6 +67,16 @@ function checkMemberships(state: RaftState): void {
   if (state.leadership !== null && state.commitIndex >= state.leadership.termStartIndex) {
     assert(uncommitted.length <= 1, '% uncommitted changes', uncommitted.length);
   }
+}
+
+/** Each of them is looked at once: there are few, and none is ever changed. */
+const fitMemberships = new WeakSet<Membership>();
+
+function isFit(membership: Membership): boolean {
+  if (fitMemberships.has(membership)) return true;
+  const isGood = membership.members.length === 0 || isWellFormed(membership);
+  if (isGood) fitMemberships.add(membership);
+  return isGood;
 }
 
 function checkLeadership(state: RaftState, leadership: Leadership): void {

@@ -38,8 +38,11 @@ function majorityValue(voters: readonly NodeId[], valueOf: (id: NodeId) => numbe
   for (const id of voters) {
     const value = valueOf(id);
     let place = values.length;
-    while (place > 0 && (values[place - 1] as number) < value) place--;
-    values.splice(place, 0, value);
+    values.push(value);
+    for (; place > 0 && (values[place - 1] as number) < value; place--) {
+      values[place] = values[place - 1] as number;
+    }
+    values[place] = value;
   }
   return values[majorityOf(voters.length) - 1] ?? 0;
 }

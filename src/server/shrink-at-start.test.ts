@@ -4,6 +4,7 @@ import {
   FakeCheckpointDisk,
   FakeCheckpointStore,
 } from '../../test/contract/fake-checkpoint-store.ts';
+import {SortedRows} from '../../test/contract/sorted-rows.ts';
 import {limits} from '../base/limits.ts';
 import type {Logger} from '../base/logger.ts';
 import {silentLogger} from '../base/logger.ts';
@@ -32,9 +33,9 @@ test('a start gives free space back, when most of a large file is free', async (
 test('a start does not wait for a large copy', async () => {
   const disk = new FakeCheckpointDisk();
   const value = Buffer.alloc(limits.shrinkAtStartSizeBytesMax / 4);
-  const rows = new Map(['a', 'b', 'c', 'd'].map(key => [key, value]));
+  const rows = SortedRows.none.with(['a', 'b', 'c', 'd'].map(key => [key, value]));
   const meta = {index: noIndex, term: noTerm, membership: emptyMembership};
-  disk.durable = {meta, rows, keys: [...rows.keys()]};
+  disk.durable = {meta, rows};
   disk.sizeBytes = 4 * limits.shrinkAtStartSizeBytesMax;
   await start(disk);
   assert.equal(disk.shrinkCount, 0);

@@ -163,7 +163,7 @@ describe('state store', () => {
     bench.state.checkpoint(metaAt(9), unexpected);
     bench.runDue();
     assert.equal(bench.state.checkpointMeta().index, 4);
-    assert.equal(bench.disk.durable.rows.has('b'), false);
+    assert.equal(bench.disk.durable.rows.get('b'), undefined);
     bench.state.checkpoint(metaAt(9), unexpected);
     bench.runDue();
     assert.equal(bench.state.checkpointMeta().index, 9);

@@ -239,7 +239,7 @@ export class WalLogStore implements LogStore {
     readonly sizeBytesMax: number;
   }): readonly Entry[] {
     const {from, to, sizeBytesMax} = range;
-    assert(from > this.#start.index, `entry ${from} is before ${this.firstIndex()}`);
+    assert(from > this.#start.index, 'entry % is before %', from, this.firstIndex());
     assert(to <= this.#last.index, 'entry % is behind %', to, this.#last.index);
     if (from > to) return [];
     if (from < this.#tail.first) {

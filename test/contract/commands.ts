@@ -20,7 +20,7 @@ export function bytes(latin1: string): Uint8Array {
 }
 
 export function text(latin1: Uint8Array): string {
-  return Buffer.from(latin1).toString('latin1');
+  return Buffer.from(latin1.buffer, latin1.byteOffset, latin1.byteLength).toString('latin1');
 }
 
 export function range(start: string, end: string | null): KeyRange {

@@ -18,22 +18,19 @@ import type {
 import type {FrozenOverlay} from '../../src/storage/overlay.ts';
 import type {SnapshotPosition} from '../../src/storage/snapshot-position.ts';
 import {SnapshotDecoder, SnapshotEncoder, visitViews} from '../../src/storage/snapshot-stream.ts';
-
-/** Latin-1 strings as keys: their order is byte order. */
-type Rows = ReadonlyMap<string, Uint8Array>;
+import type {RowChange} from './sorted-rows.ts';
+import {SortedRows, keyText} from './sorted-rows.ts';
 
 interface Checkpoint {
   readonly meta: CheckpointMeta;
-  readonly rows: Rows;
-  /** Sorted. */
-  readonly keys: readonly string[];
+  readonly rows: SortedRows;
 }
 
 export class FakeCheckpointDisk {
-  durable: Checkpoint = checkpointOf(
-    {index: noIndex, term: noTerm, membership: emptyMembership},
-    new Map(),
-  );
+  durable: Checkpoint = {
+    meta: {index: noIndex, term: noTerm, membership: emptyMembership},
+    rows: SortedRows.none,
+  };
   /** The error code of the next write, import or shrink: `ENOSPC` leaves the store usable. */
   nextFailure: string | null = null;
   /** A commit is visible to reads some time before it is durable, as in LMDB. */
@@ -117,12 +114,13 @@ export class FakeCheckpointStore implements CheckpointStore {
   }
 
   scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
-    const {keys, rows} = this.#visible;
-    const first = lowerBound(keys, keyText(range.start));
-    const end = lowerBound(keys, keyText(range.end));
+    const {rows} = this.#visible;
+    const first = rows.placeOf(keyText(range.start));
+    const end = rows.placeOf(keyText(range.end));
     for (let i = 0; i < end - first; i++) {
-      const key = keys[range.isReverse ? end - 1 - i : first + i] ?? '';
-      if (!visit(Buffer.from(key, 'latin1'), rows.get(key) ?? new Uint8Array(0))) return;
+      const place = range.isReverse ? end - 1 - i : first + i;
+      const key = Buffer.from(rows.keys[place] as string, 'latin1');
+      if (!visit(key, rows.values[place] as Uint8Array)) return;
     }
   }
 
@@ -136,12 +134,11 @@ export class FakeCheckpointStore implements CheckpointStore {
     this.#changeCount += 1;
     const failure = this.#failure ?? this.#disk.takeFailure();
     const installCount = this.#installCount;
-    const rows = new Map(this.#visible.rows);
+    const changes: RowChange[] = [];
     frozen.visit((key, value) => {
-      if (value === null) rows.delete(keyText(key));
-      else rows.set(keyText(key), Uint8Array.from(value));
+      changes.push([keyText(key), value === null ? null : new Uint8Array(value)]);
     });
-    const next = checkpointOf(meta, rows);
+    const next = {meta, rows: this.#visible.rows.with(changes)};
     if (failure === null && this.#disk.isVisibleEarly) this.#visible = next;
     this.#later(() => {
       this.#isWriting = false;
@@ -169,7 +166,7 @@ export class FakeCheckpointStore implements CheckpointStore {
       install: (rows, callback) => {
         assert(meta.index > this.#meta.index, 'an older snapshot');
         this.#changeCount += 1;
-        const next = checkpointOf(meta, rows);
+        const next = {meta, rows};
         this.#later(() => {
           this.#disk.beginSwitch(next);
           this.#later(() => {
@@ -185,7 +182,8 @@ export class FakeCheckpointStore implements CheckpointStore {
   }
 
   space(): CheckpointSpace {
-    return {sizeBytes: this.#disk.sizeBytes, usedSizeBytes: usedSizeBytes(this.#disk.durable)};
+    const {sizeBytes, durable} = this.#disk;
+    return {sizeBytes, usedSizeBytes: durable.rows.sizeBytes};
   }
 
   shrink(callback: (error: Error | null, hasShrunk: boolean) => void): void {
@@ -201,7 +199,7 @@ export class FakeCheckpointStore implements CheckpointStore {
       if (hasShrunk) {
         // What the copy does not hold is gone, as it would be with the file.
         this.#adopt(copy);
-        this.#disk.sizeBytes = usedSizeBytes(copy);
+        this.#disk.sizeBytes = copy.rows.sizeBytes;
         this.#disk.shrinkCount += 1;
       }
       callback(failure, hasShrunk);
@@ -215,7 +213,7 @@ export class FakeCheckpointStore implements CheckpointStore {
   #adopt(next: Checkpoint): void {
     if (!this.#isCrashed) {
       this.#disk.durable = next;
-      this.#disk.sizeBytes = Math.max(this.#disk.sizeBytes, usedSizeBytes(next));
+      this.#disk.sizeBytes = Math.max(this.#disk.sizeBytes, next.rows.sizeBytes);
     }
     this.#visible = next;
     this.#meta = next.meta;
@@ -238,7 +236,7 @@ class FakeSnapshotExport implements SnapshotExport {
 
   constructor(copy: Checkpoint, later: Schedule) {
     this.meta = copy.meta;
-    this.sizeBytes = usedSizeBytes(copy);
+    this.sizeBytes = copy.rows.sizeBytes;
     this.#copy = copy;
     this.#later = later;
   }
@@ -286,10 +284,11 @@ function blocksOf(copy: Checkpoint, after: SnapshotPosition | null): Uint8Array[
     return block !== null;
   };
   const held = after === null ? null : keyText(after.lastKey);
-  for (const key of copy.keys) {
+  const {keys, values} = copy.rows;
+  for (const [place, key] of keys.entries()) {
     if (held !== null && key <= held) continue;
     const rowKey = Buffer.from(key, 'latin1');
-    const value = copy.rows.get(key) ?? new Uint8Array(0);
+    const value = values[place] as Uint8Array;
     encoder.addRow(Buffer.concat([rowKey, value]), rowKey.length);
     while (encoder.isFull()) takeRows();
   }
@@ -301,12 +300,12 @@ function blocksOf(copy: Checkpoint, after: SnapshotPosition | null): Uint8Array[
 interface FakeImportParts {
   readonly later: Schedule;
   readonly takeFailure: () => Error | null;
-  readonly install: (rows: Rows, callback: (error: Error | null) => void) => void;
+  readonly install: (rows: SortedRows, callback: (error: Error | null) => void) => void;
 }
 
 class FakeSnapshotImport implements SnapshotImport {
   readonly #parts: FakeImportParts;
-  readonly #rows = new Map<string, Uint8Array>();
+  #changes: RowChange[] = [];
   readonly #decoder: SnapshotDecoder;
   #failure: Error | null = null;
   #isFinished = false;
@@ -314,7 +313,7 @@ class FakeSnapshotImport implements SnapshotImport {
   constructor(meta: CheckpointMeta, parts: FakeImportParts) {
     this.#parts = parts;
     const visitRow = visitViews((key, value) => {
-      this.#rows.set(keyText(key), Uint8Array.from(value));
+      this.#changes.push([keyText(key), new Uint8Array(value)]);
     });
     this.#decoder = new SnapshotDecoder(meta, visitRow);
   }
@@ -345,44 +344,11 @@ class FakeSnapshotImport implements SnapshotImport {
 
   install(callback: (error: Error | null) => void): void {
     assert(this.#isFinished, 'only a finished import is installed');
-    this.#parts.install(this.#rows, callback);
+    this.#parts.install(SortedRows.none.with(this.#changes), callback);
   }
 
   abort(): void {
-    this.#rows.clear();
+    this.#changes = [];
     this.#isFinished = false;
   }
-}
-
-function usedSizeBytes({rows}: Checkpoint): number {
-  let sizeBytes = 0;
-  for (const [key, value] of rows) sizeBytes += key.length + value.length;
-  return sizeBytes;
-}
-
-function checkpointOf(meta: CheckpointMeta, rows: Rows): Checkpoint {
-  let sorted: readonly string[] | null = null;
-  return {
-    meta,
-    rows,
-    // Few checkpoints are ever scanned.
-    get keys() {
-      return (sorted ??= [...rows.keys()].sort());
-    },
-  };
-}
-
-function keyText(rowKey: Uint8Array): string {
-  return Buffer.from(rowKey).toString('latin1');
-}
-
-function lowerBound(keys: readonly string[], wanted: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] ?? '') < wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -93,7 +93,7 @@ export class FakeRows implements RowStore {
 }
 
 function checkRowKey(rowKey: Uint8Array): void {
-  assert(rowKey.length >= 1 && rowKey.length <= 1100, `a row key of ${rowKey.length} bytes`);
+  assert(rowKey.length >= 1 && rowKey.length <= 1100, 'a row key of % bytes', rowKey.length);
 }
 
 /** Latin1 text sorts as its bytes do. */

@@ -25,23 +25,27 @@ export class SimEvent {
   readonly run: () => void;
   isCancelled = false;
 
-  constructor(
-    place: {readonly atMs: number; readonly sequence: number},
-    owner: number,
-    kind: EventKind,
-    run: () => void,
-  ) {
-    this.atMs = place.atMs;
-    this.sequence = place.sequence;
-    this.owner = owner;
-    this.kind = kind;
-    this.run = run;
+  constructor(what: {
+    readonly atMs: number;
+    readonly sequence: number;
+    readonly owner: number;
+    readonly kind: EventKind;
+    readonly run: () => void;
+  }) {
+    this.atMs = what.atMs;
+    this.sequence = what.sequence;
+    this.owner = what.owner;
+    this.kind = what.kind;
+    this.run = what.run;
   }
 }
 
 export class EventQueue {
   /** A binary heap: the earliest event first. */
   readonly #heap: SimEvent[] = [];
+  /** Of this instant, made in it: behind whatever of this instant is in the heap. */
+  #now: SimEvent[] = [];
+  #nowTaken = 0;
   #nowMs = 0;
   #lastSequence = 0;
   #eventCount = 0;
@@ -57,7 +61,7 @@ export class EventQueue {
   }
 
   get waitingCount(): number {
-    return this.#heap.length;
+    return this.#heap.length + this.#now.length - this.#nowTaken;
   }
 
   get traceHash(): string {
@@ -65,17 +69,19 @@ export class EventQueue {
   }
 
   add(delayMs: number, owner: number, kind: EventKind, run: () => void): SimEvent {
-    if (!(delayMs >= 0)) assert(false, `an event in ${delayMs} ms`);
-    const place = {atMs: this.#nowMs + delayMs, sequence: ++this.#lastSequence};
-    const event = new SimEvent(place, owner, kind, run);
-    this.#push(event);
+    assert(delayMs >= 0, 'an event in % ms', delayMs);
+    assert(this.waitingCount < waitingCountMax, '% events wait', this.waitingCount);
+    const atMs = this.#nowMs + delayMs;
+    const event = new SimEvent({atMs, sequence: ++this.#lastSequence, owner, kind, run});
+    if (atMs === this.#nowMs) this.#now.push(event);
+    else this.#push(event);
     return event;
   }
 
   /** Moves the time to the next event and returns it, not run yet; null: nothing ever happens. */
   take(): SimEvent | null {
     for (;;) {
-      const event = this.#pop();
+      const event = this.#takeOfNow() ?? this.#pop();
       if (event === null) return null;
       if (event.isCancelled) continue;
       this.#nowMs = event.atMs;
@@ -92,9 +98,22 @@ export class EventQueue {
     this.#hash = (mixed ^ (mixed >>> 15)) >>> 0;
   }
 
+  /** Null: what is next is in the heap. */
+  #takeOfNow(): SimEvent | null {
+    const event = this.#now[this.#nowTaken];
+    if (event === undefined) {
+      this.#now.length = 0;
+      this.#nowTaken = 0;
+      return null;
+    }
+    const first = this.#heap[0];
+    if (first !== undefined && isBefore(first, event)) return null;
+    this.#nowTaken++;
+    return event;
+  }
+
   #push(event: SimEvent): void {
     const heap = this.#heap;
-    if (heap.length >= waitingCountMax) assert(false, `${heap.length} events wait`);
     let place = heap.length;
     heap.push(event);
     while (place > 0) {

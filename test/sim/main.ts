@@ -4,6 +4,7 @@
 import os from 'node:os';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
+import {measureReferenceLoad} from './reference-load.ts';
 import {runMutants} from './mutants/run-mutants.ts';
 import {runSeeds} from './seed-pool.ts';
 import {shrink} from './shrink.ts';
@@ -25,6 +26,7 @@ const usage = `npm run simulate -- [options]
   --chaos-ms T     length of the time of faults
   --size N         members; --clients N: clients
   --no-shrink      tell the story of a failing seed as it is
+  --reference      measure how fast runs are, by a load that is always the same
   --mutant NAME    run with this bug put in; --mutants: with each of them, one by one
 `;
 
@@ -45,6 +47,7 @@ async function main(): Promise<void> {
       size: {type: 'string'},
       clients: {type: 'string'},
       'no-shrink': {type: 'boolean'},
+      reference: {type: 'boolean'},
       mutant: {type: 'string'},
       mutants: {type: 'boolean'},
       help: {type: 'boolean'},
@@ -62,6 +65,10 @@ async function main(): Promise<void> {
     const seedCountMax = number(values.seeds) ?? 2_000;
     const isGood = await runMutants({name, first, seedCountMax, jobCount, overrides, say});
     process.exitCode = isGood ? 0 : 1;
+    return;
+  }
+  if (values.reference === true) {
+    say(`${measureReferenceLoad(first)}\n`);
     return;
   }
   say(`seed ${first}${values.seed === undefined ? ' and those after it' : ''}\n`);

@@ -5,7 +5,7 @@
  */
 import {Simulation} from './simulation.ts';
 import type {Outcome} from './simulation.ts';
-import type {Overrides} from './swarm.ts';
+import type {Overrides, SwarmConfig} from './swarm.ts';
 import {drawSwarm} from './swarm.ts';
 
 const runCountMax = 80;
@@ -46,12 +46,16 @@ export function shrink(seed: number, start: Overrides, failure: Outcome): Shrunk
   return {overrides: best, runCount};
 }
 
-/** Without stacks: clients get many errors, and a failing run is repeated for its story. */
 export function runOnce(seed: number, overrides: Overrides): Outcome {
+  return runWith(drawSwarm(seed, overrides));
+}
+
+/** Without stacks: clients get many errors, and a failing run is repeated for its story. */
+export function runWith(config: SwarmConfig): Outcome {
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {
-    return new Simulation(drawSwarm(seed, overrides)).run();
+    return new Simulation(config).run();
   } finally {
     Error.stackTraceLimit = before;
   }

@@ -112,11 +112,11 @@ export class SimNetwork {
   }
 
   timeOf(address: string): MemberTime {
-    return must(this.#times.get(address), `no machine at ${address}`);
+    return must(this.#times.get(address), 'no machine at %', address);
   }
 
   path(from: number, to: number): Path {
-    return must(this.#paths[from * this.#machineCount + to], `no path ${from} ${to}`);
+    return must(this.#paths[from * this.#machineCount + to], 'no path % %', from, to);
   }
 
   /** Nothing arrives any more; `isReset`: connections break at once instead of falling silent. */

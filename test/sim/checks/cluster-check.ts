@@ -13,6 +13,7 @@ import type {StateStore} from '../../../src/storage/state-store.ts';
 import type {OpenedLog} from '../../../src/storage/wal-log-store.ts';
 import type {PeerMessage} from '../../../src/transport/transport.ts';
 import type {Coverage} from '../coverage.ts';
+import {digestOf} from './answer-digest.ts';
 import {UnseenDamage} from '../explained-end.ts';
 import {ClusterLog, isQuorum} from './cluster-log.ts';
 import {MemberView} from './member-view.ts';
@@ -331,7 +332,7 @@ export class ClusterCheck {
       () => `${view.id} applies entry ${index} of term ${held ?? 0}`,
     );
     this.#compareHash(view, index, hash);
-    const digest = JSON.stringify(result, jsonOfBytes);
+    const digest = digestOf(result);
     if (index > this.#lastApplied) {
       this.#lastApplied = index;
       this.#results[index] = digest;
@@ -413,8 +414,4 @@ export class ClusterCheck {
       previousTerm = entry.term;
     }
   }
-}
-
-function jsonOfBytes(_name: string, value: unknown): unknown {
-  return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value;
 }
