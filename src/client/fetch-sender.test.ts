@@ -5,13 +5,9 @@ import {cut, hang, record, ScriptedServer, written} from '../../test/client/scri
 import {connect} from './browser-client.ts';
 import type {Client} from './client.ts';
 
-function client(
-  t: TestContext,
-  servers: readonly ScriptedServer[],
-  attemptTimeoutMs = 1_000,
-): Client {
+function client(t: TestContext, servers: readonly ScriptedServer[]): Client {
   const endpoints = servers.map(server => server.endpoint);
-  const made = connect({endpoints, timeoutMs: 5_000, attemptTimeoutMs});
+  const made = connect({endpoints, timeoutMs: 5_000, attemptTimeoutMs: 1_000});
   t.after(() => made.close());
   return made;
 }
@@ -27,7 +23,7 @@ test('over fetch, a write that was cut goes out again under its number', async t
 test('over fetch, an attempt has its time', async t => {
   const first = await ScriptedServer.start(t, hang);
   const second = await ScriptedServer.start(t, record);
-  assert.equal((await client(t, [first, second], 100).get('k'))?.value, 'v');
+  assert.equal((await client(t, [first, second]).get('k'))?.value, 'v');
 });
 
 test('over fetch, a refused connection is a definite failure', async t => {
