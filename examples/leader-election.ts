@@ -1,13 +1,17 @@
 /**
  * Workers of which one leads. Run three, each in a terminal of its own: `node
- * dist/examples/leader-election.js worker-1 [endpoints]`. Ctrl-C lets the next one lead at once;
- * after a `kill -9` it leads when the lease of the dead one has ended.
+ * dist/examples/leader-election.js worker-1 [endpoints] [seconds]`. Ctrl-C lets the next one lead
+ * at once; after a `kill -9` it leads when the lease of the dead one has ended, which lasts 2
+ * seconds, or as many as said.
  */
 import {setTimeout as sleep} from 'node:timers/promises';
 import {connect, isClientError, type Leadership} from 'rosetta/client';
 
-const [name = `worker-${process.pid}`, endpoints = 'localhost:9080,localhost:9081,localhost:9082'] =
-  process.argv.slice(2);
+const [
+  name = `worker-${process.pid}`,
+  endpoints = 'localhost:9080,localhost:9081,localhost:9082',
+  seconds = '2',
+] = process.argv.slice(2);
 const store = connect({endpoints});
 const election = store.election('example/leader');
 const stop = new AbortController();
@@ -33,7 +37,7 @@ async function lead(leadership: Leadership): Promise<void> {
 try {
   while (!stop.signal.aborted) {
     console.log(`${name} waits`);
-    const leadership = await election.campaign(name, {ttl: 2, signal: stop.signal});
+    const leadership = await election.campaign(name, {ttl: Number(seconds), signal: stop.signal});
     console.log(`${name} leads, its token is ${leadership.token}`);
     await lead(leadership);
     console.log(`${name} leads no more`);

@@ -5,6 +5,8 @@ import {ExampleProcess} from './example-process.ts';
 import {startNodes} from './in-process-nodes.ts';
 
 const timeout = 60_000;
+/** So long that a busy machine ends none that is kept alive. */
+const leaseSeconds = '6';
 
 test('the examples of a cluster do what they say', {timeout: 3 * timeout}, async t => {
   const nodes = await startNodes(t, 3);
@@ -37,7 +39,10 @@ test('the examples of a cluster do what they say', {timeout: 3 * timeout}, async
     await progress.start();
     const names = ['worker-1', 'worker-2', 'worker-3'];
     const workers = new Map(
-      names.map(name => [name, new ExampleProcess(t, 'leader-election', name, endpoints)]),
+      names.map(name => {
+        const args = [name, endpoints, leaseSeconds] as const;
+        return [name, new ExampleProcess(t, 'leader-election', ...args)];
+      }),
     );
     await Promise.all([...workers.values()].map(worker => worker.line(/waits$/)));
     const led: string[] = [];
@@ -77,7 +82,9 @@ test('the examples of a cluster do what they say', {timeout: 3 * timeout}, async
       doneBy.set(name, (doneBy.get(name) ?? 0) + 1);
       if ((doneBy.get('alice') ?? 0) + (doneBy.get('bob') ?? 0) === 12) break;
     }
-    assert.equal(doneBy.get('bob'), left.count);
+    // The last one of alice's may have been on its way when she was killed.
+    const lateCount = left.count - (doneBy.get('bob') ?? 0);
+    assert.ok(lateCount === 0 || lateCount === 1, `${lateCount} of ${left.count} were not bob's`);
     assert.equal((await store.count({prefix: 'queue/job/'})).count, 0);
     await bob.interrupt();
   });

@@ -4,6 +4,7 @@
  */
 import {closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync} from 'node:fs';
 import type {Prng} from '../../src/base/prng.ts';
+import {problemOf} from '../cluster/client.ts';
 import {pause} from '../cluster/eventually.ts';
 import type {Exit, NodeProcess} from '../cluster/node-process.ts';
 import {walBatches} from '../cluster/wal-file.ts';
@@ -170,8 +171,8 @@ async function fillDisk({cluster, free: [node]}: FaultScene): Promise<Strike | n
   const filler = node === undefined ? null : cluster.fillerOf(node);
   if (node === undefined || filler === null) return null;
   // Who still starts may refuse to: a start has to be written down.
-  const hasStarted = await node.status().then(
-    () => true,
+  const hasStarted = await node.client.request('GET', '/readyz').then(
+    reply => problemOf(reply)?.code !== 'STARTING',
     () => false,
   );
   if (!hasStarted) return null;

@@ -14,7 +14,7 @@ export const leases: Section = {
   cases: [
     holds('A key with a lease is deleted when the lease ends.', async ({api}) => {
       const stream = await WatchStream.open(api.endpoints[1] ?? '', '?prefix=ends/', jsonLines);
-      const {id} = await api.ok('POST /lease', {body: {ttl: 0.3}});
+      const {id} = await api.ok('POST /lease', {body: {ttl: 2}});
       await api.ok(`PUT /kv/ends/1?lease=${String(id)}`, {body: ''});
       await api.ok(`PUT /kv/ends/2?lease=${String(id)}`, {body: ''});
       const text = await stream.until(/"key":"ends\/2","modRevision":\d+\}\n/);
