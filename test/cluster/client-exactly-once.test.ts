@@ -24,7 +24,7 @@ test(
   'increments happen exactly once while leaders are killed with -9',
   {timeout: 240_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);
     const client = connect({endpoints, timeoutMs: 30_000, attemptTimeoutMs: 1_000});
     atEnd(t, () => client.close());

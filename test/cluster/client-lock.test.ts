@@ -8,7 +8,7 @@ test(
   'a lock outlives the leader that granted it, and goes on when its holder dies',
   {timeout: 240_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);
     const holder = connect({endpoints, attemptTimeoutMs: 1_000});
     const waiter = connect({endpoints, attemptTimeoutMs: 1_000});

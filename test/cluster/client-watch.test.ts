@@ -12,7 +12,7 @@ test(
   'a watch tells everything once and in order while its nodes are killed with -9',
   {timeout: 240_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const endpoints = cluster.nodes.map(node => `127.0.0.1:${node.httpPort}`);
     const writer = connect({endpoints, timeoutMs: 30_000, attemptTimeoutMs: 1_000});
     const reader = connect({endpoints, timeoutMs: 30_000});

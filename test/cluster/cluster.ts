@@ -17,6 +17,8 @@ export interface ClusterOptions {
   readonly size?: number;
   /** For every node, beside its id, addresses, peers and data. */
   readonly flags?: readonly string[];
+  /** With the program's own election timeout, where elections are what the test is about. */
+  readonly hasDefaultElections?: boolean;
   /** Command to run in front of node; `data` replaces the node's data directory. */
   readonly place?: (id: string) => {readonly wrapper: readonly string[]; readonly data: string};
 }
@@ -26,6 +28,13 @@ export const smallLogFlags = [
   '-test-wal-segment-size=1048576',
   '-test-log-retention-size=2097152',
 ] as const;
+
+/**
+ * A busy machine keeps a process waiting for a few hundred milliseconds now and then. A leader that
+ * loses its place by it is no fault, but leaves writes with an unknown outcome.
+ */
+const electionFlag = '-election-timeout=';
+const steadyFlag = `${electionFlag}1000`;
 
 /** Several processes that start at once have to share the processors. */
 const startDeadlineMs = 60_000;
@@ -53,7 +62,9 @@ export class Cluster {
       const logPath = join(directory, `${id}.log`);
       return new NodeProcess({id, raftPort, httpPort}, {...place, logPath});
     });
-    const cluster = new Cluster(directory, nodes, options.flags ?? []);
+    const {flags = [], hasDefaultElections = false} = options;
+    const isTold = hasDefaultElections || flags.some(flag => flag.startsWith(electionFlag));
+    const cluster = new Cluster(directory, nodes, isTold ? flags : [...flags, steadyFlag]);
     endWith(context, nodes);
     return cluster;
   }
@@ -75,7 +86,17 @@ export class Cluster {
     const peers = this.nodes
       .filter(other => other !== node)
       .map(other => `${other.id}:127.0.0.1:${other.raftPort}`);
-    return [...nodeFlags(node), ...peersFlag(peers), ...this.#flags];
+    return [...this.loneFlagsOf(node), ...peersFlag(peers)];
+  }
+
+  /** Of a node that is told of no peers. */
+  loneFlagsOf(node: NodeProcess): string[] {
+    return [...nodeFlags(node), ...this.#flags];
+  }
+
+  /** With the program's own election timeout: who finds no leader tries many times a second. */
+  hastyFlagsOf(node: NodeProcess): string[] {
+    return this.flagsOf(node).filter(flag => !flag.startsWith(electionFlag));
   }
 
   start(node: NodeProcess, extraFlags: readonly string[] = []): void {
@@ -94,7 +115,7 @@ export class Cluster {
   }
 
   /** The node that leads in the highest term, once all of `among` agree. */
-  leader(among: readonly NodeProcess[] = this.nodes, deadlineMs = 10_000): Promise<NodeProcess> {
+  leader(among: readonly NodeProcess[] = this.nodes, deadlineMs = 20_000): Promise<NodeProcess> {
     return eventually('one leader', deadlineMs, async () => {
       const statuses = await Promise.all(among.map(node => node.status()));
       const [first] = statuses;

@@ -104,6 +104,7 @@ test(
     const [first, second, third] = cluster.nodes;
     assert.ok(first !== undefined && second !== undefined && third !== undefined);
     await third.kill9();
+    await cluster.leader([first, second]);
     assert.equal((await first.client.list('k', '&keysOnly=true')).size, keyCount);
     assert.equal((await second.client.put('last', 'x')).type, 'ok');
   },

@@ -20,8 +20,8 @@ test('a cluster forms when all have met and not before', {timeout: 120_000}, asy
   await second.waitAlive();
   await second.waitLog(/waiting for .*node3 \(first start only\)/);
   await first.waitLog(/waiting for node3 \(first start only\)/);
-  // A majority is there; without the third it must not begin.
-  await pause(600);
+  // A majority is there; without the third it must not begin, however long an election takes.
+  await pause(2_500);
   for (const node of [first, second]) {
     assert.equal(await isReady(node), false);
     const write = await node.client.put('k', 'v');
@@ -61,13 +61,14 @@ test(
   'peers that disagree on who the members are do not form a cluster',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.create(t);
+    const cluster = await Cluster.create(t, {hasDefaultElections: true});
     const [first, second, third] = cluster.nodes;
     assert.ok(first !== undefined && second !== undefined && third !== undefined);
     const address = (node: typeof first): string => `${node.id}:127.0.0.1:${node.raftPort}`;
     first.start([...nodeFlags(first), ...peersFlag([address(second), address(third)])]);
     second.start([...nodeFlags(second), ...peersFlag([address(first)])]);
     third.start([...nodeFlags(third), ...peersFlag([address(first), address(second)])]);
+    await Promise.all(cluster.nodes.map(node => node.waitAlive()));
     await first.waitLog(/node2 was started with other -peers/);
     await pause(500);
     for (const node of cluster.nodes) {

@@ -15,7 +15,7 @@ test(
   'values of a megabyte from forty clients at once are all written, and every client knows',
   {timeout: 240_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const value = Buffer.alloc(valueSizeBytes, 'x');
     let next = 0;
     const outcomes = new Map<string, number>();

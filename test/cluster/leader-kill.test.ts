@@ -3,14 +3,14 @@ import {test} from 'node:test';
 import {Cluster} from './cluster.ts';
 import {Workload} from './workload.ts';
 
-/** Ten election timeouts of at most 300 ms. */
-const recoveryMsMax = 3_000;
+/** An election takes some 300 ms; the rest is for a machine that does other things as well. */
+const recoveryMsMax = 10_000;
 
 test(
   'kill -9 of the leader under load loses nothing, three times over',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const workload = new Workload({nodes: cluster.nodes}).start();
     for (let round = 0; round < 3; round++) {
       await workload.progress(300);

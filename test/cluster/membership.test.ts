@@ -4,7 +4,7 @@ import {join} from 'node:path';
 import {test} from 'node:test';
 import type {Problem, Reply} from './client.ts';
 import {json, problemOf, valueOf} from './client.ts';
-import {Cluster, nodeFlags} from './cluster.ts';
+import {Cluster} from './cluster.ts';
 import {eventually} from './eventually.ts';
 import type {NodeProcess} from './node-process.ts';
 import {Workload} from './workload.ts';
@@ -17,8 +17,8 @@ interface MemberRow {
 
 const exitCodeRemoved = 3;
 
-function joinFlags(node: NodeProcess, contact: NodeProcess): string[] {
-  return [...nodeFlags(node), `-join=127.0.0.1:${contact.raftPort}`];
+function joinFlags(cluster: Cluster, node: NodeProcess, contact: NodeProcess): string[] {
+  return [...cluster.loneFlagsOf(node), `-join=127.0.0.1:${contact.raftPort}`];
 }
 
 async function members(node: NodeProcess): Promise<readonly MemberRow[]> {
@@ -71,13 +71,15 @@ test(
     const cluster = await Cluster.create(t, {size: 5});
     const [first, ...others] = cluster.nodes;
     assert.ok(first !== undefined);
-    first.start(nodeFlags(first));
+    first.start(cluster.loneFlagsOf(first));
     await first.waitReady();
     // Of every node, also of those that are not there.
     const load = new Workload({nodes: cluster.nodes, writerCount: 2, readerCount: 1}).start();
     await load.progress(50);
     for (const size of [3, 5]) {
-      for (const node of cluster.nodes.slice(size - 2, size)) node.start(joinFlags(node, first));
+      for (const node of cluster.nodes.slice(size - 2, size)) {
+        node.start(joinFlags(cluster, node, first));
+      }
       await untilVoters(first, size);
     }
     await load.progress(50);
@@ -147,7 +149,7 @@ test('the leader moves, and removes itself', {timeout: 120_000}, async t => {
   const again = await heir.runToExit(cluster.flagsOf(heir), 20_000);
   assert.equal(again.code, exitCodeRemoved, heir.output());
   rmSync(heir.data, {recursive: true});
-  heir.start(joinFlags(heir, third));
+  heir.start(joinFlags(cluster, heir, third));
   await untilVoters(third, 3);
   assert.equal((await heir.client.put('k', 'v')).type, 'ok');
   assert.equal(valueOf(await leader.client.get('k')), 'v');
@@ -157,7 +159,7 @@ test('what cannot be changed is refused by name', {timeout: 120_000}, async t =>
   const cluster = await Cluster.create(t, {size: 3});
   const [node, foreign, newcomer] = cluster.nodes;
   assert.ok(node !== undefined && foreign !== undefined && newcomer !== undefined);
-  for (const single of [node, foreign]) single.start(nodeFlags(single));
+  for (const single of [node, foreign]) single.start(cluster.loneFlagsOf(single));
   await cluster.waitReady();
   const body = (id: string, at: NodeProcess): string =>
     JSON.stringify({id, listen: `127.0.0.1:${at.raftPort}`});
@@ -171,17 +173,17 @@ test('what cannot be changed is refused by name', {timeout: 120_000}, async t =>
   assert.equal(lead.code, 'NOT_A_VOTER');
   // It is not there, and nothing waits for it.
   assert.equal((await node.client.put('k', 'v')).type, 'ok');
-  newcomer.start(joinFlags(newcomer, node));
+  newcomer.start(joinFlags(cluster, newcomer, node));
   await untilVoters(node, 2);
   // The directory of one cluster, the address of another.
   await foreign.sigterm();
-  foreign.start(joinFlags(foreign, node));
+  foreign.start(joinFlags(cluster, foreign, node));
   await foreign.waitLog(/belongs to cluster .* give it an empty -data/, 20_000);
   // A flag that was left from its first start takes nobody out of service.
   assert.equal((await foreign.client.put('k', 'v')).type, 'ok');
   assert.equal((await members(node)).length, 2);
   await foreign.sigterm();
-  const api = [...nodeFlags(foreign), `-join=127.0.0.1:${node.httpPort}`];
+  const api = [...cluster.loneFlagsOf(foreign), `-join=127.0.0.1:${node.httpPort}`];
   rmSync(foreign.data, {recursive: true});
   const noRaft = await foreign.runToExit(api, 20_000);
   assert.equal(noRaft.code, 1, foreign.output());

@@ -36,7 +36,7 @@ test(
 
     // A majority by number, which would know nothing of the write.
     await leader.kill9();
-    cluster.start(other);
+    other.start(cluster.hastyFlagsOf(other));
     await other.waitAlive();
     for (let start = 0; start < 2; start++) await refusedAsOlder(cluster, victim);
     await cluster.restart(leader);

@@ -65,7 +65,7 @@ test('a wiped majority elects nobody out of the empty directories', {timeout: 12
   const [wiped, lagging] = cluster.nodes;
   assert.ok(wiped !== undefined && lagging !== undefined);
   rmSync(wiped.data, {recursive: true});
-  cluster.start(lagging);
+  lagging.start(cluster.hastyFlagsOf(lagging));
   await lagging.waitAlive();
   assert.match(await refusal(wiped, cluster.flagsOf(wiped)), /-rejoin/);
   assert.equal((await lagging.status()).leader, null);

@@ -17,7 +17,7 @@ test(
   'a watch goes on through kill -9 of its node, at another one and back',
   {timeout: 120_000},
   async t => {
-    const cluster = await Cluster.running(t);
+    const cluster = await Cluster.running(t, {hasDefaultElections: true});
     const ports = cluster.nodes.map(node => node.httpPort);
     const [first = 0, second = 0, third = 0] = ports;
     const clients = ports.map(port => new Client(port));
