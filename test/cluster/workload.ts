@@ -54,8 +54,8 @@ export class Workload {
     return this;
   }
 
-  /** Waits until `count` more writes are acknowledged: the load is real. */
-  async progress(count: number, deadlineMs = 15_000): Promise<void> {
+  /** Waits until `count` more writes are acknowledged: the load is real, if slow. */
+  async progress(count: number, deadlineMs = 60_000): Promise<void> {
     const goal = this.acknowledged.size + count;
     await eventually(`${count} more writes, ${this.#describe()}`, deadlineMs, () =>
       this.acknowledged.size >= goal ? true : null,
