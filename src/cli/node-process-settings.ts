@@ -3,8 +3,13 @@
  * library read before the first line of the program runs. `./rosetta` has the same, as a script.
  */
 
-/** A `__proto__` in what a client sends is a name like any other. */
-export const nodeProcessFlags: readonly string[] = ['--disable-proto=delete'];
+export const nodeProcessFlags: readonly string[] = [
+  // A `__proto__` in what a client sends is a name like any other.
+  '--disable-proto=delete',
+  // MB. Under load V8 makes young generations of twice the size, and a node at rest keeps them:
+  // 17 MB of memory for one hundredth of a processor.
+  '--max-semi-space-size=8',
+];
 
 /** What the user has set already wins. */
 export const nodeProcessEnvironment: Readonly<Record<string, string>> = {
