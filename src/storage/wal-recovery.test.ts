@@ -111,6 +111,20 @@ test('a segment header that contradicts itself is none, whatever its checksum sa
   }
 });
 
+test('a bit flipped in a segment header is corruption, whichever it is', async () => {
+  const disk = await writtenLog(4);
+  const content = disk.content(firstFile);
+  for (let bit = 0; bit < 8 * 80; bit++) {
+    const bytes = Buffer.from(content);
+    const at = bit >> 3;
+    bytes.writeUInt8(bytes.readUInt8(at) ^ (1 << (bit & 7)), at);
+    disk.replace(firstFile, bytes);
+    const isVersion = at >= 8 && at < 12;
+    const expected = isVersion ? /has log format version/ : WalCorruptionError;
+    assert.throws(() => open(disk), expected, `bit ${bit}`);
+  }
+});
+
 test('an entry that its checksum does not fit makes the batch invalid, in a run or not', async () => {
   // Of the first entry: time, checksum, type; of the second one its term; a byte of the data.
   for (const at of [72 + 8, 72 + 20, 72 + 24, 100, 64 + 8 + 4 * 28 + 2000]) {

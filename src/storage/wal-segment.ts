@@ -133,7 +133,10 @@ export function decodeSegmentHeader(
     const header = parseHeader(new ByteReader(bytes.subarray(0, sizeBytes), 24));
     // Left from the use of the file under another sequence number.
     if (header.sequence !== expected.sequence) return {kind: 'unused'};
-    if (storedId !== id) return {kind: 'foreign'};
+    // The checksum begins with the id and is seeded with it, so it holds whatever the id is.
+    const ownId = segmentId(header.sequence, header.identity.incarnation);
+    if (storedId !== ownId) return {kind: 'unused'};
+    if (ownId !== id) return {kind: 'foreign'};
     return {kind: 'valid', header, sizeBytes};
   } catch (error) {
     if (error instanceof MalformedBytesError) return {kind: 'unused'};
