@@ -80,6 +80,7 @@ export class Simulation implements World {
     const ids = Array.from({length: config.size}, (_, i) => `node${i + 1}`);
     this.#order = new OrderCheck(this.coverage);
     this.check = new ClusterCheck(ids, this.#order, this.coverage, () => this.queue.nowMs);
+    this.check.memberships.hasRules = !config.faults.has('membership');
     this.machines = ids.map((id, owner) => new Machine(this, id, owner));
     const {queue, coverage, machines, check} = this;
     this.#network = new SimNetwork({

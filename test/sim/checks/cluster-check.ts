@@ -27,9 +27,9 @@ const pendingSizeBytesMax = 64 * 1024 * 1024;
 
 export class ClusterCheck {
   readonly log = new ClusterLog();
+  readonly memberships = new MembershipCheck();
   readonly views: readonly MemberView[];
   readonly #order: OrderCheck;
-  readonly #memberships = new MembershipCheck();
   readonly #coverage: Coverage;
   readonly #now: () => number;
   /** By log position, the state hash there. */
@@ -185,7 +185,7 @@ export class ClusterCheck {
     if (applied !== view.applied) this.#onApplied(view, applied);
     checkInvariants(replica.raft);
     this.#noteMemberships(view, state);
-    this.#memberships.onLeader(state, id => this.#diskOf(id));
+    this.memberships.onLeader(state, id => this.#diskOf(id));
     view.term = term;
     view.role = role;
     view.commit = commitIndex;
@@ -350,7 +350,12 @@ export class ClusterCheck {
     if (record === undefined || record.index === view.lastMembershipIndex) return;
     if (record.index < view.lastMembershipIndex) this.#coverage.count('membership truncated');
     else if (record.membership.votersOutgoing.length > 0) this.#coverage.count('joint membership');
-    this.#memberships.onMembership(record.membership, state.memberships.at(-2)?.membership);
+    const before = state.memberships.at(-2)?.membership;
+    this.memberships.onMembership(record.membership, before);
+    const isProposed = state.leadership !== null && state.log.term(record.index) === state.term;
+    if (isProposed && before !== undefined) {
+      this.memberships.onProposed(state, record.membership, before);
+    }
     view.lastMembershipIndex = record.index;
   }
 

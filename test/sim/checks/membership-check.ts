@@ -3,6 +3,7 @@
  * replaced only by way of a removal and a learner, who left stays away, and what a leader counts
  * for a member is on the disk that the membership names.
  */
+import {isActive} from '../../../src/raft/contact.ts';
 import type {Membership} from '../../../src/raft/membership.ts';
 import type {RaftState} from '../../../src/raft/raft-state.ts';
 import {demand} from './violation.ts';
@@ -17,6 +18,8 @@ export interface PresentDisk {
 
 export class MembershipCheck {
   readonly #ids = new Map<string, string>();
+  /** All changes are asked of nodes, which have rules; false: some go to raft itself. */
+  hasRules = true;
 
   /** `membership` has come into force somewhere, after `before`. */
   onMembership(membership: Membership, before: Membership | undefined): void {
@@ -39,6 +42,24 @@ export class MembershipCheck {
         `${id} from ${former?.incarnation ?? '-'} to ${incarnation}`,
       );
     }
+  }
+
+  /**
+   * A leader has proposed `membership` after `before`. It takes a voter out only while a majority
+   * of those that stay has answered it lately: else the cluster would stand still until they come.
+   */
+  onProposed(state: Readonly<RaftState>, membership: Membership, before: Membership): void {
+    const {voters} = membership;
+    const isRemoval =
+      voters.length < before.voters.length && voters.every(id => before.voters.includes(id));
+    if (!isRemoval || !this.hasRules) return;
+    const present = voters.filter(id => {
+      const progress = state.leadership?.progress.get(id);
+      return id === state.id || (progress !== undefined && isActive(state, progress));
+    });
+    demand(present.length * 2 > voters.length, 'a removal leaves a quorum', () => {
+      return `${state.id} makes ${voters.join(', ')} the voters, and hears ${present.join(', ')}`;
+    });
   }
 
   /** `disks`: the present directory of each member. */
