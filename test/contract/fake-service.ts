@@ -269,7 +269,8 @@ class FakeStore implements StateReader {
       return {type: 'compact', revision: this.#revision, compactedRevision};
     }
     if (body.type === 'session') return {type: 'session', revision: this.#revision};
-    if (body.type !== 'transaction') throw new Error('the fake knows no leases');
+    // It has no leases, so there is none with any id.
+    if (body.type !== 'transaction') return this.#refused('LEASE_NOT_FOUND');
     return this.#applyTransaction(body);
   }
 
@@ -378,7 +379,7 @@ class FakeStore implements StateReader {
     return revision === 0 ? this.#revision : revision;
   }
 
-  #refused(code: 'REVISION_IN_FUTURE' | 'TOO_MANY_KEYS'): CommandResult {
+  #refused(code: 'REVISION_IN_FUTURE' | 'TOO_MANY_KEYS' | 'LEASE_NOT_FOUND'): CommandResult {
     return {type: 'refused', revision: this.#revision, code, detail: 'refused by the store'};
   }
 }

@@ -21,6 +21,12 @@ export const knownFaults: readonly KnownFault[] = [
     pattern: /a refusal of bytes stands in the place of the answer to a write/,
     sentence: 'a DELETE is carried out before its body has arrived, and a broken body answers 400',
   },
+  {
+    target: 'frames',
+    pattern: /a [a-z-]+ frame that nobody sent/,
+    sentence:
+      'a bit flipped in the first four bytes of a frame and its twin in the payload cancel out',
+  },
 ];
 
 export function findKnownFault(target: string, error: unknown): KnownFault | null {
