@@ -124,9 +124,20 @@ function checkFrames(input: StreamInput<Frame>): Verdict {
     const isSent = input.items.some(
       sent => sent.kind === kind && Buffer.compare(sent.payload, payload) === 0,
     );
+    const isMirrored = !isSent && input.items.some(sent => areMirrored(sent, {kind, payload}));
+    assert(!isMirrored, 'a frame whose kind and fourth byte are changed alike');
     assert(isSent, `a ${kind} frame that nobody sent`);
   }
   return problem === null ? 'accepted' : 'refused';
+}
+
+/** The header seeds the checksum: equal changes in it and in the payload cancel out. */
+function areMirrored(sent: Frame, received: Frame): boolean {
+  const [before, after] = [Buffer.from(sent.payload), Buffer.from(received.payload)];
+  if (before.length < 4 || before.length !== after.length) return false;
+  const kindChange = kinds.indexOf(sent.kind) ^ kinds.indexOf(received.kind);
+  before.writeUInt8(before.readUInt8(3) ^ kindChange, 3);
+  return kindChange !== 0 && before.equals(after);
 }
 
 type StreamItem =

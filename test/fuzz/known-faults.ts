@@ -23,9 +23,8 @@ export const knownFaults: readonly KnownFault[] = [
   },
   {
     target: 'frames',
-    pattern: /a [a-z-]+ frame that nobody sent/,
-    sentence:
-      'a bit flipped in the first four bytes of a frame and its twin in the payload cancel out',
+    pattern: /a frame whose kind and fourth byte are changed alike/,
+    sentence: 'a bit flipped in the kind of a frame and its twin in the fourth byte cancel out',
   },
 ];
 

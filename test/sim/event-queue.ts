@@ -44,7 +44,7 @@ export class EventQueue {
   /** A binary heap: the earliest event first. */
   readonly #heap: SimEvent[] = [];
   /** Of this instant, made in it: behind whatever of this instant is in the heap. */
-  #now: SimEvent[] = [];
+  readonly #now: SimEvent[] = [];
   #nowTaken = 0;
   #nowMs = 0;
   #lastSequence = 0;
@@ -101,14 +101,14 @@ export class EventQueue {
   /** Null: what is next is in the heap. */
   #takeOfNow(): SimEvent | null {
     const event = this.#now[this.#nowTaken];
-    if (event === undefined) {
-      this.#now.length = 0;
-      this.#nowTaken = 0;
-      return null;
-    }
+    if (event === undefined) return null;
     const first = this.#heap[0];
     if (first !== undefined && isBefore(first, event)) return null;
     this.#nowTaken++;
+    if (this.#nowTaken === this.#now.length) {
+      this.#now.length = 0;
+      this.#nowTaken = 0;
+    }
     return event;
   }
 
