@@ -6,7 +6,7 @@
 export const nodeProcessFlags: readonly string[] = [
   // A `__proto__` in what a client sends is a name like any other.
   '--disable-proto=delete',
-  // MB. Under load V8 makes young generations of twice the size, and a node at rest keeps them:
+  // MB. Under load V8 makes semi-spaces of twice the size, and a node at rest keeps them:
   // 17 MB of memory for one hundredth of a processor.
   '--max-semi-space-size=8',
 ];

@@ -111,7 +111,7 @@ test('a segment header that contradicts itself is none, whatever its checksum sa
   }
 });
 
-test('a bit flipped in a segment header is corruption, whichever it is', async () => {
+test('a bit flipped in a segment header is corruption, or another version', async () => {
   const disk = await writtenLog(4);
   const content = disk.content(firstFile);
   for (let bit = 0; bit < 8 * 80; bit++) {

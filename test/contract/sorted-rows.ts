@@ -50,9 +50,9 @@ export class SortedRows {
         values.push(this.values[place] as Uint8Array);
       }
     };
-    let last = '';
+    let last: string | null = null;
     for (const [key, value] of changes) {
-      assert(keys.length === 0 || last < key, 'changes are not in the order of their keys');
+      assert(last === null || last < key, 'changes are not in the order of their keys');
       last = key;
       keepUntil(this.placeOf(key));
       if (this.keys[place] === key) {

@@ -2,11 +2,32 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {Prng} from '../../src/base/prng.ts';
 import {must} from '../../src/base/assert.ts';
+import type {SimEvent} from './event-queue.ts';
 import {EventQueue} from './event-queue.ts';
 
 function drain(queue: EventQueue): void {
   for (let event = queue.take(); event !== null; event = queue.take()) event.run();
 }
+
+test('what an event makes for its own instant comes behind what was there', () => {
+  const queue = new EventQueue();
+  const seen: string[] = [];
+  const make = (name: string): SimEvent => queue.add(0, -1, 'timer', () => seen.push(name));
+  queue.add(5, -1, 'timer', () => {
+    seen.push('first');
+    make('made by the first');
+    make('cancelled').isCancelled = true;
+  });
+  queue.add(5, -1, 'timer', () => {
+    seen.push('second');
+    make('made by the second');
+  });
+  queue.add(6, -1, 'timer', () => seen.push('later'));
+  drain(queue);
+  const made = ['made by the first', 'made by the second'];
+  assert.deepEqual(seen, ['first', 'second', ...made, 'later']);
+  assert.equal(queue.waitingCount, 0);
+});
 
 test('events come by time, and within an instant in the order of their making', () => {
   const prng = new Prng(7);

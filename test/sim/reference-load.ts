@@ -1,6 +1,6 @@
 /**
  * How fast the simulator is, by a load that does not change with the seed's mood: five members with
- * a heartbeat of 50 ms, 30 operations a second, everything checked and nothing broken. The first
+ * a heartbeat of 50 ms, 30 operations a second of plain clients, and nothing broken. The first
  * runs are left out: until the program is compiled it is several times slower.
  */
 import {must} from '../../src/base/assert.ts';
