@@ -30,6 +30,9 @@ import {systemErrorCode} from './storage-error.ts';
 /** Below this much free space an I/O error of LMDB, which hides the reason, is taken for ENOSPC. */
 const scarceSpaceBytes = 64 * 1024 * 1024;
 
+/** Rows of a checkpoint that are written as one part of its transaction. */
+const partRowCount = 256;
+
 /** Of one read of a fresh copy. */
 const readThroughSizeBytes = 1024 * 1024;
 
@@ -125,10 +128,7 @@ class CheckpointWorker {
     order.update();
     try {
       environment.transaction(() => {
-        for (const id of order.sortedView()) {
-          if (records.isDeleted(id)) environment.remove(records.keyView(id));
-          else environment.put(records.keyView(id), records.valueView(id));
-        }
+        writeInParts(environment, records, order.sortedView());
         environment.putMeta(decodeMeta(meta));
       });
     } catch (error) {
@@ -226,6 +226,27 @@ class CheckpointWorker {
 
   #import(streamId: number): SnapshotBuilder {
     return must(this.#imports.get(streamId), 'no import %', streamId);
+  }
+}
+
+function writeInParts(
+  environment: LmdbEnvironment,
+  records: PackedRecords,
+  ids: Uint32Array,
+): void {
+  const partsEnd = ids.length > partRowCount ? environment.partedRowCountMax() : 0;
+  const parted = ids.subarray(0, partsEnd);
+  for (let start = 0; start < parted.length; start += partRowCount) {
+    const part = parted.subarray(start, start + partRowCount);
+    environment.part(() => writeRows(environment, records, part));
+  }
+  writeRows(environment, records, ids.subarray(partsEnd));
+}
+
+function writeRows(environment: LmdbEnvironment, records: PackedRecords, ids: Uint32Array): void {
+  for (const id of ids) {
+    if (records.isDeleted(id)) environment.remove(records.keyView(id));
+    else environment.put(records.keyView(id), records.valueView(id));
   }
 }
 

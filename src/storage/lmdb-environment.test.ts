@@ -3,6 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {mock, test} from 'node:test';
+import {Prng} from '../base/prng.ts';
+import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
+import {openRowView} from './checkpoint-row.ts';
 import {isDamage, LmdbEnvironment} from './lmdb-environment.ts';
 
 test('a scan whose visitor throws pins no pages', () => {
@@ -66,4 +69,98 @@ test('damage is what LMDB finds in the file, and nothing that the system refuses
   for (const code of [...momentary, 12, 'ENOMEM']) assert.ok(!isDamage(coded(code)), `${code}`);
   assert.ok(!isDamage(new RangeError('Array buffer allocation failed')));
   assert.ok(!isDamage('text'));
+});
+
+/** Key to size and content of its value; a size of null removes it. */
+type Rows = Map<string, {readonly size: number | null; readonly content: number}>;
+
+function randomRows(prng: Prng, count: number): Rows {
+  const rows: Rows = new Map();
+  while (rows.size < count) {
+    const key = `key${prng.uint32() % 20_000}`;
+    const isLarge = prng.uint32() % 200 === 0;
+    const size = prng.uint32() % 3 === 0 ? null : prng.uint32() % (isLarge ? 30_000 : 300);
+    rows.set(key, {size, content: prng.uint32() & 0xff});
+  }
+  return new Map([...rows].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function writeInParts(environment: LmdbEnvironment, rows: Rows, rowCount: number): void {
+  const all = [...rows];
+  for (let start = 0; start < all.length; start += rowCount) {
+    environment.part(() => {
+      for (const [key, {size, content}] of all.slice(start, start + rowCount)) {
+        if (size === null) environment.remove(Buffer.from(key));
+        else environment.put(Buffer.from(key), Buffer.alloc(size, content));
+      }
+    });
+  }
+}
+
+test('what is written in parts is there as a whole, or nothing of it is', t => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const file = path.join(root, 'data.mdb');
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  t.after(() => {
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  });
+  const prng = new Prng(11);
+  const expected: Rows = new Map();
+  for (let commit = 0; commit < 20; commit++) {
+    const rows = randomRows(prng, 1 + (prng.uint32() % 3_000));
+    const fails = commit % 4 === 3;
+    const write = (): void => {
+      environment.transaction(() => {
+        writeInParts(environment, rows, 1 + (prng.uint32() % 300));
+        if (fails) throw new Error('it goes no further');
+      });
+    };
+    if (fails) {
+      assert.throws(write, /no further/);
+    } else {
+      write();
+      for (const [key, row] of rows) {
+        if (row.size === null) expected.delete(key);
+        else expected.set(key, row);
+      }
+    }
+    environment.padFile();
+    const found: Rows = new Map();
+    const damages: string[] = [];
+    const onDamage = (offset: number, problem: string): void => {
+      damages.push(`${problem} at ${offset}`);
+    };
+    walkPages(file, {
+      onDamage,
+      onRow: (key, stored, offset) => {
+        const value = openRowView(key, stored);
+        if (value === null) onDamage(offset, 'checksum');
+        else found.set(key.toString(), {size: value.length, content: value[0] ?? 0});
+      },
+    });
+    walkFreeLists(file, onDamage);
+    assert.deepEqual(damages, []);
+    const wanted = [...expected].map(([key, row]) => {
+      return [key, row.size === 0 ? {size: 0, content: 0} : row] as const;
+    });
+    assert.deepEqual(found, new Map(wanted.sort(([a], [b]) => (a < b ? -1 : 1))));
+  }
+});
+
+test('parts write fewer rows the more branches there are, and all of a small checkpoint', t => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
+  t.after(() => {
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  });
+  assert.equal(environment.partedRowCountMax(), 32_500);
+  // Two keys of this size are all that a branch holds.
+  const key = (i: number): Buffer => Buffer.from(String(i).padStart(1_900, 'x'));
+  environment.transaction(() => {
+    for (let i = 0; i < 3_000; i++) environment.put(key(i), Buffer.from('value'));
+  });
+  const max = environment.partedRowCountMax();
+  assert.ok(max < 32_500 - 100 && max > 30_000, `${max}`);
 });

@@ -43,12 +43,21 @@ const lockSizeBytes = 16 * 1024;
 /** Pages that LMDB may number and never write: freed again in the transaction that took them. */
 const unwrittenPageCountMax = 1024;
 
+/** LMDB's list of the pages that a transaction has changed ends at 2^17 - 1; a few to spare. */
+const changedPageCountMax = 130_000;
+const pagesOfRowMax = 4;
+
 /** What LMDB says about one of its trees. */
 interface TreeStatistics {
   readonly pageSize: number;
   readonly treeBranchPageCount: number;
   readonly treeLeafPageCount: number;
   readonly overflowPages: number;
+}
+
+interface EnvironmentStatistics {
+  readonly root: TreeStatistics;
+  readonly free: TreeStatistics;
 }
 
 export interface EnvironmentOptions {
@@ -146,6 +155,27 @@ export class LmdbEnvironment {
     this.#database.transactionSync(write);
   }
 
+  /**
+   * Inside `transaction` only, one behind the other: what `write` puts and removes becomes a part
+   * of the whole. LMDB keeps the pages that a transaction has changed in order, and makes room for
+   * each by moving all behind it; those of a part are few, and merged at once.
+   */
+  part(write: () => void): void {
+    this.#database.transactionSync(write);
+  }
+
+  /**
+   * How many rows the parts of the next transaction may write, all together. A transaction that has
+   * changed more pages than LMDB keeps in its list writes some of them to the file; a part cannot
+   * do that for the parts before it, and fails. The branches that are there counted apart, a row
+   * changes no more than four pages: its leaf, a second leaf and a branch that come of a split, and
+   * the first page of a large value.
+   */
+  partedRowCountMax(): number {
+    const {treeBranchPageCount} = this.#statistics().root;
+    return Math.max(0, Math.floor((changedPageCountMax - treeBranchPageCount) / pagesOfRowMax));
+  }
+
   /** Inside `transaction` only. */
   put(rowKey: Uint8Array, value: Uint8Array): void {
     this.#database.putSync(rowKey, this.#sealer.sealView(rowKey, value) as Buffer);
@@ -170,10 +200,7 @@ export class LmdbEnvironment {
   /** All pages of the file but those that are free. */
   usedSizeBytes(): number {
     // Beside the rows there is a tree of free pages, which takes pages of its own.
-    const {root, free} = this.#guard(() => this.#database.getStats()) as {
-      readonly root: TreeStatistics;
-      readonly free: TreeStatistics;
-    };
+    const {root, free} = this.#statistics();
     return (metaPageCount + pageCount(root) + pageCount(free)) * root.pageSize;
   }
 
@@ -201,6 +228,10 @@ export class LmdbEnvironment {
   #closeDatabase(): void {
     // Closing is synchronous as long as nothing was written asynchronously, and nothing ever is.
     this.#database.close().catch(() => undefined);
+  }
+
+  #statistics(): EnvironmentStatistics {
+    return this.#guard(() => this.#database.getStats()) as EnvironmentStatistics;
   }
 
   #open(rowKey: Uint8Array, stored: Uint8Array): Uint8Array {

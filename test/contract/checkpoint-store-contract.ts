@@ -244,6 +244,27 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
     );
 
     test(
+      'a write of very many rows is there as a whole',
+      withStore(async store => {
+        // More than one transaction of LMDB's writes in parts.
+        const rowCount = 40_000;
+        const key = (i: number): string => `row${String(i).padStart(6, '0')}`;
+        const all = Array.from({length: rowCount}, (_, i) => i);
+        await write(
+          store,
+          1,
+          all.map(i => [key(i), `first ${i}`]),
+        );
+        const later = all.map((i): Change => [key(i), i % 3 === 0 ? null : `second ${i}`]);
+        await write(store, 2, later);
+        const expected = later.flatMap(([name, value]) =>
+          value === null ? [] : `${name}=${value}`,
+        );
+        assert.deepEqual(rowsIn(store, '\x01', '\xff'), expected);
+      }),
+    );
+
+    test(
       'what was written is there after the store is opened again',
       withHome(async home => {
         const store = home.open();
