@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {crc32} from 'node:zlib';
-import {checksum, rangeChecksum} from './checksum.ts';
+import {checksum, checksumBefore, joinChecksums, rangeChecksum} from './checksum.ts';
 import {Prng} from './prng.ts';
 
 test('the checksum is CRC-32 as everybody computes it', () => {
@@ -42,4 +42,33 @@ test('every flipped bit of a short piece changes its checksum', () => {
     flipped[bit >> 3] = bytes.readUInt8(bit >> 3) ^ (1 << (bit & 7));
     assert.notEqual(checksum(flipped), sum, `bit ${bit}`);
   }
+});
+
+test('checksums of pieces join to that of the whole, and part again', () => {
+  const prng = new Prng(2);
+  const bytes = Buffer.from(Array.from({length: 5_000}, () => prng.integer({min: 0, max: 255})));
+  for (let round = 0; round < 300; round++) {
+    const middle = round === 0 ? 0 : prng.integer({min: 0, max: bytes.length});
+    const end = round === 1 ? middle : prng.integer({min: middle, max: bytes.length});
+    const first = checksum(bytes.subarray(0, middle));
+    const second = checksum(bytes.subarray(middle, end));
+    const whole = checksum(bytes.subarray(0, end));
+    assert.equal(joinChecksums(first, second, end - middle), whole, `${middle} and ${end}`);
+    assert.equal(checksumBefore(whole, second, end - middle), first, `${middle} and ${end}`);
+  }
+});
+
+test('what is joined may be of any size', () => {
+  const first = checksum(Buffer.from('hello'));
+  // 5 GiB, more than x has powers that differ: piece by piece, and at once.
+  const piece = Buffer.alloc(64 * 1024 * 1024);
+  const pieceSum = checksum(piece);
+  let joined = first;
+  let second = 0;
+  for (let i = 0; i < 80; i++) {
+    joined = joinChecksums(joined, pieceSum, piece.length);
+    second = joinChecksums(second, pieceSum, piece.length);
+  }
+  assert.equal(joinChecksums(first, second, 80 * piece.length), joined);
+  assert.equal(checksumBefore(joined, second, 80 * piece.length), first);
 });

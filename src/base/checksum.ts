@@ -14,6 +14,13 @@ const shortRangeSizeBytesMax = 256;
 /** Reflected, as the polynomial is in everybody's tables. */
 const polynomial = 0xedb8_8320;
 
+/** x^0, and the power from which on those of x repeat: the polynomial is primitive. */
+const one = 0x8000_0000;
+const orderOfX = 2 ** 32 - 1;
+
+/** x^(2^i). x^(2^32) is x again. */
+const squares = makeSquares();
+
 /** Eight tables of 256, one behind the other: what a byte does that n bytes follow, in table n. */
 const tables = makeTables();
 
@@ -26,6 +33,16 @@ export function checksum(bytes: Uint8Array, seed = 0): number {
 export function rangeChecksum(bytes: Uint8Array, from: number, to: number, seed = 0): number {
   if (to - from <= shortRangeSizeBytesMax) return ownChecksum(bytes, from, to, seed);
   return crc32(bytes.subarray(from, to), seed);
+}
+
+/** The checksum of a followed by b, from theirs. Costs about as much as that of a kilobyte. */
+export function joinChecksums(first: number, second: number, secondSizeBytes: number): number {
+  return (times(first, powerOfX(secondSizeBytes * 8)) ^ second) >>> 0;
+}
+
+/** The checksum of a, from those of b and of a followed by b. */
+export function checksumBefore(whole: number, last: number, lastSizeBytes: number): number {
+  return times(whole ^ last, powerOfX(orderOfX - ((lastSizeBytes * 8) % orderOfX)));
 }
 
 /** Eight bytes a step ("slicing-by-8", Kounavis and Berry 2005), then one by one. */
@@ -47,6 +64,39 @@ function ownChecksum(bytes: Uint8Array, from: number, to: number, seed: number):
   }
   for (; at < to; at++) sum = entry(0, (sum ^ byte(bytes, at)) & 0xff) ^ (sum >>> 8);
   return ~sum >>> 0;
+}
+
+/**
+ * A checksum is a polynomial over GF(2) of degree 31 at most, its highest coefficient in bit 0, and
+ * b behind a multiplies that of a by x^n, n the bits of b ("crc32_combine" of zlib). The product,
+ * modulo the polynomial of the checksum.
+ */
+function times(a: number, b: number): number {
+  let product = 0;
+  let multiple = b;
+  for (let bit = 31; bit >= 0; bit--) {
+    if (((a >>> bit) & 1) !== 0) product ^= multiple;
+    multiple = (multiple & 1) === 0 ? multiple >>> 1 : (multiple >>> 1) ^ polynomial;
+  }
+  return product >>> 0;
+}
+
+/** `exponent`: an integer from 0 on. */
+function powerOfX(exponent: number): number {
+  let power = one;
+  for (let rest = exponent, i = 0; rest > 0; rest = Math.floor(rest / 2), i++) {
+    if (rest % 2 === 1) power = times(power, squares[i % squares.length] as number);
+  }
+  return power;
+}
+
+function makeSquares(): readonly number[] {
+  const made = [0x4000_0000];
+  while (made.length < 32) {
+    const last = made.at(-1) as number;
+    made.push(times(last, last));
+  }
+  return made;
 }
 
 function byte(bytes: Uint8Array, at: number): number {

@@ -82,8 +82,8 @@ export interface Backup {
   readonly clusterId: string;
   readonly revision: number;
   /**
-   * The next piece, at most limits.snapshotBlockSizeBytesMax; null after the last. One at a time.
-   * After an error there is nothing but `close`.
+   * The next piece, at most limits.snapshotBlockSizeBytesMax; null after the last. A view, valid
+   * until the next call. One at a time. After an error there is nothing but `close`.
    */
   next(callback: (error: Error | null, piece: Uint8Array | null) => void): void;
   /** Must be called, also after the last piece. Safe at any time. */

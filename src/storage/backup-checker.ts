@@ -4,9 +4,10 @@
  */
 import {Buffer} from 'node:buffer';
 import {asBuffer, MalformedBytesError} from '../base/bytes.ts';
-import {checksum} from '../base/checksum.ts';
+import {checksum, joinChecksums} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import type {BackupEnd, BackupHead} from './backup-format.ts';
+import {checksumOfBlock} from './snapshot-stream.ts';
 import {
   backupEndSizeBytes,
   backupHeadSizeBytes,
@@ -104,7 +105,7 @@ export class BackupChecker {
           throw new MalformedBytesError(`the block at byte ${this.#sizeBytes} is damaged`);
         }
         this.#visitBlock(bytes);
-        return this.#count(bytes);
+        return this.#count(bytes, checksumOfBlock(bytes));
       }
       case 'end':
         this.#takeEnd(decodeBackupEnd(bytes));
@@ -130,9 +131,9 @@ export class BackupChecker {
     this.#expect('nothing', 0);
   }
 
-  #count(bytes: Buffer): number {
+  #count(bytes: Buffer, sum = checksum(bytes)): number {
     this.#sizeBytes += bytes.length;
-    this.#checksum = checksum(bytes, this.#checksum);
+    this.#checksum = joinChecksums(this.#checksum, sum, bytes.length);
     this.#expect('size', sizeFieldSizeBytes);
     return bytes.length;
   }

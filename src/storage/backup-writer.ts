@@ -2,12 +2,12 @@
  * A snapshot of the checkpoint as the bytes of a backup file, piece by piece as they are asked for.
  */
 import {must} from '../base/assert.ts';
-import {checksum} from '../base/checksum.ts';
+import {checksum, joinChecksums} from '../base/checksum.ts';
 import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
 import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
 import type {SnapshotExport, SnapshotReader} from './checkpoint-store.ts';
-import {SnapshotDecoder, visitViews} from './snapshot-stream.ts';
+import {checksumOfBlock, SnapshotDecoder, visitViews} from './snapshot-stream.ts';
 
 /** What the snapshot does not say itself. */
 export type BackupOrigin = Pick<BackupHead, 'clusterId' | 'nodeId' | 'version' | 'createdAtMs'>;
@@ -37,7 +37,10 @@ export class BackupWriter {
     this.#pieces = [encodeBackupHead(options.head), ...options.blocks];
   }
 
-  /** The next piece of the file, null after the last. One at a time; never called back at once. */
+  /**
+   * The next piece of the file, null after the last. A view, valid until the next call. One at a
+   * time; never called back at once.
+   */
   next(callback: PieceCallback): void {
     const piece = this.#pieces.shift();
     if (piece !== undefined) {
@@ -55,7 +58,7 @@ export class BackupWriter {
         this.#isAtEnd = true;
         callback(null, encodeBackupEnd({sizeBytes: this.#sizeBytes, checksum: this.#checksum}));
       } else {
-        callback(null, this.#counted(block));
+        callback(null, this.#counted(block, checksumOfBlock(block)));
       }
     });
   }
@@ -65,9 +68,9 @@ export class BackupWriter {
     this.#snapshot.close();
   }
 
-  #counted(piece: Uint8Array): Uint8Array {
+  #counted(piece: Uint8Array, sum = checksum(piece)): Uint8Array {
     this.#sizeBytes += piece.length;
-    this.#checksum = checksum(piece, this.#checksum);
+    this.#checksum = joinChecksums(this.#checksum, sum, piece.length);
     return piece;
   }
 }
@@ -88,12 +91,14 @@ export function openBackupWriter(
       fail(headerError);
       return;
     }
+    // The next block may come in its memory.
+    const kept = new Uint8Array(must(header, 'a header block'));
     reader.next((rowsError, first) => {
       if (rowsError !== null) {
         fail(rowsError);
         return;
       }
-      const blocks = [must(header, 'a header block'), must(first, 'a block of rows or the end')];
+      const blocks = [kept, must(first, 'a block of rows or the end')];
       let head: BackupHead;
       try {
         head = headOf(snapshot, origin, blocks);

@@ -189,17 +189,16 @@ export class CheckpointRowCursor {
     const {depth} = this.#file.meta;
     const level = this.#steps.length + 1;
     if (level > depth) throw this.#damaged('the tree is deeper than its meta page says');
-    const view = this.#page(number);
-    const wanted = level === depth ? leafFlag : branchFlag;
+    const isLeaf = level === depth;
+    const view = isLeaf ? this.#leafPage(number) : this.#branchPage(number);
+    const wanted = isLeaf ? leafFlag : branchFlag;
     const kinds = leafFlag | branchFlag | overflowFlag;
     if ((view.readUInt16LE(pageFlagsOffset) & kinds) !== wanted) {
       throw this.#damaged(`page ${number} is of another kind than its place in the tree`);
     }
     const nodes = nodesOf(view);
     if (nodes === null) throw this.#damaged(`the list of rows of page ${number} is not valid`);
-    // The window moves on while a branch is still needed.
-    const page = level === depth ? view : Buffer.from(view);
-    this.#steps.push({page, nodes, position: 0});
+    this.#steps.push({page: view, nodes, position: 0});
   }
 
   #take(page: Buffer, offset: number): void {
@@ -257,19 +256,47 @@ export class CheckpointRowCursor {
   }
 
   /** A view, until the window moves on. */
-  #page(number: number): Buffer {
-    const {pageSize, lastPage} = this.#file.meta;
-    if (number < 2 || number > lastPage) throw this.#damaged(`there is no page ${number}`);
+  #leafPage(number: number): Buffer {
+    const {pageSize} = this.#file.meta;
+    this.#checkRange(number);
     let at = (number - this.#windowStart) * pageSize;
     if (at < 0 || at + pageSize > this.#windowEnd) {
-      this.#windowEnd = this.#file.read(this.#window, number * pageSize);
-      if (this.#windowEnd < pageSize) throw this.#damaged(`page ${number} is cut off`);
+      this.#windowEnd = this.#read(this.#window, number);
       this.#windowStart = number;
       at = 0;
     }
     const page = this.#window.subarray(at, at + pageSize);
-    if (readPageNumber(page, 0) !== number) throw this.#damaged(`page ${number} is another one`);
+    this.#checkNumber(page, number);
     return page;
+  }
+
+  /**
+   * Read alone: it lies behind all leaves it leads to, and the window is to stay with those. It is
+   * needed while the window moves on.
+   */
+  #branchPage(number: number): Buffer {
+    this.#checkRange(number);
+    const page = Buffer.allocUnsafe(this.#file.meta.pageSize);
+    this.#read(page, number);
+    this.#checkNumber(page, number);
+    return page;
+  }
+
+  /** From the page on; returns how many bytes there were, those of the page at least. */
+  #read(bytes: Buffer, number: number): number {
+    const {pageSize} = this.#file.meta;
+    const readCount = this.#file.read(bytes, number * pageSize);
+    if (readCount < pageSize) throw this.#damaged(`page ${number} is cut off`);
+    return readCount;
+  }
+
+  #checkRange(number: number): void {
+    const isThere = number >= 2 && number <= this.#file.meta.lastPage;
+    if (!isThere) throw this.#damaged(`there is no page ${number}`);
+  }
+
+  #checkNumber(page: Buffer, number: number): void {
+    if (readPageNumber(page, 0) !== number) throw this.#damaged(`page ${number} is another one`);
   }
 
   #damaged(problem: string): CheckpointDamagedError {

@@ -24,7 +24,10 @@ export interface SnapshotExport {
 }
 
 export interface SnapshotReader {
-  /** The next block (≤ limits.snapshotBlockSizeBytesMax, checksummed), null after the last. */
+  /**
+   * The next block (≤ limits.snapshotBlockSizeBytesMax, checksummed), null after the last. A view,
+   * valid until the next call: its memory is for a later block then.
+   */
   next(callback: (error: Error | null, block: Uint8Array | null) => void): void;
   /** Nothing is called back afterwards, nor after the copy was closed. Safe at any time. */
   close(): void;
@@ -37,8 +40,9 @@ export interface SnapshotImport {
    */
   begin(callback: (error: Error | null, after: SnapshotPosition | null) => void): void;
   /**
-   * One block as `next` returned it, in order. Several may wait for their answers, which come in
-   * order too. An error ends the import, whatever was written behind that block.
+   * One block as `next` returned it, in order. Its memory is the import's from now on. Several may
+   * wait for their answers, which come in order too. An error ends the import, whatever was written
+   * behind that block.
    */
   write(block: Uint8Array, callback: (error: Error | null) => void): void;
   /** All blocks are in: verifies the whole and makes it durable beside the current checkpoint. */

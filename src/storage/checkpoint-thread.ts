@@ -56,7 +56,7 @@ export class CheckpointThread {
     if (this.#waiting.size === 0) worker.ref();
     const id = this.#nextId++;
     this.#waiting.set(id, callback);
-    worker.postMessage({id, request} satisfies CheckpointRequestMessage);
+    worker.postMessage({id, request} satisfies CheckpointRequestMessage, movedWith(request));
   }
 
   /** Performs what was sent before, then ends the thread. */
@@ -119,6 +119,14 @@ export class CheckpointThread {
     this.#waiting.clear();
     for (const callback of waiting) callback(this.#failure, null);
   }
+}
+
+/** Memory that is not copied. */
+function movedWith(request: CheckpointRequest): ArrayBuffer[] {
+  if (request.type === 'readBlock') return [request.memory];
+  if (request.type !== 'importBlock') return [];
+  const {buffer, byteLength} = request.block;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
 }
 
 function toError(error: CheckpointError): Error {

@@ -14,7 +14,7 @@ export type CheckpointRequest =
    * that an error removes again.
    */
   | {readonly type: 'compact'; readonly path: string; readonly reserveSizeBytes: number}
-  /** Removes such a copy that nobody wants. */
+  /** Removes such a copy, or another file or directory that nobody wants. */
   | {readonly type: 'discard'; readonly path: string}
   /** Copies the environment to `directory`; answered with the meta and the size of the copy. */
   | {
@@ -32,8 +32,11 @@ export type CheckpointRequest =
       readonly streamId: number;
       readonly after: Uint8Array;
     }
-  /** Answered with the next block, null after the last. */
-  | {readonly type: 'readBlock'; readonly streamId: number}
+  /**
+   * Answered with the next block, null after the last. `memory`, of the size of the largest block,
+   * moves to the thread, and back with a block of rows in it.
+   */
+  | {readonly type: 'readBlock'; readonly streamId: number; readonly memory: ArrayBuffer}
   | {readonly type: 'closeReader'; readonly streamId: number}
   | {
       readonly type: 'beginImport';
@@ -45,6 +48,7 @@ export type CheckpointRequest =
     }
   /** Answered with the position that the stream is to go on from. */
   | {readonly type: 'beginStream'; readonly streamId: number}
+  /** A block that has memory of its own moves to the thread. */
   | {readonly type: 'importBlock'; readonly streamId: number; readonly block: Uint8Array}
   /** What was imported is durable then, and prepared to be put in force. */
   | {readonly type: 'finishImport'; readonly streamId: number}

@@ -76,7 +76,7 @@ class CheckpointWorker {
       case 'openReader':
         return this.#openReader(request.copyId, request.streamId, request.after);
       case 'readBlock':
-        return {bytes: this.#reader(request.streamId).next(), sizeBytes: 0};
+        return {bytes: this.#reader(request.streamId).next(request.memory), sizeBytes: 0};
       case 'closeReader':
         this.#readers.delete(request.streamId);
         return noAnswer;
@@ -282,10 +282,10 @@ function describeError(error: unknown): CheckpointError {
   return {message: messageOf(error), code: systemErrorCode(error), damagedPath};
 }
 
-/** Bytes that own all of their memory move to the other thread instead of being copied. */
-function transferable(bytes: Uint8Array | null): ArrayBuffer[] {
-  const buffer = bytes?.buffer;
-  return buffer instanceof ArrayBuffer && buffer.byteLength === bytes?.length ? [buffer] : [];
+/** A block has memory of its own, which moves to the other thread instead of being copied. */
+function movedWith(request: CheckpointRequest, {bytes}: Answer): ArrayBuffer[] {
+  if (request.type !== 'readBlock' || bytes === null) return [];
+  return [bytes.buffer as ArrayBuffer];
 }
 
 const port = must(parentPort, 'checkpoint-worker runs as a worker thread');
@@ -295,7 +295,7 @@ const gate = new ExitGate(workerData as SharedArrayBuffer);
 port.on('message', ({id, request}: CheckpointRequestMessage) => {
   const succeed = (answer: Answer): void => {
     const reply: CheckpointReply = {id, error: null, ...answer};
-    port.postMessage(reply, transferable(answer.bytes));
+    port.postMessage(reply, movedWith(request, answer));
     // With its last port closed the thread ends by itself.
     if (request.type === 'close') port.close();
   };

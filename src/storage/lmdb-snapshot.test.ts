@@ -14,6 +14,7 @@ import {
   read,
   settled,
   write,
+  writeBlock,
 } from '../../test/contract/checkpoint-store-contract.ts';
 import type {SnapshotExport} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
@@ -97,7 +98,7 @@ test('a crash at any point of a snapshot leaves the old state or the new one', a
   await settled(done => incoming.begin(done));
   crash('begun');
   for (const [i, block] of blocks.entries()) {
-    await settled(done => incoming.write(block, done));
+    await writeBlock(incoming, block);
     crash(`block ${i}`);
   }
   await settled(done => incoming.finish(done));
@@ -131,7 +132,7 @@ test('a switch whose rename a power cut takes back leaves the old state', async 
   const left = temporaryDirectory(t);
   const incoming = store.beginImport(copy.meta);
   await settled(done => incoming.begin(done));
-  for (const block of blocks) await settled(done => incoming.write(block, done));
+  for (const block of blocks) await writeBlock(incoming, block);
   await settled(done => incoming.finish(done));
   crashImage(directory, left);
   await settled(done => incoming.install(done));
@@ -180,7 +181,7 @@ test('an import goes on after a break of the stream within a row, and nothing is
     });
     isWhole = blocks.length <= 3;
     for (const block of isWhole ? blocks : blocks.slice(0, 2)) {
-      await settled(done => incoming.write(block, done));
+      await writeBlock(incoming, block);
     }
   }
   await settled(done => incoming.finish(done));

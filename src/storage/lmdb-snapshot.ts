@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
+import {limits} from '../base/limits.ts';
 import {encodeMeta} from './checkpoint-row.ts';
 import type {
   CheckpointMeta,
@@ -71,6 +72,10 @@ class LmdbSnapshotReader implements SnapshotReader {
   readonly #streamId: number;
   readonly #onClosed: () => void;
   readonly #ready: (Uint8Array | null)[] = [];
+  /** For blocks that come: new memory for each would keep the collector of the main thread busy. */
+  readonly #spare: ArrayBuffer[] = [];
+  /** Of the block that was handed out last. */
+  #lent: ArrayBufferLike | null = null;
   #requestedCount = 0;
   #waiting: ((error: Error | null, block: Uint8Array | null) => void) | null = null;
   #failure: Error | null = null;
@@ -98,6 +103,7 @@ class LmdbSnapshotReader implements SnapshotReader {
     assert(this.#waiting === null, 'one block at a time');
     if (this.#isClosed || !this.#isOpen) return;
     this.#waiting = callback;
+    this.#takeBack();
     this.#readAhead();
     // Never from within `next`, or a reader that asks again at once would pile up the stack.
     if (this.#ready.length > 0 || this.#failure !== null) process.nextTick(() => this.#deliver());
@@ -115,12 +121,22 @@ class LmdbSnapshotReader implements SnapshotReader {
   #readAhead(): void {
     while (!this.#isAtEnd && this.#requestedCount + this.#ready.length < readAheadCount) {
       this.#requestedCount += 1;
-      this.#thread.send({type: 'readBlock', streamId: this.#streamId}, (error, answer) => {
+      const memory = this.#spare.pop() ?? new ArrayBuffer(limits.snapshotBlockSizeBytesMax);
+      this.#thread.send({type: 'readBlock', streamId: this.#streamId, memory}, (error, answer) => {
         this.#requestedCount -= 1;
         if (error !== null) this.#failure ??= error;
         else this.#accept(answer?.bytes ?? null);
         this.#deliver();
       });
+    }
+  }
+
+  /** Header and end have memory of their own size. */
+  #takeBack(): void {
+    const lent = this.#lent;
+    this.#lent = null;
+    if (lent instanceof ArrayBuffer && lent.byteLength === limits.snapshotBlockSizeBytesMax) {
+      this.#spare.push(lent);
     }
   }
 
@@ -138,6 +154,7 @@ class LmdbSnapshotReader implements SnapshotReader {
       this.#waiting = null;
       // The end is said as often as it is asked for.
       if (block === null) this.#ready.push(null);
+      else this.#lent = block.buffer;
       callback(null, block);
     } else if (this.#failure !== null) {
       this.#waiting = null;

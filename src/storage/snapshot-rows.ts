@@ -63,14 +63,15 @@ export class SnapshotRows {
     this.#after = after;
   }
 
-  next(): Uint8Array | null {
+  /** A block of rows is made in `memory`. */
+  next(memory: ArrayBuffer): Uint8Array | null {
     switch (this.#state) {
       case 'header':
         this.#state = 'rows';
         return this.#encoder.header(this.#copy.meta);
       case 'rows': {
         if (!this.#encoder.isFull()) this.#fill();
-        const block = this.#encoder.takeRows();
+        const block = this.#encoder.takeRows(memory);
         if (block !== null) return block;
         this.#state = 'done';
         this.#checkCount();

@@ -5,8 +5,15 @@
  */
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {asBuffer, ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
-import {checksum} from '../base/checksum.ts';
+import {
+  asBuffer,
+  ByteReader,
+  ByteWriter,
+  MalformedBytesError,
+  readU32,
+  writeU32,
+} from '../base/bytes.ts';
+import {checksum, checksumBefore, joinChecksums} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import {AscendingKeys} from './ascending-keys.ts';
 import {decodeMeta, encodeMeta, rowSizeBytesMax} from './checkpoint-row.ts';
@@ -20,6 +27,8 @@ const rowsKind = 2;
 const endKind = 3;
 /** Payload size before and checksum behind the payload. */
 const frameSizeBytes = 8;
+/** Of a block, to complete the row that began in the one before it. */
+const firstPieceSizeBytes = 1024;
 /** Enough for `rowSizeBytesMax`. */
 const varintSizeBytesMax = 5;
 
@@ -53,7 +62,7 @@ export class SnapshotEncoder {
     writer.u64(this.#rowCount);
     writer.u32(this.#checksum);
     writer.raw(encodeMeta(meta));
-    return block(headerKind, writer.contentView());
+    return smallBlock(headerKind, writer.contentView());
   }
 
   /** Whether a full block waits to be taken. */
@@ -78,14 +87,18 @@ export class SnapshotEncoder {
     this.#rowCount += 1;
   }
 
-  /** The next block of rows, not full only at the end; null when no row bytes wait. */
-  takeRows(): Uint8Array | null {
+  /**
+   * The next block of rows, not full only at the end; null when no row bytes wait. It is made in
+   * `memory`, which has room for the largest block, or in its own.
+   */
+  takeRows(memory: ArrayBuffer | null = null): Uint8Array | null {
     const size = Math.min(this.#length - this.#taken, this.#pieceSizeBytesMax);
     if (size === 0) return null;
     const piece = this.#pending.subarray(this.#taken, this.#taken + size);
-    this.#checksum = checksum(piece, this.#checksum);
+    const sum = checksum(piece);
+    this.#checksum = joinChecksums(this.#checksum, sum, size);
     this.#taken += size;
-    const bytes = block(rowsKind, piece);
+    const bytes = block(rowsKind, piece, sum, memory);
     this.#compact();
     return bytes;
   }
@@ -95,7 +108,7 @@ export class SnapshotEncoder {
     const writer = new ByteWriter();
     writer.u64(this.#rowCount);
     writer.u32(this.#checksum);
-    return block(endKind, writer.contentView());
+    return smallBlock(endKind, writer.contentView());
   }
 
   /** Moves what is left to the front once most has been taken. */
@@ -148,6 +161,8 @@ export class SnapshotDecoder {
   #rowCount = 0;
   /** Of all whole rows; at the end of the stream there are no others. */
   #checksum = 0;
+  /** The same with what is there of the next one. */
+  #arrivedChecksum = 0;
 
   /** `meta`: what the header must say. */
   constructor(meta: CheckpointMeta, visitRow: RowVisitor) {
@@ -167,20 +182,19 @@ export class SnapshotDecoder {
   begin(): SnapshotPosition | null {
     this.#state = 'header';
     this.#partial = Buffer.alloc(0);
+    this.#arrivedChecksum = this.#checksum;
     const lastKey = this.#keys.last();
     if (lastKey === null) return null;
     return {lastKey, rowCount: this.#rowCount, checksum: this.#checksum};
   }
 
   takeBlock(bytes: Uint8Array): void {
-    const payload = openBlock(bytes);
-    const content = payload.subarray(1);
-    const kind = payload[0];
+    const {kind, content, contentChecksum} = openBlock(bytes);
     const expectsHeader = this.#state === 'header';
     if (this.#state === 'done') throw new MalformedBytesError('a block after the end');
     if (expectsHeader !== (kind === headerKind)) throw new MalformedBytesError(`block ${kind}`);
     if (kind === headerKind) this.#takeHeader(content);
-    else if (kind === rowsKind) this.#takeRows(content);
+    else if (kind === rowsKind) this.#takeRows(content, contentChecksum);
     else if (kind === endKind) this.#takeEnd(content);
     else throw new MalformedBytesError(`block of kind ${kind}`);
   }
@@ -203,17 +217,39 @@ export class SnapshotDecoder {
     this.#state = 'rows';
   }
 
-  #takeRows(content: Buffer): void {
-    const bytes = this.#partial.length === 0 ? content : Buffer.concat([this.#partial, content]);
-    let offset = 0;
+  #takeRows(content: Buffer, contentChecksum: number): void {
+    const {length} = content;
+    this.#arrivedChecksum = joinChecksums(this.#arrivedChecksum, contentChecksum, length);
+    let offset = this.#finishPartial(content);
+    if (offset < 0) {
+      this.#keepPartial(Buffer.concat([this.#partial, content]));
+      return;
+    }
     for (;;) {
-      const next = this.#takeRow(bytes, offset);
+      const next = this.#takeRow(content, offset);
       if (next === offset) break;
       offset = next;
     }
-    if (bytes.length - offset > rowSizeBytesMax) throw new MalformedBytesError('row too large');
-    this.#checksum = checksum(bytes.subarray(0, offset), this.#checksum);
-    this.#partial = Buffer.from(bytes.subarray(offset));
+    const rest = Buffer.from(content.subarray(offset));
+    this.#checksum = checksumBefore(this.#arrivedChecksum, checksum(rest), rest.length);
+    this.#keepPartial(rest);
+  }
+
+  #keepPartial(partial: Buffer): void {
+    if (partial.length > rowSizeBytesMax) throw new MalformedBytesError('row too large');
+    this.#partial = partial;
+  }
+
+  /** Where the first row begins that does not lie in two blocks; -1: there is none. */
+  #finishPartial(content: Buffer): number {
+    const partial = this.#partial;
+    if (partial.length === 0) return 0;
+    for (let size = firstPieceSizeBytes; ; size *= 4) {
+      const piece = content.subarray(0, size);
+      const end = this.#takeRow(Buffer.concat([partial, piece]), 0);
+      if (end > 0) return end - partial.length;
+      if (piece.length === content.length) return -1;
+    }
   }
 
   /** Hands out the row at `offset` and returns its end; `offset` when it is not complete. */
@@ -267,28 +303,59 @@ export class SnapshotDecoder {
   }
 }
 
-function block(kind: number, content: Uint8Array): Uint8Array {
+/**
+ * The checksum of a whole block, from what it says itself of its payload: nobody reads all of it a
+ * second time for a checksum around it, and that holds whatever happens to the block in between.
+ */
+export function checksumOfBlock(bytes: Uint8Array): number {
+  const payloadSizeBytes = bytes.length - frameSizeBytes;
+  const end = 4 + payloadSizeBytes;
+  const sum = joinChecksums(checksum(bytes.subarray(0, 4)), readU32(bytes, end), payloadSizeBytes);
+  return checksum(bytes.subarray(end), sum);
+}
+
+function smallBlock(kind: number, content: Uint8Array): Uint8Array {
+  return block(kind, content, checksum(content), null);
+}
+
+function block(
+  kind: number,
+  content: Uint8Array,
+  contentChecksum: number,
+  memory: ArrayBuffer | null,
+): Uint8Array {
   const payloadSizeBytes = 1 + content.length;
-  const bytes = Buffer.allocUnsafeSlow(payloadSizeBytes + frameSizeBytes);
+  const sizeBytes = payloadSizeBytes + frameSizeBytes;
+  const bytes =
+    memory === null ? Buffer.allocUnsafeSlow(sizeBytes) : Buffer.from(memory, 0, sizeBytes);
   assert(bytes.length <= limits.snapshotBlockSizeBytesMax, 'block of % bytes', bytes.length);
-  bytes.writeUInt32LE(payloadSizeBytes, 0);
+  writeU32(bytes, payloadSizeBytes, 0);
   bytes[4] = kind;
   bytes.set(content, 5);
-  const end = 4 + payloadSizeBytes;
-  bytes.writeUInt32LE(checksum(bytes.subarray(4, end)), end);
+  const kindChecksum = checksum(bytes.subarray(4, 5));
+  const sum = joinChecksums(kindChecksum, contentChecksum, content.length);
+  writeU32(bytes, sum, 4 + payloadSizeBytes);
   return bytes;
 }
 
-function openBlock(bytes: Uint8Array): Buffer {
+interface OpenedBlock {
+  readonly kind: number;
+  readonly content: Buffer;
+  readonly contentChecksum: number;
+}
+
+function openBlock(bytes: Uint8Array): OpenedBlock {
   const buffer = asBuffer(bytes);
   if (buffer.length <= frameSizeBytes) throw new MalformedBytesError('block too short');
   const size = buffer.readUInt32LE(0);
   if (size + frameSizeBytes !== buffer.length) throw new MalformedBytesError('block length');
-  const payload = buffer.subarray(4, 4 + size);
-  if (checksum(payload) !== buffer.readUInt32LE(4 + size)) {
+  const content = buffer.subarray(5, 4 + size);
+  const contentChecksum = checksum(content);
+  const kindChecksum = checksum(buffer.subarray(4, 5));
+  if (joinChecksums(kindChecksum, contentChecksum, content.length) !== readU32(buffer, 4 + size)) {
     throw new MalformedBytesError('block checksum');
   }
-  return payload;
+  return {kind: buffer[4] as number, content, contentChecksum};
 }
 
 /** Returns the offset behind it. */

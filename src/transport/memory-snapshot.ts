@@ -76,6 +76,6 @@ function moveBlock(
 ): void {
   reader.next((error, block) => {
     if (error !== null || block === null) callback(error, true);
-    else target.write(block.slice(), failure => callback(failure, false));
+    else target.write(new Uint8Array(block), failure => callback(failure, false));
   });
 }

@@ -108,7 +108,7 @@ export async function allBlocks(
       });
     });
     if (block === null) break;
-    blocks.push(block);
+    blocks.push(new Uint8Array(block));
   }
   reader.close();
   reader.close();
@@ -124,12 +124,17 @@ function begin(snapshot: SnapshotImport): Promise<SnapshotPosition | null> {
   });
 }
 
+/** A copy of the block: what is written belongs to the import. */
+export function writeBlock(snapshot: SnapshotImport, block: Uint8Array): Promise<void> {
+  return settled(done => snapshot.write(new Uint8Array(block), done));
+}
+
 export async function importAll(
   snapshot: SnapshotImport,
   blocks: readonly Uint8Array[],
 ): Promise<void> {
   assert.equal(await begin(snapshot), null);
-  for (const block of blocks) await settled(done => snapshot.write(block, done));
+  for (const block of blocks) await writeBlock(snapshot, block);
   await settled(done => snapshot.finish(done));
 }
 
@@ -343,9 +348,7 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
           const refused = other.beginImport(snapshot.meta);
           assert.equal(await begin(refused), null);
           // The second block of rows is missing: nothing behind it is taken, though each is whole.
-          const writes = blocks
-            .toSpliced(2, 1)
-            .map(block => settled(done => refused.write(block, done)));
+          const writes = blocks.toSpliced(2, 1).map(block => writeBlock(refused, block));
           const results = await Promise.allSettled(writes);
           const isTaken = results.map(({status}) => status === 'fulfilled');
           assert.ok(isTaken.slice(0, 2).every(Boolean), 'those before it are');
@@ -358,7 +361,7 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
           assert.equal(await begin(incoming), null);
           const answered: number[] = [];
           const all = blocks.map(async (block, i) => {
-            await settled(done => incoming.write(block, done));
+            await writeBlock(incoming, block);
             answered.push(i);
           });
           await Promise.all(all);
@@ -390,7 +393,7 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
             const blocks = await allBlocks(snapshot, after);
             const count = Math.min(blocks.length, 1 + taken);
             for (const block of blocks.slice(0, count)) {
-              await settled(done => incoming.write(block, done));
+              await writeBlock(incoming, block);
             }
             blockCount += count;
             if (count === blocks.length) break;
@@ -417,10 +420,10 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
         const blocks = await allBlocks(snapshot);
         const incoming = store.beginImport(metaAt(2));
         assert.equal(await begin(incoming), null);
-        for (const block of blocks.slice(0, -1)) await settled(done => incoming.write(block, done));
+        for (const block of blocks.slice(0, -1)) await writeBlock(incoming, block);
         const after = await begin(incoming);
         assert.equal(after?.rowCount, 3);
-        await assert.rejects(settled(done => incoming.write(must(blocks[0], 'a header'), done)));
+        await assert.rejects(writeBlock(incoming, must(blocks[0], 'a header')));
         incoming.abort();
         snapshot.close();
       }),
@@ -456,7 +459,7 @@ export function checkpointStoreContract(name: string, makeHome: () => Checkpoint
         snapshot.close();
         const aborted = store.beginImport(metaAt(2));
         assert.equal(await begin(aborted), null);
-        await settled(done => aborted.write(blocks[0] ?? new Uint8Array(0), done));
+        await writeBlock(aborted, must(blocks[0], 'a header'));
         aborted.abort();
         const finished = store.beginImport(metaAt(2));
         await importAll(finished, blocks);

@@ -257,6 +257,7 @@ class FakeSnapshotExport implements SnapshotExport {
 class FakeSnapshotReader implements SnapshotReader {
   readonly #blocks: Uint8Array[];
   readonly #later: Schedule;
+  #lent: Uint8Array | null = null;
   #isClosed = false;
 
   constructor(blocks: Uint8Array[], later: Schedule) {
@@ -265,8 +266,13 @@ class FakeSnapshotReader implements SnapshotReader {
   }
 
   next(callback: (error: Error | null, block: Uint8Array | null) => void): void {
+    // Whoever still holds the last one is to notice.
+    this.#lent?.fill(0xdb);
+    this.#lent = null;
     this.#later(() => {
-      if (!this.#isClosed) callback(null, this.#blocks.shift() ?? null);
+      if (this.#isClosed) return;
+      this.#lent = this.#blocks.shift() ?? null;
+      callback(null, this.#lent);
     });
   }
 
@@ -331,6 +337,8 @@ class FakeSnapshotImport implements SnapshotImport {
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
     }
+    // Whoever still holds it is to notice.
+    block.fill(0xdb);
     const failure = this.#failure;
     this.#parts.later(() => callback(failure));
   }

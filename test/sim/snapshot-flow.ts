@@ -106,7 +106,7 @@ export class SnapshotFlow {
 
   #write(snapshot: SnapshotImport, block: Uint8Array, reader: SnapshotReader): void {
     this.#isWorking = true;
-    snapshot.write(block.slice(), error => {
+    snapshot.write(new Uint8Array(block), error => {
       if (this.#goOn(error)) this.#nextBlock(reader);
     });
   }

@@ -12,6 +12,12 @@ import type {AnswerStream} from './wire.ts';
 const snapshotParameters = parameterSet(timeoutParameter, consistencyParameter);
 const contentType = 'application/octet-stream';
 
+/**
+ * A smaller piece may wait in the socket while the next one is asked for, in whose memory that may
+ * come. Behind a larger one the stream waits: it is more than any socket takes without saying so.
+ */
+const copiedSizeBytesMax = 64 * 1024;
+
 export const getSnapshot: RouteOperation = {
   id: 'getSnapshot',
   summary: 'A whole backup of the store, of one moment, with checksums',
@@ -72,7 +78,7 @@ function sendBackup(exchange: Exchange, backup: Backup): void {
         stream.cut();
       } else if (piece === null) {
         stream.end();
-      } else if (stream.write(piece)) {
+      } else if (stream.write(piece.length < copiedSizeBytesMax ? new Uint8Array(piece) : piece)) {
         sendNext();
       } else {
         isWaiting = true;
