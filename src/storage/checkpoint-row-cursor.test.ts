@@ -6,7 +6,8 @@ import path from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {Prng} from '../base/prng.ts';
-import {CheckpointFile, CheckpointRowCursor} from './checkpoint-row-cursor.ts';
+import {CheckpointFile} from './checkpoint-file.ts';
+import {CheckpointRowCursor} from './checkpoint-row-cursor.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 

@@ -4,19 +4,17 @@
  * it has to be is a CheckpointDamagedError, and each row is checked against its checksum.
  */
 import {Buffer} from 'node:buffer';
-import fs from 'node:fs';
-import {assert} from '../base/assert.ts';
 import {compareBytes, readU32} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import {AscendingKeys} from './ascending-keys.ts';
-import type {PageMeta} from './checkpoint-page.ts';
+import type {CheckpointFile} from './checkpoint-file.ts';
+import {makeWindow} from './checkpoint-file.ts';
 import {
   bigDataFlag,
   branchFlag,
   branchKey,
   branchPage,
   leafFlag,
-  newestMeta,
   nodeHeaderSizeBytes,
   nodesOf,
   noPage,
@@ -27,41 +25,6 @@ import {
   readPageNumber,
 } from './checkpoint-page.ts';
 import {CheckpointDamagedError, rowChecksumSizeBytes} from './checkpoint-row.ts';
-
-/** Read at once: a copy has its pages in the order of the tree. */
-const windowSizeBytes = 256 * 1024;
-
-/** An open file and what its meta page says. Cursors share it. */
-export class CheckpointFile {
-  readonly path: string;
-  readonly meta: PageMeta;
-  readonly #descriptor: number;
-  #isClosed = false;
-
-  /** Throws CheckpointDamagedError, and the system's errors. */
-  constructor(path: string) {
-    this.path = path;
-    this.#descriptor = fs.openSync(path, 'r');
-    const meta = newestMeta(this.#descriptor);
-    if (meta === null) {
-      this.close();
-      throw new CheckpointDamagedError(path, 'neither meta page is valid');
-    }
-    this.meta = meta;
-  }
-
-  /** Bytes read, fewer at the end of the file. Throws the system's errors. */
-  read(bytes: Buffer, position: number): number {
-    assert(!this.#isClosed, 'the copy is closed');
-    return fs.readSync(this.#descriptor, bytes, 0, bytes.length, position);
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    fs.closeSync(this.#descriptor);
-  }
-}
 
 /** A page on the way to the row at hand, and which of its nodes comes next. */
 interface Step {
@@ -78,7 +41,7 @@ export class CheckpointRowCursor {
   /** The value is what follows in `rowView`. */
   keySizeBytes = 0;
   readonly #file: CheckpointFile;
-  readonly #window = Buffer.allocUnsafeSlow(windowSizeBytes);
+  readonly #window = makeWindow();
   /** Number of the first page in the window, and bytes that were read. */
   #windowStart = 0;
   #windowEnd = 0;
@@ -261,7 +224,8 @@ export class CheckpointRowCursor {
     this.#checkRange(number);
     let at = (number - this.#windowStart) * pageSize;
     if (at < 0 || at + pageSize > this.#windowEnd) {
-      this.#windowEnd = this.#read(this.#window, number);
+      const readCount = this.#file.readWindow(this.#window, number * pageSize);
+      this.#windowEnd = this.#checkedCount(readCount, number);
       this.#windowStart = number;
       at = 0;
     }
@@ -276,17 +240,15 @@ export class CheckpointRowCursor {
    */
   #branchPage(number: number): Buffer {
     this.#checkRange(number);
-    const page = Buffer.allocUnsafe(this.#file.meta.pageSize);
-    this.#read(page, number);
+    const {pageSize} = this.#file.meta;
+    const page = Buffer.allocUnsafe(pageSize);
+    this.#checkedCount(this.#file.read(page, number * pageSize), number);
     this.#checkNumber(page, number);
     return page;
   }
 
-  /** From the page on; returns how many bytes there were, those of the page at least. */
-  #read(bytes: Buffer, number: number): number {
-    const {pageSize} = this.#file.meta;
-    const readCount = this.#file.read(bytes, number * pageSize);
-    if (readCount < pageSize) throw this.#damaged(`page ${number} is cut off`);
+  #checkedCount(readCount: number, number: number): number {
+    if (readCount < this.#file.meta.pageSize) throw this.#damaged(`page ${number} is cut off`);
     return readCount;
   }
 

@@ -1,0 +1,105 @@
+/**
+ * A checkpoint's file that nobody writes to, open for reading. A copy is read once, from its
+ * beginning to its end, and thrown away: its windows come past the page cache where the system can
+ * do that. Through the cache a copy costs several times the processor time, and takes the place of
+ * what is read again.
+ */
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+import {assert} from '../base/assert.ts';
+import type {PageMeta} from './checkpoint-page.ts';
+import {newestMeta} from './checkpoint-page.ts';
+import {CheckpointDamagedError} from './checkpoint-row.ts';
+import {systemErrorCode} from './storage-error.ts';
+
+const wasmPageSizeBytes = 64 * 1024;
+/** Read at once: a copy has its pages in the order of the tree. */
+const windowPageCount = 8;
+
+/** Of the WebAssembly JavaScript API, which the types of Node leave to those of browsers. */
+declare const WebAssembly: {
+  readonly Memory: new (size: {readonly initial: number; readonly maximum: number}) => {
+    readonly buffer: ArrayBuffer;
+  };
+};
+
+/**
+ * What `readWindow` reads into. Past the page cache only memory can be read into that begins where
+ * a page of memory does, and of all memory in JavaScript this alone does.
+ */
+export function makeWindow(): Buffer {
+  try {
+    const size = {initial: windowPageCount, maximum: windowPageCount};
+    return Buffer.from(new WebAssembly.Memory(size).buffer);
+  } catch (error) {
+    // It takes more address space than memory, and that may be limited.
+    if (!(error instanceof RangeError)) throw error;
+    return Buffer.allocUnsafeSlow(windowPageCount * wasmPageSizeBytes);
+  }
+}
+
+/** An open file and what its meta page says. Cursors share it. */
+export class CheckpointFile {
+  readonly path: string;
+  readonly meta: PageMeta;
+  readonly #descriptor: number;
+  /** Past the page cache; null: it has to be the other way. */
+  #direct: number | null;
+  #isClosed = false;
+
+  /** Throws CheckpointDamagedError, and the system's errors. */
+  constructor(path: string) {
+    this.path = path;
+    this.#descriptor = fs.openSync(path, 'r');
+    this.#direct = openDirect(path);
+    const meta = newestMeta(this.#descriptor);
+    if (meta === null) {
+      this.close();
+      throw new CheckpointDamagedError(path, 'neither meta page is valid');
+    }
+    this.meta = meta;
+  }
+
+  /** Bytes read, fewer at the end of the file. Throws the system's errors. */
+  read(bytes: Buffer, position: number): number {
+    assert(!this.#isClosed, 'the copy is closed');
+    return fs.readSync(this.#descriptor, bytes, 0, bytes.length, position);
+  }
+
+  /** The same for many pages at once. `window`: of `makeWindow`; `position`: of a page. */
+  readWindow(window: Buffer, position: number): number {
+    assert(!this.#isClosed, 'the copy is closed');
+    if (this.#direct === null) return this.read(window, position);
+    try {
+      return fs.readSync(this.#direct, window, 0, window.length, position);
+    } catch (error) {
+      // Neither the file system nor the memory has to be fit for it.
+      if (systemErrorCode(error) !== 'EINVAL') throw error;
+      fs.closeSync(this.#direct);
+      this.#direct = null;
+      return this.read(window, position);
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    fs.closeSync(this.#descriptor);
+    if (this.#direct !== null) fs.closeSync(this.#direct);
+  }
+}
+
+/** Null where the system, or the file system, does not know it. */
+function openDirect(path: string): number | null {
+  const {O_RDONLY, O_DIRECT} = fs.constants as {
+    readonly O_RDONLY: number;
+    readonly O_DIRECT?: number;
+  };
+  if (O_DIRECT === undefined) return null;
+  try {
+    return fs.openSync(path, O_RDONLY | O_DIRECT);
+  } catch (error) {
+    if (systemErrorCode(error) === 'EINVAL') return null;
+    throw error;
+  }
+}
