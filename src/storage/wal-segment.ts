@@ -116,11 +116,22 @@ export function decodeSegmentHeader(
   if (bytes.length < fixedSizeBytes) return {kind: 'unused'};
   if (!bytes.subarray(0, magic.length).equals(magic)) return {kind: 'unused'};
   const id = segmentId(expected.sequence, expected.incarnation);
-  const storedId = bytes.readUInt32LE(20);
+  const reading = readHeader(bytes, {sequence: expected.sequence, id});
   const version = bytes.readUInt32LE(8);
-  if (version !== formatVersion) {
-    return storedId === id ? {kind: 'unknown-version', version} : {kind: 'unused'};
-  }
+  if (version === formatVersion) return reading;
+  // The checksum does not hold the version, so what is whole as a header of this one has no other:
+  // its version is damaged. Whoever changes the format sees to it that the checksum differs.
+  const isOther = reading.kind === 'unused' && bytes.readUInt32LE(20) === id;
+  return isOther ? {kind: 'unknown-version', version} : {kind: 'unused'};
+}
+
+/** Whatever its version is. */
+function readHeader(
+  bytes: Buffer,
+  expected: {readonly sequence: number; readonly id: number},
+): SegmentHeaderReading {
+  const {id} = expected;
+  const storedId = bytes.readUInt32LE(20);
   const sizeBytes = bytes.readUInt32LE(12);
   const isSizeSane =
     sizeBytes <= Math.min(bytes.length, segmentHeaderSizeBytesMax) &&
