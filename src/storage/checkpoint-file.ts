@@ -10,7 +10,6 @@ import {assert} from '../base/assert.ts';
 import type {PageMeta} from './checkpoint-page.ts';
 import {newestMeta} from './checkpoint-page.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
-import {systemErrorCode} from './storage-error.ts';
 
 const wasmPageSizeBytes = 64 * 1024;
 /** Read at once: a copy has its pages in the order of the tree. */
@@ -25,7 +24,7 @@ declare const WebAssembly: {
 
 /**
  * What `readWindow` reads into. Past the page cache only memory can be read into that begins where
- * a page of memory does, and of all memory in JavaScript this alone does.
+ * a page of memory does: what a Buffer has of its own does not, this does.
  */
 export function makeWindow(): Buffer {
   try {
@@ -51,13 +50,16 @@ export class CheckpointFile {
   constructor(path: string) {
     this.path = path;
     this.#descriptor = fs.openSync(path, 'r');
-    this.#direct = openDirect(path);
-    const meta = newestMeta(this.#descriptor);
-    if (meta === null) {
+    this.#direct = null;
+    try {
+      const meta = newestMeta(this.#descriptor);
+      if (meta === null) throw new CheckpointDamagedError(path, 'neither meta page is valid');
+      this.meta = meta;
+      this.#direct = openDirect(path);
+    } catch (error) {
       this.close();
-      throw new CheckpointDamagedError(path, 'neither meta page is valid');
+      throw error;
     }
-    this.meta = meta;
   }
 
   /** Bytes read, fewer at the end of the file. Throws the system's errors. */
@@ -72,9 +74,8 @@ export class CheckpointFile {
     if (this.#direct === null) return this.read(window, position);
     try {
       return fs.readSync(this.#direct, window, 0, window.length, position);
-    } catch (error) {
-      // Neither the file system nor the memory has to be fit for it.
-      if (systemErrorCode(error) !== 'EINVAL') throw error;
+    } catch {
+      // Neither the file system nor the memory has to be fit for it. Other errors come again.
       fs.closeSync(this.#direct);
       this.#direct = null;
       return this.read(window, position);
@@ -89,7 +90,7 @@ export class CheckpointFile {
   }
 }
 
-/** Null where the system, or the file system, does not know it. */
+/** Null where the system, or the file system, does not know it: nothing depends on it. */
 function openDirect(path: string): number | null {
   const {O_RDONLY, O_DIRECT} = fs.constants as {
     readonly O_RDONLY: number;
@@ -98,8 +99,7 @@ function openDirect(path: string): number | null {
   if (O_DIRECT === undefined) return null;
   try {
     return fs.openSync(path, O_RDONLY | O_DIRECT);
-  } catch (error) {
-    if (systemErrorCode(error) === 'EINVAL') return null;
-    throw error;
+  } catch {
+    return null;
   }
 }

@@ -126,7 +126,9 @@ function movedWith(request: CheckpointRequest): ArrayBuffer[] {
   if (request.type === 'readBlock') return [request.memory];
   if (request.type !== 'importBlock') return [];
   const {buffer, byteLength} = request.block;
-  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
+  // Nothing at all may be the same nothing for everybody.
+  const isOwn = byteLength > 0 && buffer.byteLength === byteLength;
+  return isOwn && buffer instanceof ArrayBuffer ? [buffer] : [];
 }
 
 function toError(error: CheckpointError): Error {

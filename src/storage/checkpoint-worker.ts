@@ -235,6 +235,7 @@ function writeInParts(
   ids: Uint32Array,
 ): void {
   const partsEnd = ids.length > partRowCount ? environment.partedRowCountMax() : 0;
+  if (partsEnd > 0) environment.removeMeta();
   const parted = ids.subarray(0, partsEnd);
   for (let start = 0; start < parted.length; start += partRowCount) {
     const part = parted.subarray(start, start + partRowCount);

@@ -155,12 +155,44 @@ test('parts write fewer rows the more branches there are, and all of a small che
     environment.close();
     fs.rmSync(root, {recursive: true, force: true});
   });
-  assert.equal(environment.partedRowCountMax(), 32_500);
+  assert.equal(environment.partedRowCountMax(), 21_666);
   // Two keys of this size are all that a branch holds.
   const key = (i: number): Buffer => Buffer.from(String(i).padStart(1_900, 'x'));
   environment.transaction(() => {
     for (let i = 0; i < 3_000; i++) environment.put(key(i), Buffer.from('value'));
   });
   const max = environment.partedRowCountMax();
-  assert.ok(max < 32_500 - 100 && max > 30_000, `${max}`);
+  assert.ok(max < 21_666 - 100 && max > 20_000, `${max}`);
+});
+
+test('as many rows as parts may write fit, where each costs the most pages', t => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
+  t.after(() => {
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  });
+  // The longest keys there are: three in a leaf, four below a branch.
+  const key = (i: number): Buffer => Buffer.from(`\x02${String(i).padStart(1_024, '0')}`);
+  const value = Buffer.from('value');
+  const baseCount = 66_000;
+  environment.transaction(() => {
+    for (let i = 0; i < baseCount; i++) environment.append(key(3 * i), value);
+  });
+  const rowCount = environment.partedRowCountMax();
+  assert.ok(rowCount > 18_000 && 3 * rowCount < baseCount, `${rowCount}`);
+  environment.transaction(() => {
+    for (let start = 0; start < rowCount; start += 256) {
+      environment.part(() => {
+        const end = Math.min(rowCount, start + 256);
+        for (let i = start; i < end; i++) environment.put(key(9 * i + 1), value);
+      });
+    }
+  });
+  let found = 0;
+  environment.scan({start: key(0), end: key(3 * baseCount), isReverse: false}, () => {
+    found += 1;
+    return true;
+  });
+  assert.equal(found, baseCount + rowCount);
 });

@@ -45,7 +45,7 @@ const unwrittenPageCountMax = 1024;
 
 /** LMDB's list of the pages that a transaction has changed ends at 2^17 - 1; a few to spare. */
 const changedPageCountMax = 130_000;
-const pagesOfRowMax = 4;
+const pagesOfRowMax = 6;
 
 /** What LMDB says about one of its trees. */
 interface TreeStatistics {
@@ -166,10 +166,12 @@ export class LmdbEnvironment {
 
   /**
    * How many rows the parts of the next transaction may write, all together. A transaction that has
-   * changed more pages than LMDB keeps in its list writes some of them to the file; a part cannot
-   * do that for the parts before it, and fails. The branches that are there counted apart, a row
-   * changes no more than four pages: its leaf, a second leaf and a branch that come of a split, and
-   * the first page of a large value.
+   * changed more pages than LMDB's list takes writes some of them to the file; a part can do that
+   * with its own only, and fails when those before it have filled the list. The branches that are
+   * there counted apart, a row changes its leaf, another one that it is split into or merged with,
+   * the first page of a large value, and makes new branches: about one where keys are so long that
+   * each row comes into a full leaf under full branches, where 40,000 rows still fit and 48,000 do
+   * not. Six pages leave room for twice as many.
    */
   partedRowCountMax(): number {
     const {treeBranchPageCount} = this.#statistics().root;
@@ -190,6 +192,15 @@ export class LmdbEnvironment {
   /** Inside `transaction` only. */
   remove(rowKey: Uint8Array): void {
     this.#database.removeSync(rowKey);
+  }
+
+  /**
+   * Inside `transaction` only, before its first part, with `putMeta` behind the last. A part that
+   * cannot begin, for want of memory, makes the binding commit what is there: without a format row
+   * that is a damaged checkpoint and not half of one that passes for the former.
+   */
+  removeMeta(): void {
+    this.remove(formatRowKey);
   }
 
   /** Inside `transaction` only. */

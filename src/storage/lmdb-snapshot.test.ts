@@ -190,3 +190,27 @@ test('an import goes on after a break of the stream within a row, and nothing is
   await close(store);
   assert.equal(await recoveredIndex(directory, 'after breaks'), 20);
 });
+
+test('a block stays as it is until the next one is asked for, however long that takes', async t => {
+  const store = open(temporaryDirectory(t));
+  const value = 'v'.repeat(400);
+  const rows = Array.from({length: 8_000}, (_, i): Change => [`row${i}`, `${i} ${value}`]);
+  await write(store, 5, rows);
+  const snapshot = await exported(store);
+  const expected = await allBlocks(snapshot);
+  assert.ok(expected.length > 10, 'more blocks than are read ahead');
+  const reader = snapshot.open(null);
+  for (const content of expected) {
+    const block = await new Promise<Uint8Array | null>((resolve, reject) => {
+      reader.next((error, next) => {
+        if (error === null) resolve(next);
+        else reject(error);
+      });
+    });
+    // The thread has answered what was asked ahead when it has written this.
+    await write(store, store.meta().index + 1, []);
+    assert.ok(block !== null && Buffer.compare(block, content) === 0);
+  }
+  reader.close();
+  await close(store);
+});

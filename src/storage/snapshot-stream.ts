@@ -244,7 +244,8 @@ export class SnapshotDecoder {
   #finishPartial(content: Buffer): number {
     const partial = this.#partial;
     if (partial.length === 0) return 0;
-    for (let size = firstPieceSizeBytes; ; size *= 4) {
+    // At least as much as there is: what is large is not copied again and again.
+    for (let size = Math.max(firstPieceSizeBytes, partial.length); ; size *= 4) {
       const piece = content.subarray(0, size);
       const end = this.#takeRow(Buffer.concat([partial, piece]), 0);
       if (end > 0) return end - partial.length;
@@ -304,8 +305,8 @@ export class SnapshotDecoder {
 }
 
 /**
- * The checksum of a whole block, from what it says itself of its payload: nobody reads all of it a
- * second time for a checksum around it, and that holds whatever happens to the block in between.
+ * The checksum of a whole block, from what it says itself of its payload: a checksum of many blocks
+ * does not read them a second time. Right for a block that is; one that is damaged shows as such.
  */
 export function checksumOfBlock(bytes: Uint8Array): number {
   const payloadSizeBytes = bytes.length - frameSizeBytes;

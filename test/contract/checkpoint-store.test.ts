@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import {openLmdbCheckpointStore} from '../../src/storage/lmdb-checkpoint-store.ts';
 import {checkpointShrinkContract} from './checkpoint-shrink-contract.ts';
+import {checkpointSnapshotContract} from './checkpoint-snapshot-contract.ts';
 import type {CheckpointStoreHome} from './checkpoint-store-contract.ts';
 import {checkpointStoreContract} from './checkpoint-store-contract.ts';
 import {FakeCheckpointDisk, FakeCheckpointStore} from './fake-checkpoint-store.ts';
@@ -25,5 +26,7 @@ const fakeHome = (): CheckpointStoreHome => {
 
 checkpointStoreContract('LMDB', lmdbHome);
 checkpointStoreContract('the fake', fakeHome);
+checkpointSnapshotContract('LMDB', lmdbHome);
+checkpointSnapshotContract('the fake', fakeHome);
 checkpointShrinkContract('LMDB', lmdbHome);
 checkpointShrinkContract('the fake', fakeHome);
