@@ -7,7 +7,7 @@ import path from 'node:path';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import type {CheckpointDirectory} from './checkpoint-directory.ts';
-import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {checkFileLength, isDamage, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
@@ -94,7 +94,6 @@ export function checkPages(file: string): void {
         if (openRowView(rowKey, stored) === null) note(offset, 'checksum of a row');
       },
     });
-    walkFreeLists(file, note);
   } catch (error) {
     if (systemErrorCode(error) === 'EIO')
       throw new CheckpointDamagedError(file, messageOf(error), error);

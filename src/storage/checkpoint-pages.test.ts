@@ -6,7 +6,7 @@ import {test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {Prng} from '../base/prng.ts';
 import {newestMeta, noPage} from './checkpoint-page.ts';
-import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {openRowView} from './checkpoint-row.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 
@@ -132,9 +132,7 @@ test('whatever the pages hold, the walk ends', t => {
 });
 
 function freeListDamages(file: string): string[] {
-  const damages: string[] = [];
-  walkFreeLists(file, (offset, problem) => damages.push(`${problem} at ${offset}`));
-  return damages;
+  return walk(file).damages.filter(damage => damage.startsWith('lists of free pages'));
 }
 
 /** Where in the file the tree of free pages begins. */
@@ -185,3 +183,36 @@ test('damage in the lists of free pages is found', t => {
     assert.ok(freeListDamages(file).length > 0, `byte ${at} of ${page}`);
   }
 });
+
+test('a page that is in use and free, or free twice, or that is not there, is found', t => {
+  const {file} = filled(t);
+  const bytes = fs.readFileSync(file);
+  const page = freeListsAt(file);
+  const node = page + 24 + bytes.readUInt16LE(page + 24);
+  assert.equal(bytes.readUInt16LE(node + 4), 0, 'the first list is within its page');
+  // Behind the node's header, the key and the count.
+  const first = node + 24;
+  const count = bytes.readUInt32LE(node + 16);
+  assert.ok(count >= 2 && bytes.readBigInt64LE(first) > 0n && bytes.readBigInt64LE(first + 8) > 0n);
+  const pageCount = BigInt(bytes.length / 4_096);
+  const root = BigInt(rowTreeRoot(file));
+  for (const [numbers, problem] of [
+    [[root], /is in use/],
+    [[bytes.readBigInt64LE(first + 8)], /is free twice/],
+    [[-1n, root], /is in use/],
+    [[-2n, pageCount - 1n], /there are no 2 pages/],
+    [[1n], /there are no 1 pages/],
+  ] as const) {
+    const damaged = Buffer.from(bytes);
+    for (const [i, number] of numbers.entries()) damaged.writeBigInt64LE(number, first + 8 * i);
+    fs.writeFileSync(file, damaged);
+    assert.match(freeListDamages(file).join(), problem, numbers.join());
+  }
+});
+
+function rowTreeRoot(file: string): number {
+  const descriptor = fs.openSync(file, 'r');
+  const meta = newestMeta(descriptor);
+  fs.closeSync(descriptor);
+  return meta?.root ?? 0;
+}

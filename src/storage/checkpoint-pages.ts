@@ -39,6 +39,8 @@ export interface PageVisitor {
 
 const depthMax = 32;
 const numberSizeBytes = 8;
+/** The first two pages are meta pages. */
+const firstPage = 2;
 
 /** Where a page stands in the tree, and what it may hold. Views into pages above it. */
 interface Place {
@@ -57,31 +59,64 @@ interface Tree extends TreeRoot {
   readonly keySizeBytes: number | null;
 }
 
-/** Throws the system's errors only. */
-export function walkPages(file: string, visitor: PageVisitor): PageWalkResult {
-  return walkTree(file, visitor, meta => ({
-    ...meta,
-    compareKeys: compareBytes,
-    keySizeBytes: null,
-  }));
+/**
+ * Also walks the lists of free pages, which the first commit reads: a page that is in use and in a
+ * list, or in two, would be overwritten by some later commit. Throws the system's errors only.
+ */
+export function walkPages(path: string, visitor: PageVisitor): PageWalkResult {
+  const descriptor = fs.openSync(path, 'r');
+  try {
+    const meta = newestMeta(descriptor);
+    if (meta === null) {
+      visitor.onDamage(0, 'neither meta page is valid');
+      return {rowCount: 0, pageCount: 0};
+    }
+    const hasBytes = fs.fstatSync(descriptor).size;
+    const pageCount = Math.min(meta.lastPage + 1, Math.ceil(hasBytes / meta.pageSize));
+    const file: PageFile = {descriptor, meta, used: new PageSet(pageCount)};
+    const rows = {...meta, compareKeys: compareBytes, keySizeBytes: null};
+    const result = new PageWalk(file, rows, visitor).run();
+    walkFreeLists(file, (offset, problem) => {
+      visitor.onDamage(offset, `lists of free pages: ${problem}`);
+    });
+    return result;
+  } finally {
+    fs.closeSync(descriptor);
+  }
 }
 
-/**
- * The same for the lists of free pages, which the first commit reads. Whether they name the right
- * pages is not looked at. Throws the system's errors only.
- */
-export function walkFreeLists(file: string, onDamage: PageVisitor['onDamage']): void {
-  const visitor: PageVisitor = {
-    onDamage: (offset, problem) => onDamage(offset, `lists of free pages: ${problem}`),
-    onRow: (_key, list, offset) => {
-      if (!isFreeList(list)) visitor.onDamage(offset, 'the size of a list is not valid');
-    },
-  };
-  walkTree(file, visitor, meta => ({
+/** After the walk through the rows: their pages are not free. */
+function walkFreeLists(file: PageFile, onDamage: PageVisitor['onDamage']): void {
+  const {meta, used} = file;
+  const blocks: FreeBlock[] = [];
+  const tree: Tree = {
     ...meta.freeLists,
     compareKeys: (a, b) => readPageNumber(a, 0) - readPageNumber(b, 0),
     keySizeBytes: numberSizeBytes,
-  }));
+  };
+  const onRow = (_key: Buffer, list: Buffer, offset: number): void => {
+    if (isFreeList(list)) for (const block of blocksOf(list, offset)) blocks.push(block);
+    else onDamage(offset, 'the size of a list is not valid');
+  };
+  new PageWalk(file, tree, {onDamage, onRow}).run();
+  const free = new PageSet(used.pageCount);
+  for (const {first, count, offset} of blocks) {
+    // Pages at the end may have been numbered and never written.
+    const isInFile = first >= firstPage && count > 0 && first + count - 1 <= meta.lastPage;
+    if (!isInFile) onDamage(offset, `there are no ${count} pages from ${first} on`);
+    const end = isInFile ? Math.min(first + count, used.pageCount) : first;
+    for (let page = first; page < end; page++) {
+      if (used.has(page)) onDamage(offset, `page ${page} is in use`);
+      else if (!free.add(page)) onDamage(offset, `page ${page} is free twice`);
+    }
+  }
+}
+
+interface FreeBlock {
+  readonly first: number;
+  readonly count: number;
+  /** Of its list in the file. */
+  readonly offset: number;
 }
 
 /** How many numbers follow, the numbers, and perhaps room for more of them. */
@@ -91,44 +126,67 @@ function isFreeList(list: Buffer): boolean {
   return readPageNumber(list, 0) < length / numberSizeBytes;
 }
 
-function walkTree(
-  file: string,
-  visitor: PageVisitor,
-  treeOf: (meta: PageMeta) => Tree,
-): PageWalkResult {
-  const descriptor = fs.openSync(file, 'r');
-  try {
-    const meta = newestMeta(descriptor);
-    if (meta === null) {
-      visitor.onDamage(0, 'neither meta page is valid');
-      return {rowCount: 0, pageCount: 0};
-    }
-    return new PageWalk(descriptor, meta, treeOf(meta), visitor).run();
-  } finally {
-    fs.closeSync(descriptor);
+/**
+ * A number is a page; below zero it is the count of pages of a block, whose first one is behind it;
+ * zero is nothing.
+ */
+function* blocksOf(list: Buffer, offset: number): Iterable<FreeBlock> {
+  const end = (readPageNumber(list, 0) + 1) * numberSizeBytes;
+  for (let at = numberSizeBytes; at < end; at += numberSizeBytes) {
+    const number = Number(list.readBigInt64LE(at));
+    if (number > 0) yield {first: number, count: 1, offset};
+    if (number >= 0) continue;
+    at += numberSizeBytes;
+    yield {first: at < end ? readPageNumber(list, at) : 0, count: -number, offset};
   }
+}
+
+class PageSet {
+  readonly pageCount: number;
+  readonly #bits: Uint8Array;
+
+  constructor(pageCount: number) {
+    this.pageCount = pageCount;
+    this.#bits = new Uint8Array(Math.ceil(pageCount / 8));
+  }
+
+  has(page: number): boolean {
+    return ((this.#bits[page >> 3] ?? 0) & (1 << (page & 7))) !== 0;
+  }
+
+  /** False: it was there. */
+  add(page: number): boolean {
+    if (this.has(page)) return false;
+    this.#bits[page >> 3] = (this.#bits[page >> 3] ?? 0) | (1 << (page & 7));
+    return true;
+  }
+}
+
+interface PageFile {
+  readonly descriptor: number;
+  readonly meta: PageMeta;
+  /** Found in one of the trees so far. */
+  readonly used: PageSet;
 }
 
 class PageWalk {
   readonly #descriptor: number;
   readonly #meta: PageMeta;
+  readonly #used: PageSet;
   readonly #tree: Tree;
   readonly #visitor: PageVisitor;
-  readonly #visited: Uint8Array;
   /** One page for each level of the tree. */
   readonly #pages: Buffer[] = [];
   #rowCount = 0;
   #pageCount = 0;
   #damageCount = 0;
 
-  constructor(descriptor: number, meta: PageMeta, tree: Tree, visitor: PageVisitor) {
+  constructor({descriptor, meta, used}: PageFile, tree: Tree, visitor: PageVisitor) {
     this.#descriptor = descriptor;
     this.#meta = meta;
+    this.#used = used;
     this.#tree = tree;
     this.#visitor = visitor;
-    const sizeBytes = fs.fstatSync(descriptor).size;
-    const pageCount = Math.min(meta.lastPage + 1, Math.ceil(sizeBytes / meta.pageSize));
-    this.#visited = new Uint8Array(Math.ceil(pageCount / 8));
   }
 
   run(): PageWalkResult {
@@ -249,18 +307,14 @@ class PageWalk {
 
   /** Each page belongs to one place of the tree; that also ends the walk through a ring. */
   #take(number: number, count: number, from: number): boolean {
-    // The first two pages are meta pages.
-    if (number < 2 || number + count > this.#visited.length * 8) {
+    if (number < firstPage || number + count > this.#used.pageCount) {
       this.#damage(from, `there is no page ${number}`);
       return false;
     }
-    for (let i = number; i < number + count; i++) {
-      const byte = this.#visited[i >> 3] as number;
-      if ((byte & (1 << (i & 7))) !== 0) {
-        this.#damage(from, `page ${i} is used twice`);
-        return false;
-      }
-      this.#visited[i >> 3] = byte | (1 << (i & 7));
+    for (let page = number; page < number + count; page++) {
+      if (this.#used.add(page)) continue;
+      this.#damage(from, `page ${page} is used twice`);
+      return false;
     }
     this.#pageCount += count;
     return true;

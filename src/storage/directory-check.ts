@@ -11,7 +11,7 @@ import {KvStateMachine} from '../kv/state-machine.ts';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {readDamagedMark} from './checkpoint-directory.ts';
 import {emptyMeta} from './checkpoint-opening.ts';
-import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, formatRowKey, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {readDurableFile} from './durable-file.ts';
@@ -220,7 +220,6 @@ function checkCheckpoint(file: string, part: Part): CheckpointMeta | null {
       else if (compareBytes(rowKey, formatRowKey) === 0) metas.push(...decodeFormatRow(value));
     },
   });
-  walkFreeLists(file, (offset, problem) => part.damage(file, offset, problem));
   const [meta] = metas;
   if (meta === undefined) {
     if (part.isSound) part.damage(file, null, 'there is no valid format row');

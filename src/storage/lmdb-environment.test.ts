@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import {mock, test} from 'node:test';
 import {Prng} from '../base/prng.ts';
-import {walkFreeLists, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {openRowView} from './checkpoint-row.ts';
 import {isDamage, LmdbEnvironment} from './lmdb-environment.ts';
 
@@ -139,7 +139,6 @@ test('what is written in parts is there as a whole, or nothing of it is', t => {
         else found.set(key.toString(), {size: value.length, content: value[0] ?? 0});
       },
     });
-    walkFreeLists(file, onDamage);
     assert.deepEqual(damages, []);
     const wanted = [...expected].map(([key, row]) => {
       return [key, row.size === 0 ? {size: 0, content: 0} : row] as const;
@@ -195,4 +194,50 @@ test('as many rows as parts may write fit, where each costs the most pages', t =
     return true;
   });
   assert.equal(found, baseCount + rowCount);
+});
+
+test('no page is in use and free, however readers lag and however often it is opened', t => {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  const file = path.join(root, 'data.mdb');
+  let environment = new LmdbEnvironment(file, {isUnsynced: true});
+  t.after(() => {
+    environment.close();
+    fs.rmSync(root, {recursive: true, force: true});
+  });
+  const prng = new Prng(23);
+  const key = (number: number): Buffer => Buffer.from(`\x02${String(number).padStart(9, '0')}`);
+  const value = Buffer.alloc(170, 1);
+  const rowCount = 60_000;
+  environment.transaction(() => {
+    for (let i = 0; i < rowCount; i++) environment.append(key(i), value);
+  });
+  for (let phase = 0; phase < 12; phase++) {
+    environment.close();
+    environment = new LmdbEnvironment(file, {isUnsynced: true});
+    const rowCountMax = [4_000, 400, 60][prng.uint32() % 3] ?? 0;
+    const lag = 1 + (prng.uint32() % 6);
+    for (let commit = 0; commit < 20; commit++) {
+      // What it reads pins the pages of its commit until it is refreshed.
+      if (commit % lag === 0) environment.refresh();
+      environment.get(key(0));
+      const numbers = Array.from({length: 1 + (prng.uint32() % rowCountMax)}, () => {
+        return prng.uint32() % rowCount;
+      });
+      environment.transaction(() => {
+        for (let start = 0; start < numbers.length; start += 256) {
+          const part = numbers.slice(start, start + 256);
+          environment.part(() => {
+            for (const number of part) environment.put(key(number), value);
+          });
+        }
+      });
+    }
+    environment.padFile();
+    const damages: string[] = [];
+    const onDamage = (offset: number, problem: string): void => {
+      damages.push(`${problem} at ${offset}`);
+    };
+    assert.equal(walkPages(file, {onDamage, onRow: () => undefined}).rowCount, rowCount);
+    assert.deepEqual(damages, [], `phase ${phase}`);
+  }
 });

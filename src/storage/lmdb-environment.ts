@@ -47,6 +47,16 @@ const unwrittenPageCountMax = 1024;
 const changedPageCountMax = 130_000;
 const pagesOfRowMax = 6;
 
+/** Options of the binding that its types do not name. */
+const unnamedOptions = {
+  // The binding's LMDB keeps the list of free pages from one transaction to the next, and of a list
+  // that takes several records it writes back those that it thinks have changed. Which they are it
+  // reckons from the size of a record, and that size may be another one by then: a transaction
+  // failed, the process was aborted, pages in use were called free. A list that is not kept is
+  // read again where pages are needed, and what was read is always written as a whole.
+  maxFreeSpaceToRetain: 0,
+} as const;
+
 /** What LMDB says about one of its trees. */
 interface TreeStatistics {
   readonly pageSize: number;
@@ -78,6 +88,7 @@ export class LmdbEnvironment {
     this.path = path;
     prepareLockFile(path);
     this.#database = open<Buffer, Uint8Array>({
+      ...unnamedOptions,
       path,
       noSubdir: true,
       keyEncoding: 'binary',

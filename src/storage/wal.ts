@@ -15,7 +15,7 @@ import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {QueuedPart, WriteCallback} from './wal-queue.ts';
 import {WalQueue} from './wal-queue.ts';
 import type {WalPosition} from './wal-record.ts';
-import {batchSizeBytes, encodeBatch} from './wal-record.ts';
+import {alignUp, batchSizeBytes, encodeBatch} from './wal-record.ts';
 import {WalSegmentPool} from './wal-segment-pool.ts';
 import {WalSegmentWriter} from './wal-segment-writer.ts';
 import type {WalIdentity, WalSegment} from './wal-segment.ts';
@@ -32,6 +32,8 @@ interface PendingReset {
   readonly superseded: QueuedPart[];
 }
 
+/** A multiple of what the systems this runs on have. */
+const pageSizeBytes = 4096;
 const keptBufferSizeBytesMax = 4 * 1024 * 1024;
 
 export class Wal {
@@ -226,7 +228,8 @@ export class Wal {
     assert(offset + sizeBytes <= segment.limit, 'batch to %', offset + sizeBytes);
     segment.wanted = offset + sizeBytes;
     if (segment.wanted > segment.filled) return false;
-    const target = this.#bufferFor(sizeBytes);
+    const writtenSizeBytes = wholePagesEnd(offset + sizeBytes, segment.filled) - offset;
+    const target = this.#bufferFor(writtenSizeBytes);
     const {id: segmentId} = segment;
     const synced = this.#synced;
     encodeBatch(target, {
@@ -238,6 +241,7 @@ export class Wal {
       synced,
       groups,
     });
+    target.fill(0, sizeBytes, writtenSizeBytes);
     this.#queue.depart(count);
     this.#written.hardState = hardState;
     this.#commit = maxIndex(this.#commit, hardState.commit);
@@ -252,7 +256,7 @@ export class Wal {
     segment.end = offset + sizeBytes;
     this.#mark.noteBatch(count === 0);
     this.#isBusy = true;
-    this.#writer.write(segment, target.subarray(0, sizeBytes), offset, () => {
+    this.#writer.write(segment, target.subarray(0, writtenSizeBytes), offset, () => {
       this.#onDurable({sequence: segment.sequence, offset: segment.end});
     });
     return true;
@@ -372,4 +376,14 @@ export class Wal {
       this.#clock.afterPoll(callback);
     });
   }
+}
+
+/**
+ * Where a write ends: with the last page that it touches, so that no page is written in part only.
+ * A segment that is used again was last touched long ago, and the system keeps such pages last of
+ * all: to take a part of one it would first read it from the disk, while the event loop waits. What
+ * is behind the log is of no use to anybody, and becomes zeros.
+ */
+function wholePagesEnd(end: number, filled: number): number {
+  return Math.min(alignUp(end, pageSizeBytes), filled);
 }
