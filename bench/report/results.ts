@@ -156,7 +156,7 @@ export interface MachineLimits {
 export interface GrowthRow {
   readonly property: 'keys' | 'value size' | 'members' | 'history';
   readonly value: number;
-  readonly operation: 'PUT' | 'GET' | 'GET at the first revision';
+  readonly operation: 'PUT' | 'PUT, right after loading' | 'GET' | 'GET at the first revision';
   readonly load: LoadFigures;
 }
 

@@ -134,7 +134,7 @@ export const limits = {
 
   // Leases. Those that expire are revoked so many at a time; writes wait behind them.
   leaseCountMax: 1_000_000,
-  leaseRevokeCountMax: 64,
+  leaseRevokeCountMax: 128,
   /** Of one lease, and of those revoked by one command together: they go in one revision. */
   leaseKeyCountMax: 100_000,
   /** An expired lease with fewer keys is revoked together with others up to so many. */
