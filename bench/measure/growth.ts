@@ -137,7 +137,7 @@ async function runLoad(
   return workload.readShare === 1 ? run() : runWrites(cluster, 'growth', run);
 }
 
-/** The system may have put out of memory what it has not seen used for a while, and brings it back. */
+/** The system may have put out of memory what was not used for a while, and brings it back. */
 async function runUntilSteady(
   context: BenchContext,
   cluster: RosettaCluster,
