@@ -6,7 +6,7 @@ import {test} from 'node:test';
 import type {TestContext} from 'node:test';
 import {Prng} from '../base/prng.ts';
 import {newestMeta, noPage} from './checkpoint-page.ts';
-import {walkPages} from './checkpoint-pages.ts';
+import {freeListProblem, walkPages} from './checkpoint-pages.ts';
 import {openRowView} from './checkpoint-row.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 
@@ -52,6 +52,9 @@ function walk(file: string): {rows: FoundRow[]; damages: string[]} {
       else rows.push({key: key.toString('latin1'), valueSize: value.length, offset});
     },
     onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
+    onFreeListDamage: (offset, problem) => {
+      damages.push(`${freeListProblem(problem)} at ${offset}`);
+    },
   });
   return {rows, damages};
 }
@@ -202,6 +205,7 @@ test('a page that is in use and free, or free twice, or that is not there, is fo
     [[-1n, root], /is in use/],
     [[-2n, pageCount - 1n], /there are no 2 pages/],
     [[1n], /there are no 1 pages/],
+    [[2n - pageCount, 2n], /there are more pages|is in use/],
   ] as const) {
     const damaged = Buffer.from(bytes);
     for (const [i, number] of numbers.entries()) damaged.writeBigInt64LE(number, first + 8 * i);
@@ -216,3 +220,28 @@ function rowTreeRoot(file: string): number {
   fs.closeSync(descriptor);
   return meta?.root ?? 0;
 }
+
+test('the pages that a row keeps though it became smaller are in use', t => {
+  const {file} = filled(t);
+  const rows = new LmdbEnvironment(file, {isUnsynced: true});
+  const key = Buffer.from('\x02shrunken');
+  rows.transaction(() => {
+    rows.put(key, Buffer.alloc(60_000));
+    rows.put(key, Buffer.alloc(30_000));
+  });
+  rows.padFile();
+  rows.close();
+  const {rows: found, damages} = walk(file);
+  assert.deepEqual(damages, []);
+  const row = found.find(each => each.key === key.toString('latin1'));
+  assert.equal(row?.valueSize, 30_000);
+  const bytes = fs.readFileSync(file);
+  const overflow = bytes.readUInt32LE(row.offset + 8 + key.length);
+  assert.equal(bytes.readUInt32LE(overflow * 4_096 + 20), 15, 'LMDB has left it where it was');
+  const page = freeListsAt(file);
+  const node = page + 24 + bytes.readUInt16LE(page + 24);
+  assert.ok(bytes.readUInt16LE(node + 4) === 0 && bytes.readUInt32LE(node + 16) > 0);
+  bytes.writeBigInt64LE(BigInt(overflow + 14), node + 24);
+  fs.writeFileSync(file, bytes);
+  assert.match(freeListDamages(file).join(), /is in use/);
+});

@@ -35,6 +35,11 @@ export interface PageVisitor {
   readonly onRow: (rowKeyView: Buffer, valueView: Buffer, offset: number) => void;
   /** What hangs below the place is skipped. */
   readonly onDamage: (offset: number, problem: string) => void;
+  /**
+   * Of the lists of free pages, which the first commit reads: a page that is in use and in a list,
+   * or in two, would be overwritten by some later one. Left out: they are not looked at.
+   */
+  readonly onFreeListDamage?: PageVisitor['onDamage'];
 }
 
 const depthMax = 32;
@@ -59,10 +64,7 @@ interface Tree extends TreeRoot {
   readonly keySizeBytes: number | null;
 }
 
-/**
- * Also walks the lists of free pages, which the first commit reads: a page that is in use and in a
- * list, or in two, would be overwritten by some later commit. Throws the system's errors only.
- */
+/** Throws the system's errors only. */
 export function walkPages(path: string, visitor: PageVisitor): PageWalkResult {
   const descriptor = fs.openSync(path, 'r');
   try {
@@ -76,40 +78,62 @@ export function walkPages(path: string, visitor: PageVisitor): PageWalkResult {
     const file: PageFile = {descriptor, meta, used: new PageSet(pageCount)};
     const rows = {...meta, compareKeys: compareBytes, keySizeBytes: null};
     const result = new PageWalk(file, rows, visitor).run();
-    walkFreeLists(file, (offset, problem) => {
-      visitor.onDamage(offset, `lists of free pages: ${problem}`);
-    });
+    if (visitor.onFreeListDamage !== undefined) walkFreeLists(file, visitor.onFreeListDamage);
     return result;
   } finally {
     fs.closeSync(descriptor);
   }
 }
 
+export function freeListProblem(problem: string): string {
+  return `lists of free pages: ${problem}`;
+}
+
 /** After the walk through the rows: their pages are not free. */
 function walkFreeLists(file: PageFile, onDamage: PageVisitor['onDamage']): void {
   const {meta, used} = file;
   const blocks: FreeBlock[] = [];
+  let pageCount = 0;
   const tree: Tree = {
     ...meta.freeLists,
     compareKeys: (a, b) => readPageNumber(a, 0) - readPageNumber(b, 0),
     keySizeBytes: numberSizeBytes,
   };
   const onRow = (_key: Buffer, list: Buffer, offset: number): void => {
-    if (isFreeList(list)) for (const block of blocksOf(list, offset)) blocks.push(block);
-    else onDamage(offset, 'the size of a list is not valid');
+    if (!isFreeList(list)) {
+      onDamage(offset, 'the size of a list is not valid');
+      return;
+    }
+    for (const block of blocksOf(list, offset)) {
+      const isInFile = block.first >= firstPage && block.first + block.count - 1 <= meta.lastPage;
+      pageCount += block.count;
+      if (isInFile && pageCount <= meta.lastPage) {
+        blocks.push(block);
+        continue;
+      }
+      const {first, count} = block;
+      const problem = isInFile ? 'there are more pages' : `there are no ${count} pages at ${first}`;
+      onDamage(offset, problem);
+      return;
+    }
   };
   new PageWalk(file, tree, {onDamage, onRow}).run();
   const free = new PageSet(used.pageCount);
-  for (const {first, count, offset} of blocks) {
-    // Pages at the end may have been numbered and never written.
-    const isInFile = first >= firstPage && count > 0 && first + count - 1 <= meta.lastPage;
-    if (!isInFile) onDamage(offset, `there are no ${count} pages from ${first} on`);
-    const end = isInFile ? Math.min(first + count, used.pageCount) : first;
-    for (let page = first; page < end; page++) {
-      if (used.has(page)) onDamage(offset, `page ${page} is in use`);
-      else if (!free.add(page)) onDamage(offset, `page ${page} is free twice`);
-    }
+  for (const block of blocks) {
+    const problem = problemOf(block, used, free);
+    if (problem !== null) onDamage(block.offset, problem);
   }
+}
+
+/** Adds the block to what is free. */
+function problemOf({first, count}: FreeBlock, used: PageSet, free: PageSet): string | null {
+  // Pages at the end may have been numbered and never written.
+  const end = Math.min(first + count, used.pageCount);
+  for (let page = first; page < end; page++) {
+    if (used.has(page)) return `page ${page} is in use`;
+    if (!free.add(page)) return `page ${page} is free twice`;
+  }
+  return null;
 }
 
 interface FreeBlock {
@@ -284,10 +308,13 @@ class PageWalk {
     const bytes = Buffer.allocUnsafe(pageHeaderSizeBytes + sizeBytes);
     if (!this.#fill(bytes, number, from)) return null;
     const isOverflow = (bytes.readUInt16LE(pageFlagsOffset) & overflowFlag) !== 0;
-    if (!isOverflow || bytes.readUInt32LE(overflowCountOffset) < count) {
+    const ownCount = bytes.readUInt32LE(overflowCountOffset);
+    if (!isOverflow || ownCount < count) {
       this.#damage(number * pageSize, `page ${number} does not hold a large row`);
       return null;
     }
+    // A row that became smaller keeps its pages.
+    if (!this.#take(number + count, ownCount - count, from)) return null;
     return bytes.subarray(pageHeaderSizeBytes);
   }
 

@@ -6,7 +6,7 @@
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import type {RootDatabase} from 'lmdb';
-import {open} from 'lmdb';
+import {ABORT, open} from 'lmdb';
 import {assert, must} from '../base/assert.ts';
 import type {RowRange} from '../kv/rows.ts';
 import {newestMeta} from './checkpoint-page.ts';
@@ -164,6 +164,9 @@ export class LmdbEnvironment {
   /** Everything `write` puts and removes becomes durable as a whole, or nothing does. */
   transaction(write: () => void): void {
     this.#database.transactionSync(write);
+    // An aborted one drops a list of free pages that was used up, too: `maxFreeSpaceToRetain` keeps
+    // that, and pages that come to it later are not written back.
+    this.#database.transactionSync(() => ABORT);
   }
 
   /**
