@@ -7,7 +7,7 @@ import path from 'node:path';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import type {CheckpointDirectory} from './checkpoint-directory.ts';
-import {freeListProblem, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {checkFileLength, isDamage, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
@@ -90,7 +90,7 @@ export function checkPages(file: string): void {
   try {
     walkPages(file, {
       onDamage: note,
-      onFreeListDamage: (offset, problem) => note(offset, freeListProblem(problem)),
+      onFreeListDamage: note,
       onRow: (rowKey, stored, offset) => {
         if (openRowView(rowKey, stored) === null) note(offset, 'checksum of a row');
       },

@@ -78,15 +78,16 @@ export function walkPages(path: string, visitor: PageVisitor): PageWalkResult {
     const file: PageFile = {descriptor, meta, used: new PageSet(pageCount)};
     const rows = {...meta, compareKeys: compareBytes, keySizeBytes: null};
     const result = new PageWalk(file, rows, visitor).run();
-    if (visitor.onFreeListDamage !== undefined) walkFreeLists(file, visitor.onFreeListDamage);
+    const {onFreeListDamage} = visitor;
+    if (onFreeListDamage !== undefined) {
+      walkFreeLists(file, (offset, problem) => {
+        onFreeListDamage(offset, `lists of free pages: ${problem}`);
+      });
+    }
     return result;
   } finally {
     fs.closeSync(descriptor);
   }
-}
-
-export function freeListProblem(problem: string): string {
-  return `lists of free pages: ${problem}`;
 }
 
 /** After the walk through the rows: their pages are not free. */
@@ -112,7 +113,9 @@ function walkFreeLists(file: PageFile, onDamage: PageVisitor['onDamage']): void 
         continue;
       }
       const {first, count} = block;
-      const problem = isInFile ? 'there are more pages' : `there are no ${count} pages at ${first}`;
+      const problem = isInFile
+        ? 'they name more pages than there are'
+        : `there are no ${count} pages at ${first}`;
       onDamage(offset, problem);
       return;
     }

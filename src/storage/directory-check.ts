@@ -11,7 +11,7 @@ import {KvStateMachine} from '../kv/state-machine.ts';
 import {noIndex, noTerm} from '../raft/ids.ts';
 import {readDamagedMark} from './checkpoint-directory.ts';
 import {emptyMeta} from './checkpoint-opening.ts';
-import {freeListProblem, walkPages} from './checkpoint-pages.ts';
+import {walkPages} from './checkpoint-pages.ts';
 import {CheckpointDamagedError, formatRowKey, openRowView} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {readDurableFile} from './durable-file.ts';
@@ -208,9 +208,10 @@ function checkMark(root: string, part: Part): void {
 function checkCheckpoint(file: string, part: Part): CheckpointMeta | null {
   const metas: CheckpointMeta[] = [];
   let lastKey: Uint8Array | null = null;
+  const onDamage = (offset: number, problem: string): void => part.damage(file, offset, problem);
   const {rowCount, pageCount} = walkPages(file, {
-    onDamage: (offset, problem) => part.damage(file, offset, problem),
-    onFreeListDamage: (offset, problem) => part.damage(file, offset, freeListProblem(problem)),
+    onDamage,
+    onFreeListDamage: onDamage,
     onRow: (rowKey, stored, offset) => {
       if (lastKey !== null && compareBytes(lastKey, rowKey) >= 0) {
         part.damage(file, offset, 'a row is out of order');

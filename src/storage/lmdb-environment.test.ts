@@ -3,10 +3,25 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {mock, test} from 'node:test';
+import type {TestContext} from 'node:test';
 import {Prng} from '../base/prng.ts';
 import {walkPages} from './checkpoint-pages.ts';
 import {openRowView} from './checkpoint-row.ts';
 import {isDamage, LmdbEnvironment} from './lmdb-environment.ts';
+
+/** Where a file of rows may be; what is there is removed when the test ends. */
+function emptyPlace(t: TestContext): string {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
+  t.after(() => fs.rmSync(root, {recursive: true, force: true}));
+  return path.join(root, 'data.mdb');
+}
+
+/** Closed when the test ends. */
+function newEnvironment(t: TestContext): LmdbEnvironment {
+  const environment = new LmdbEnvironment(emptyPlace(t), {isUnsynced: true});
+  t.after(() => environment.close());
+  return environment;
+}
 
 test('a scan whose visitor throws pins no pages', () => {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
@@ -38,13 +53,8 @@ test('a scan whose visitor throws pins no pages', () => {
 });
 
 test('the file of a commit gets its length without another file descriptor', t => {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
-  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
-  t.after(() => {
-    mock.restoreAll();
-    environment.close();
-    fs.rmSync(root, {recursive: true, force: true});
-  });
+  t.after(() => mock.restoreAll());
+  const environment = newEnvironment(t);
   environment.transaction(() => environment.put(Buffer.from('key'), Buffer.alloc(100_000)));
   const length = fs.statSync(environment.path).size;
   fs.truncateSync(environment.path, length - 4096);
@@ -98,13 +108,8 @@ function writeInParts(environment: LmdbEnvironment, rows: Rows, rowCount: number
 }
 
 test('what is written in parts is there as a whole, or nothing of it is', t => {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
-  const file = path.join(root, 'data.mdb');
-  const environment = new LmdbEnvironment(file, {isUnsynced: true});
-  t.after(() => {
-    environment.close();
-    fs.rmSync(root, {recursive: true, force: true});
-  });
+  const environment = newEnvironment(t);
+  const file = environment.path;
   const prng = new Prng(11);
   const expected: Rows = new Map();
   for (let commit = 0; commit < 20; commit++) {
@@ -149,12 +154,7 @@ test('what is written in parts is there as a whole, or nothing of it is', t => {
 });
 
 test('parts write fewer rows the more branches there are, and all of a small checkpoint', t => {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
-  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
-  t.after(() => {
-    environment.close();
-    fs.rmSync(root, {recursive: true, force: true});
-  });
+  const environment = newEnvironment(t);
   assert.equal(environment.partedRowCountMax(), 21_666);
   // Two keys of this size are all that a branch holds.
   const key = (i: number): Buffer => Buffer.from(String(i).padStart(1_900, 'x'));
@@ -166,12 +166,7 @@ test('parts write fewer rows the more branches there are, and all of a small che
 });
 
 test('as many rows as parts may write fit, where each costs the most pages', t => {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
-  const environment = new LmdbEnvironment(path.join(root, 'data.mdb'), {isUnsynced: true});
-  t.after(() => {
-    environment.close();
-    fs.rmSync(root, {recursive: true, force: true});
-  });
+  const environment = newEnvironment(t);
   // The longest keys there are: three in a leaf, four below a branch.
   const key = (i: number): Buffer => Buffer.from(`\x02${String(i).padStart(1_024, '0')}`);
   const value = Buffer.from('value');
@@ -198,13 +193,9 @@ test('as many rows as parts may write fit, where each costs the most pages', t =
 });
 
 test('no page is in use and free, however readers lag and however often it is opened', t => {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'rosetta-lmdb-'));
-  const file = path.join(root, 'data.mdb');
+  const file = emptyPlace(t);
   let environment = new LmdbEnvironment(file, {isUnsynced: true});
-  t.after(() => {
-    environment.close();
-    fs.rmSync(root, {recursive: true, force: true});
-  });
+  t.after(() => environment.close());
   const prng = new Prng(23);
   const key = (number: number): Buffer => Buffer.from(`\x02${String(number).padStart(9, '0')}`);
   const value = Buffer.alloc(170, 1);

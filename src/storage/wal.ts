@@ -32,7 +32,7 @@ interface PendingReset {
   readonly superseded: QueuedPart[];
 }
 
-/** A multiple of what the systems this runs on have. */
+/** The usual one; where a system has larger pages, the last one of a write may be read first. */
 const pageSizeBytes = 4096;
 const keptBufferSizeBytesMax = 4 * 1024 * 1024;
 
