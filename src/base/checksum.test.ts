@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 import {crc32} from 'node:zlib';
-import {checksum, checksumBefore, joinChecksums, rangeChecksum} from './checksum.ts';
+import {
+  checksum,
+  checksumBefore,
+  joinChecksums,
+  rangeChecksum,
+  sealedChecksum,
+} from './checksum.ts';
 import {Prng} from './prng.ts';
 
 test('the checksum is CRC-32 as everybody computes it', () => {
@@ -71,4 +77,13 @@ test('what is joined may be of any size', () => {
   }
   assert.equal(joinChecksums(first, second, 80 * piece.length), joined);
   assert.equal(checksumBefore(joined, second, 80 * piece.length), first);
+});
+
+test('whatever its own checksum follows has one and the same checksum', () => {
+  const prng = new Prng(3);
+  for (let size = 0; size < 300; size++) {
+    const bytes = Buffer.from(Array.from({length: size + 4}, () => prng.uint32() & 0xff));
+    bytes.writeUInt32LE(checksum(bytes.subarray(0, size)), size);
+    assert.equal(checksum(bytes), sealedChecksum, `${size} bytes`);
+  }
 });

@@ -14,12 +14,21 @@ const shortRangeSizeBytesMax = 256;
 /** Reflected, as the polynomial is in everybody's tables. */
 const polynomial = 0xedb8_8320;
 
+/**
+ * The checksum of anything that is followed by its own checksum, little-endian: whatever it is,
+ * always the same ("residue").
+ */
+export const sealedChecksum = 0x2144_df1c;
+
 /** x^0, and the power from which on those of x repeat: the polynomial is primitive. */
 const one = 0x8000_0000;
 const orderOfX = 2 ** 32 - 1;
 
 /** x^(2^i). x^(2^32) is x again. */
 const squares = makeSquares();
+
+/** x to the bits of so many bytes, of short pieces that were joined already; 0: not known yet. */
+const shortPowers = new Int32Array(4096);
 
 /** Eight tables of 256, one behind the other: what a byte does that n bytes follow, in table n. */
 const tables = makeTables();
@@ -37,7 +46,7 @@ export function rangeChecksum(bytes: Uint8Array, from: number, to: number, seed 
 
 /** The checksum of a followed by b, from theirs. Costs about as much as that of a kilobyte. */
 export function joinChecksums(first: number, second: number, secondSizeBytes: number): number {
-  return (times(first, powerOfX(secondSizeBytes * 8)) ^ second) >>> 0;
+  return (times(first, powerOfBytes(secondSizeBytes)) ^ second) >>> 0;
 }
 
 /** The checksum of a, from those of b and of a followed by b. */
@@ -74,11 +83,21 @@ function ownChecksum(bytes: Uint8Array, from: number, to: number, seed: number):
 function times(a: number, b: number): number {
   let product = 0;
   let multiple = b;
+  // Masks of a bit: a processor does not guess them wrong.
   for (let bit = 31; bit >= 0; bit--) {
-    if (((a >>> bit) & 1) !== 0) product ^= multiple;
-    multiple = (multiple & 1) === 0 ? multiple >>> 1 : (multiple >>> 1) ^ polynomial;
+    product ^= multiple & -((a >>> bit) & 1);
+    multiple = (multiple >>> 1) ^ (polynomial & -(multiple & 1));
   }
   return product >>> 0;
+}
+
+function powerOfBytes(sizeBytes: number): number {
+  if (sizeBytes >= shortPowers.length) return powerOfX(sizeBytes * 8);
+  const known = shortPowers[sizeBytes] as number;
+  if (known !== 0) return known;
+  const power = powerOfX(sizeBytes * 8);
+  shortPowers[sizeBytes] = power;
+  return power;
 }
 
 /** `exponent`: an integer from 0 on. */

@@ -1,40 +1,21 @@
 /**
  * A checkpoint's file that nobody writes to, open for reading. A copy is read once, from its
- * beginning to its end, and thrown away: its windows come past the page cache where the system can
- * do that. Through the cache a copy costs several times the processor time, and takes the place of
- * what is read again.
+ * beginning to its end, and thrown away, so its windows come past the page cache.
  */
-import {Buffer} from 'node:buffer';
+import type {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import {assert} from '../base/assert.ts';
 import type {PageMeta} from './checkpoint-page.ts';
 import {newestMeta} from './checkpoint-page.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
+import {directFlag, makeDirectMemory} from './direct-io.ts';
 
-const wasmPageSizeBytes = 64 * 1024;
 /** Read at once: a copy has its pages in the order of the tree. */
-const windowPageCount = 8;
+const windowSizeBytes = 1024 * 1024;
 
-/** Of the WebAssembly JavaScript API, which the types of Node leave to those of browsers. */
-declare const WebAssembly: {
-  readonly Memory: new (size: {readonly initial: number; readonly maximum: number}) => {
-    readonly buffer: ArrayBuffer;
-  };
-};
-
-/**
- * What `readWindow` reads into. Past the page cache only memory can be read into that begins where
- * a page of memory does: what a Buffer has of its own does not, this does.
- */
+/** What `readWindow` reads into. */
 export function makeWindow(): Buffer {
-  try {
-    const size = {initial: windowPageCount, maximum: windowPageCount};
-    return Buffer.from(new WebAssembly.Memory(size).buffer);
-  } catch (error) {
-    // It takes more address space than memory, and that may be limited.
-    if (!(error instanceof RangeError)) throw error;
-    return Buffer.allocUnsafeSlow(windowPageCount * wasmPageSizeBytes);
-  }
+  return makeDirectMemory(windowSizeBytes);
 }
 
 /** An open file and what its meta page says. Cursors share it. */
@@ -90,15 +71,10 @@ export class CheckpointFile {
   }
 }
 
-/** Null where the system, or the file system, does not know it: nothing depends on it. */
 function openDirect(path: string): number | null {
-  const {O_RDONLY, O_DIRECT} = fs.constants as {
-    readonly O_RDONLY: number;
-    readonly O_DIRECT?: number;
-  };
-  if (O_DIRECT === undefined) return null;
+  if (directFlag === null) return null;
   try {
-    return fs.openSync(path, O_RDONLY | O_DIRECT);
+    return fs.openSync(path, fs.constants.O_RDONLY | directFlag);
   } catch {
     return null;
   }

@@ -1,10 +1,9 @@
 /** `snapshot save FILE` and `snapshot status FILE`: backups of a running cluster. */
-import {Buffer} from 'node:buffer';
+import type {Buffer} from 'node:buffer';
 import {randomBytes} from 'node:crypto';
-import type {FileHandle} from 'node:fs/promises';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import {BackupChecker, readBackup} from '../../server/backup-file.ts';
+import {BackupChecker, openDirectFileWriter, readBackup} from '../../server/backup-file.ts';
 import type {BackupHead, BackupSummary} from '../../server/backup-file.ts';
 import {MalformedBytesError} from '../../base/bytes.ts';
 import {apiClient, chunksOf} from './api-client.ts';
@@ -97,50 +96,25 @@ async function receive(answer: ApiAnswer, file: string, input: VerbInput): Promi
   }
 }
 
-/** Of one write, which goes on while more arrives. */
-const writeSizeBytes = 1024 * 1024;
-
 async function receivePart(
   answer: ApiAnswer,
   part: string,
   bar: ProgressBar,
 ): Promise<BackupSummary> {
   const checker = new BackupChecker();
-  const handle = await fs.open(part, 'wx', 0o600);
+  const writer = await openDirectFileWriter(part, 0o600);
   try {
-    let chunks: Buffer[] = [];
-    let chunksSizeBytes = 0;
-    let writing = Promise.resolve();
-    const write = async (): Promise<void> => {
-      await writing;
-      writing = writeAll(handle, Buffer.concat(chunks));
-      // Whoever awaits it hears of it, if that is not too late.
-      writing.catch(() => undefined);
-      chunks = [];
-      chunksSizeBytes = 0;
-    };
     for await (const chunk of piecesOf(answer)) {
       checker.push(chunk);
-      chunks.push(chunk);
-      chunksSizeBytes += chunk.length;
-      if (chunksSizeBytes >= writeSizeBytes) await write();
+      await writer.write(chunk);
       bar.show(checker.sizeBytes, checker.head?.estimatedSizeBytes ?? 0);
     }
-    await write();
-    await writing;
     const end = checker.finish();
-    await handle.sync();
+    await writer.finish();
     if (checker.head === null) throw new MalformedBytesError('it has no head');
     return {head: checker.head, sizeBytes: checker.sizeBytes, checksum: end.checksum};
   } finally {
-    await handle.close();
-  }
-}
-
-async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    written += (await handle.write(bytes, written)).bytesWritten;
+    await writer.close();
   }
 }
 
