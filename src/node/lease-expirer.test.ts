@@ -190,6 +190,42 @@ test('many go in batches, no more than two of them under way', () => {
   assert.equal(scene.machine.leases.count, 0);
 });
 
+test('when a batch has ended the next one goes, with neither a tick nor a quorum in between', () => {
+  const scene = new Scene();
+  scene.advance(100);
+  const count = 5 * limits.leaseRevokeCountMax + 10;
+  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
+  scene.applies = false;
+  scene.advance(3_000);
+  scene.confirms.length = 0;
+  for (let left = count; left > 0; left -= limits.leaseRevokeCountMax) {
+    assert.equal(scene.machine.leases.count, left);
+    const batch = scene.proposed.shift();
+    assert.ok(batch !== undefined, `${left} are left`);
+    batch.callback(null, scene.apply(batch.command));
+  }
+  assert.equal(scene.machine.leases.count, 0);
+  assert.deepEqual([scene.proposed.length, scene.confirms.length], [0, 0]);
+});
+
+test('what is due only since the quorum was asked waits for another one', () => {
+  const scene = withLease(1_000);
+  scene.advance(500);
+  scene.run({type: 'lease-grant', id: 8, ttlMs: 1_000});
+  scene.hasQuorum = false;
+  scene.advance(3_000);
+  const [asked] = scene.confirms.splice(0);
+  asked?.(null, scene.machine);
+  const [first] = scene.proposed.splice(0);
+  const {body} = decodeCommand(first?.command ?? bytes(''));
+  assert.deepEqual(body.type === 'lease-revoke' && body.leases.map(({id}) => id), [7]);
+  first?.callback(null, scene.apply(first.command));
+  assert.equal(scene.proposed.length, 0);
+  scene.hasQuorum = true;
+  scene.advance(20);
+  assert.equal(scene.machine.leases.count, 0);
+});
+
 test('leases with many keys go in smaller batches, and one passed over goes later', t => {
   t.after(setLimits({leaseRevokeKeyCountTarget: 5, leaseKeyCountMax: 6}));
   const scene = new Scene();

@@ -54,8 +54,9 @@ interface Leadership {
   readonly term: number;
   readonly timed: Map<number, Timed>;
   readonly wheel: DeadlineWheel<Timed>;
-  /** Also some that are gone meanwhile. */
+  /** Also some that are gone meanwhile. The first `dueTakenCount` have been taken out. */
   readonly due: Timed[];
+  dueTakenCount: number;
   /**
    * Of taking up what earlier leaders granted: not begun, waiting for a quorum, or the id of the
    * last lease that was taken up.
@@ -63,6 +64,8 @@ interface Leadership {
   loading: 'wanted' | 'confirming' | 'done' | number;
   batchCount: number;
   isConfirming: boolean;
+  /** When the newest quorum round that was confirmed began: what was due by then may be revoked. */
+  confirmedMs: number;
   retryAtMs: number;
 }
 
@@ -157,9 +160,11 @@ export class LeaseExpirer implements LeaseListener {
       timed: new Map(),
       wheel: new DeadlineWheel<Timed>(this.#parts.clock.monotonicMs()),
       due: [],
+      dueTakenCount: 0,
       loading: 'wanted',
       batchCount: 0,
       isConfirming: false,
+      confirmedMs: -Infinity,
       retryAtMs: 0,
     };
     this.#leadership = leadership;
@@ -207,34 +212,50 @@ export class LeaseExpirer implements LeaseListener {
     else wheel.add(timed, timed.deadlineMs);
   }
 
+  /**
+   * What a round has confirmed goes batch by batch, the next one when one has ended; only what was
+   * not due yet when the round began waits for another.
+   */
   #maybeRevoke(leadership: Leadership, nowMs: number): void {
-    if (leadership.isConfirming || !this.#mayRevoke(leadership, nowMs)) return;
+    this.#revokeConfirmed(leadership);
+    if (leadership.isConfirming || !this.#mayRevoke(leadership)) return;
     leadership.isConfirming = true;
     this.#parts.confirm(proposeTimeoutMs, error => {
       leadership.isConfirming = false;
-      if (error !== null || this.#leadership !== leadership) return;
-      const {role, term} = this.#parts.raft;
-      if (role !== 'leader' || term !== leadership.term) return;
-      while (this.#mayRevoke(leadership)) this.#revokeSome(leadership);
+      if (error !== null) return;
+      leadership.confirmedMs = nowMs;
+      this.#revokeConfirmed(leadership);
     });
   }
 
-  #mayRevoke(leadership: Leadership, nowMs = this.#parts.clock.monotonicMs()): boolean {
-    const {due, batchCount, retryAtMs} = leadership;
-    return due.length > 0 && nowMs >= retryAtMs && batchCount < batchCountMax;
+  #mayRevoke({due, dueTakenCount, batchCount, retryAtMs}: Leadership): boolean {
+    const nowMs = this.#parts.clock.monotonicMs();
+    return due.length > dueTakenCount && nowMs >= retryAtMs && batchCount < batchCountMax;
   }
 
-  #revokeSome(leadership: Leadership): void {
-    const {clock, propose} = this.#parts;
-    const nowMs = clock.monotonicMs();
+  #revokeConfirmed(leadership: Leadership): void {
+    const {role, term} = this.#parts.raft;
+    if (this.#leadership !== leadership || role !== 'leader' || term !== leadership.term) return;
+    while (this.#mayRevoke(leadership)) {
+      const batch = this.#takeBatch(leadership);
+      if (batch.length === 0) break;
+      this.#revoke(leadership, batch);
+    }
+  }
+
+  /** Empty: nothing that is due is confirmed. */
+  #takeBatch(leadership: Leadership): readonly Timed[] {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const {due} = leadership;
     const batch: Timed[] = [];
     let keyCount = 0;
-    let takenCount = 0;
-    for (const timed of leadership.due) {
+    for (; leadership.dueTakenCount < due.length; leadership.dueTakenCount++) {
+      const timed = due[leadership.dueTakenCount] as Timed;
       if (batch.length === limits.leaseRevokeCountMax) break;
       const {id} = timed.lease;
       const isGone = leadership.timed.get(id) !== timed;
       if (!isGone && timed.deadlineMs <= nowMs) {
+        if (timed.deadlineMs > leadership.confirmedMs) break;
         const ownCount = timed.lease.isPrivate ? 1 : this.#keyCountOf(id);
         if (batch.length > 0 && keyCount + ownCount > limits.leaseRevokeKeyCountTarget) break;
         keyCount += ownCount;
@@ -244,16 +265,23 @@ export class LeaseExpirer implements LeaseListener {
         // Kept alive since.
         leadership.wheel.add(timed, timed.deadlineMs);
       }
-      takenCount++;
     }
-    leadership.due.splice(0, takenCount);
-    if (batch.length === 0) return;
+    // Not with every batch: what is left moves.
+    if (leadership.dueTakenCount * 2 >= due.length) {
+      due.splice(0, leadership.dueTakenCount);
+      leadership.dueTakenCount = 0;
+    }
+    return batch;
+  }
+
+  #revoke(leadership: Leadership, batch: readonly Timed[]): void {
     const leases = batch.map(({lease: {id, grant}}) => ({id, grant}));
     const command = encodeCommand({idempotency: null, body: {type: 'lease-revoke', leases}});
     leadership.batchCount++;
-    propose(command, proposeTimeoutMs, error => {
+    this.#parts.propose(command, proposeTimeoutMs, error => {
       leadership.batchCount--;
-      if (error !== null) this.#onRefused(leadership, batch, error);
+      if (error === null) this.#revokeConfirmed(leadership);
+      else this.#onRefused(leadership, batch, error);
     });
   }
 
