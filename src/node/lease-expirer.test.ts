@@ -208,6 +208,47 @@ test('when a batch has ended the next one goes, with neither a tick nor a quorum
   assert.deepEqual([scene.proposed.length, scene.confirms.length], [0, 0]);
 });
 
+test('a batch that ends when another leads is the last one', () => {
+  const scene = new Scene();
+  scene.advance(100);
+  const count = 3 * limits.leaseRevokeCountMax;
+  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
+  scene.applies = false;
+  scene.advance(3_000);
+  const [first, second] = scene.proposed.splice(0);
+  scene.raft.role = 'follower';
+  first?.callback(null, scene.apply(first.command));
+  assert.equal(scene.proposed.length, 0);
+  scene.raft.role = 'leader';
+  scene.raft.term = term(3);
+  second?.callback(null, scene.apply(second.command));
+  assert.equal(scene.proposed.length, 0);
+  // The new leadership gives its time again to what is left.
+  scene.applies = true;
+  scene.advance(900);
+  assert.equal(scene.machine.leases.count, limits.leaseRevokeCountMax);
+  scene.advance(2_000);
+  assert.equal(scene.machine.leases.count, 0);
+});
+
+test('of two batches one is refused: it waits a moment, with all that is left, and none is lost', () => {
+  const scene = new Scene();
+  scene.advance(100);
+  const count = 7 * limits.leaseRevokeCountMax;
+  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
+  scene.applies = false;
+  scene.advance(3_000);
+  const [first, second] = scene.proposed.splice(0);
+  first?.callback(new RosettaError('OVERLOADED', 'full'), null);
+  second?.callback(null, scene.apply(second.command));
+  assert.equal(scene.proposed.length, 0);
+  scene.advance(50);
+  assert.equal(scene.proposed.length, 0);
+  scene.applies = true;
+  scene.advance(300);
+  assert.equal(scene.machine.leases.count, 0);
+});
+
 test('what is due only since the quorum was asked waits for another one', () => {
   const scene = withLease(1_000);
   scene.advance(500);

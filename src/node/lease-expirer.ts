@@ -4,8 +4,10 @@
  * knows none of that and gives every lease its full time again.
  *
  * Never early: a revocation is proposed only after a quorum has confirmed, after the lease's time
- * was up, that this node still leads, so nobody else can have kept it alive meanwhile. A keepalive
- * is answered only after a quorum round that began after it arrived, and never for a lease whose
+ * was up, that this node still leads, so nobody else can have kept it alive until then. However
+ * long ago that was: who leads later either has the revocation in its log, and applies it before it
+ * answers anybody, or logs something else in its place, and it never happens. A keepalive is
+ * answered only after a quorum round that began after it arrived, and never for a lease whose
  * revocation is under way. A revocation names the grant it means.
  */
 import type {Clock} from '../base/clock.ts';
@@ -243,7 +245,10 @@ export class LeaseExpirer implements LeaseListener {
     }
   }
 
-  /** Empty: nothing that is due is confirmed. */
+  /**
+   * Empty: nothing is due any more, or the first that is has not been confirmed; the next tick asks
+   * for all.
+   */
   #takeBatch(leadership: Leadership): readonly Timed[] {
     const nowMs = this.#parts.clock.monotonicMs();
     const {due} = leadership;

@@ -10,7 +10,10 @@ import {newestMeta} from './checkpoint-page.ts';
 import {CheckpointDamagedError} from './checkpoint-row.ts';
 import {directFlag, makeDirectMemory} from './direct-io.ts';
 
-/** Read at once: a copy has its pages in the order of the tree. */
+/**
+ * Read at once: a copy has its pages in the order of the tree. Half as much takes a tenth longer,
+ * twice as much is no faster.
+ */
 const windowSizeBytes = 1024 * 1024;
 
 /** What `readWindow` reads into. */

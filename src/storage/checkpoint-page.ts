@@ -61,7 +61,8 @@ export function nodesOf(page: Buffer): readonly number[] | null {
   for (let i = 0; i < lower; i += 2) {
     // Positions are counted from the end of the page's header.
     const offset = pageHeaderSizeBytes + page.readUInt16LE(pageHeaderSizeBytes + i);
-    if (offset < pageHeaderSizeBytes + upper) return null;
+    // LMDB begins every node at an even place.
+    if (offset % 2 !== 0 || offset < pageHeaderSizeBytes + upper) return null;
     if (offset + nodeHeaderSizeBytes > page.length) return null;
     nodes.push(offset);
   }

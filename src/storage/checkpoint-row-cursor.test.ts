@@ -119,6 +119,33 @@ test('a row that stands in the place of another is noticed, though each is whole
   assert.equal(leafCount, 5);
 });
 
+test('a row that is listed a byte behind its place is noticed, though it looks like one', t => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-row-cursor-'));
+  t.after(() => fs.rmSync(directory, {recursive: true}));
+  const source = new LmdbEnvironment(path.join(directory, 'data.mdb'), {isUnsynced: true});
+  source.transaction(() => {
+    source.put(Buffer.from('\x02aaa'), Buffer.alloc(20));
+    // A byte behind, the size of the value and that of the key are sizes again, and no flag is set.
+    source.put(Buffer.alloc(256, '\x02kk'), Buffer.alloc(1_100));
+  });
+  source.padFile();
+  source.close();
+  assert.equal(rowsOf(source.path).length, 2);
+  const whole = fs.readFileSync(source.path);
+  let flippedCount = 0;
+  for (let page = 2 * 4096; page + 4096 <= whole.length; page += 4096) {
+    if (whole.readUInt16LE(page + 18) !== 2 || whole.readUInt16LE(page + 20) !== 4) continue;
+    for (const at of [page + 24, page + 26]) {
+      const bytes = Buffer.from(whole);
+      bytes[at] = bytes.readUInt8(at) ^ 1;
+      fs.writeFileSync(source.path, bytes);
+      assert.throws(() => rowsOf(source.path), CheckpointDamagedError);
+      flippedCount += 1;
+    }
+  }
+  assert.ok(flippedCount >= 2);
+});
+
 test('a cursor reads nothing from a copy that is closed', async t => {
   const {file} = await copyOf(t, 5_000);
   const open = new CheckpointFile(file);

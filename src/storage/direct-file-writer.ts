@@ -3,6 +3,7 @@ import type {Buffer} from 'node:buffer';
 import type {FileHandle} from 'node:fs/promises';
 import fs from 'node:fs/promises';
 import {constants} from 'node:fs';
+import {assert} from '../base/assert.ts';
 import {directFlag, makeDirectMemory} from './direct-io.ts';
 
 /** Of one write, which goes on while the bytes of the next one are gathered. */
@@ -50,9 +51,11 @@ export class DirectFileWriter {
   /** Safe at any time. */
   async close(): Promise<void> {
     await this.#writing.catch(() => undefined);
-    await this.#direct?.close();
-    this.#direct = null;
-    await this.#file.close();
+    try {
+      await this.#giveUpDirect();
+    } finally {
+      await this.#file.close();
+    }
   }
 
   async #writeGathered(): Promise<void> {
@@ -68,40 +71,52 @@ export class DirectFileWriter {
   }
 
   async #writeWhole(bytes: Buffer, position: number): Promise<void> {
-    const direct = this.#direct;
-    if (direct !== null) {
+    if (this.#direct !== null) {
       try {
-        await writeAll(direct, bytes, position);
+        await writeAll(this.#direct, bytes, position);
         return;
       } catch {
-        // Not fit for it. Other errors come again.
-        this.#direct = null;
-        await direct.close();
+        // Not fit for it, most likely. Other errors come again, at the latest with `sync`.
+        await this.#giveUpDirect().catch(() => undefined);
       }
     }
     await writeAll(this.#file, bytes, position);
+  }
+
+  async #giveUpDirect(): Promise<void> {
+    const direct = this.#direct;
+    this.#direct = null;
+    await direct?.close();
   }
 }
 
 /** `file` must not be there yet. */
 export async function openDirectFileWriter(file: string, mode: number): Promise<DirectFileWriter> {
   const handle = await fs.open(file, 'wx', mode);
-  return new DirectFileWriter(handle, await openDirect(file));
+  return new DirectFileWriter(handle, await openDirect(file, handle));
 }
 
-async function openDirect(file: string): Promise<FileHandle | null> {
+/** Null: it is not to be had, or the name stands for another file by now. */
+async function openDirect(file: string, same: FileHandle): Promise<FileHandle | null> {
   if (directFlag === null) return null;
+  let direct: FileHandle | null = null;
   try {
-    return await fs.open(file, constants.O_WRONLY | directFlag);
+    direct = await fs.open(file, constants.O_WRONLY | constants.O_NOFOLLOW | directFlag);
+    const [found, wanted] = await Promise.all([direct.stat(), same.stat()]);
+    if (found.dev === wanted.dev && found.ino === wanted.ino) return direct;
+    await direct.close();
   } catch {
-    return null;
+    await direct?.close().catch(() => undefined);
   }
+  return null;
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
   let written = 0;
   while (written < bytes.length) {
     const rest = bytes.subarray(written);
-    written += (await file.write(rest, 0, rest.length, position + written)).bytesWritten;
+    const {bytesWritten} = await file.write(rest, 0, rest.length, position + written);
+    assert(bytesWritten > 0, 'a write makes progress');
+    written += bytesWritten;
   }
 }

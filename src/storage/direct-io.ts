@@ -1,20 +1,23 @@
 /**
  * Reads and writes past the page cache ("direct I/O", O_DIRECT), for large files that are read or
  * written once: through the cache they cost several times the processor time, and take the place of
- * what is needed again. Nothing depends on it: where the system, the file system or the memory is
- * not fit for it, the same goes through the cache.
+ * what is needed again. Whoever uses it goes through the cache where the system, the file system or
+ * the memory is not fit for it.
  */
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
+import {assert} from '../base/assert.ts';
 
 const wasmPageSizeBytes = 64 * 1024;
 
-/** Of the WebAssembly JavaScript API, which the types of Node leave to those of browsers. */
-declare const WebAssembly: {
+interface WebAssemblyMemory {
   readonly Memory: new (size: {readonly initial: number; readonly maximum: number}) => {
     readonly buffer: ArrayBuffer;
   };
-};
+}
+
+/** Its types are left to those of browsers. Node has it, unless it runs with `--jitless`. */
+const {WebAssembly: webAssembly} = globalThis as {readonly WebAssembly?: WebAssemblyMemory};
 
 /** For the flags of `open`; null: the system does not know it. */
 export const directFlag: number | null =
@@ -26,8 +29,10 @@ export const directFlag: number | null =
  */
 export function makeDirectMemory(sizeBytes: number): Buffer {
   const pageCount = sizeBytes / wasmPageSizeBytes;
+  assert(Number.isSafeInteger(pageCount), '% bytes are no whole pages', sizeBytes);
+  if (webAssembly === undefined) return Buffer.allocUnsafeSlow(sizeBytes);
   try {
-    return Buffer.from(new WebAssembly.Memory({initial: pageCount, maximum: pageCount}).buffer);
+    return Buffer.from(new webAssembly.Memory({initial: pageCount, maximum: pageCount}).buffer);
   } catch (error) {
     // It takes more address space than memory, and that may be limited.
     if (!(error instanceof RangeError)) throw error;
