@@ -11,3 +11,12 @@ test('./rosetta starts a node with the same settings', () => {
   assert.deepEqual(settings, nodeProcessEnvironment);
   assert.match(script, new RegExp(`^exec node ${nodeProcessFlags.join(' ')} "`, 'm'));
 });
+
+test('so does the service of docs/operations.md', () => {
+  const page = fs.readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
+  const environment = Object.entries(nodeProcessEnvironment).map(([name, value]) => {
+    return `${name}=${value}`;
+  });
+  assert.ok(page.includes(`\nEnvironment=${environment.join(' ')}\n`));
+  assert.ok(page.includes(`\nExecStart=/usr/bin/node ${nodeProcessFlags.join(' ')} /opt/`));
+});
