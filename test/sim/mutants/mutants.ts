@@ -271,8 +271,8 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: 'node/lease-expirer.ts',
-        find: "if (role !== 'leader' || term !== leadership.term)",
-        replace: "if (role !== 'leader')",
+        find: "role !== 'leader' || term !== leadership.term)",
+        replace: "role !== 'leader')",
       },
     ],
   },
