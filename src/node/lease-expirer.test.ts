@@ -85,6 +85,17 @@ function withLease(ttlMs: number): Scene {
   return scene;
 }
 
+/** Leases that are all due, the first two batches under way and not applied. */
+function withDue(count: number): Scene {
+  const scene = new Scene();
+  scene.advance(100);
+  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
+  scene.applies = false;
+  scene.advance(3_000);
+  assert.equal(scene.proposed.length, 2);
+  return scene;
+}
+
 test('nothing is revoked before its time, nor without a quorum afterwards', () => {
   const scene = withLease(1_000);
   scene.advance(1_000);
@@ -174,13 +185,7 @@ test('a keepalive that comes between the decision and the quorum saves the lease
 });
 
 test('many go in batches, no more than two of them under way', () => {
-  const scene = new Scene();
-  scene.advance(100);
-  const count = 5 * limits.leaseRevokeCountMax + 10;
-  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
-  scene.applies = false;
-  scene.advance(3_000);
-  assert.equal(scene.proposed.length, 2);
+  const scene = withDue(5 * limits.leaseRevokeCountMax + 10);
   for (const {command} of scene.proposed) {
     const {body} = decodeCommand(command);
     assert.equal(body.type === 'lease-revoke' && body.leases.length, limits.leaseRevokeCountMax);
@@ -191,12 +196,8 @@ test('many go in batches, no more than two of them under way', () => {
 });
 
 test('when a batch has ended the next one goes, with neither a tick nor a quorum in between', () => {
-  const scene = new Scene();
-  scene.advance(100);
   const count = 5 * limits.leaseRevokeCountMax + 10;
-  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
-  scene.applies = false;
-  scene.advance(3_000);
+  const scene = withDue(count);
   scene.confirms.length = 0;
   for (let left = count; left > 0; left -= limits.leaseRevokeCountMax) {
     assert.equal(scene.machine.leases.count, left);
@@ -209,12 +210,7 @@ test('when a batch has ended the next one goes, with neither a tick nor a quorum
 });
 
 test('a batch that ends when another leads is the last one', () => {
-  const scene = new Scene();
-  scene.advance(100);
-  const count = 3 * limits.leaseRevokeCountMax;
-  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
-  scene.applies = false;
-  scene.advance(3_000);
+  const scene = withDue(3 * limits.leaseRevokeCountMax);
   const [first, second] = scene.proposed.splice(0);
   scene.raft.role = 'follower';
   first?.callback(null, scene.apply(first.command));
@@ -232,12 +228,7 @@ test('a batch that ends when another leads is the last one', () => {
 });
 
 test('of two batches one is refused: it waits a moment, with all that is left, and none is lost', () => {
-  const scene = new Scene();
-  scene.advance(100);
-  const count = 7 * limits.leaseRevokeCountMax;
-  for (let i = 1; i <= count; i++) scene.run({type: 'lease-grant', id: i, ttlMs: 1_000});
-  scene.applies = false;
-  scene.advance(3_000);
+  const scene = withDue(7 * limits.leaseRevokeCountMax);
   const [first, second] = scene.proposed.splice(0);
   first?.callback(new RosettaError('OVERLOADED', 'full'), null);
   second?.callback(null, scene.apply(second.command));

@@ -74,6 +74,7 @@ export class CheckpointFile {
   }
 }
 
+/** Null: it is not to be had here. */
 function openDirect(path: string): number | null {
   if (directFlag === null) return null;
   try {

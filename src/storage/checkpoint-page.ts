@@ -193,3 +193,11 @@ function readTree(bytes: Buffer, at: number): TreeRoot {
     root: root >= noPage ? noPage : root,
   };
 }
+
+/**
+ * Of a place within the page: the caller has seen to it. Compiled code is faster here than Buffer's
+ * method.
+ */
+export function readU16(page: Buffer, at: number): number {
+  return (page[at] as number) | ((page[at + 1] as number) << 8);
+}

@@ -23,9 +23,10 @@ import {
   pageFlagsOffset,
   pageHeaderSizeBytes,
   readPageNumber,
+  readU16,
 } from './checkpoint-page.ts';
-import {LeafCheck} from './leaf-check.ts';
 import {CheckpointDamagedError, rowChecksumSizeBytes} from './checkpoint-row.ts';
+import {LeafCheck} from './leaf-check.ts';
 
 /** A page on the way to the row at hand, and which of its nodes comes next. */
 interface Step {
@@ -270,9 +271,4 @@ export class CheckpointRowCursor {
   #damaged(problem: string): CheckpointDamagedError {
     return new CheckpointDamagedError(this.#file.path, problem);
   }
-}
-
-/** Within a page: the caller has seen to it. Compiled code is faster here than Buffer's method. */
-function readU16(page: Buffer, at: number): number {
-  return (page[at] as number) | ((page[at + 1] as number) << 8);
 }

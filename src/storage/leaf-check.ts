@@ -13,6 +13,7 @@ import {
   overflowReferenceSizeBytes,
   pageHeaderSizeBytes,
   pageUpperOffset,
+  readU16,
 } from './checkpoint-page.ts';
 import {rowChecksumSizeBytes} from './checkpoint-row.ts';
 
@@ -26,7 +27,7 @@ export class LeafCheck {
 
   /**
    * True: the checksums of all rows hold, but for those whose value is on pages of its own, and
-   * `nodes`, the offsets that the leaf itself lists, are rows. False says nothing: whoever wants to
+   * `nodes`, of `nodesOf`, are rows. False says nothing: whoever wants to
    * know looks at the rows one by one. That is so of a damaged leaf, and of one with gaps.
    */
   isSound(leaf: Buffer, nodes: readonly number[]): boolean {
@@ -68,9 +69,4 @@ export class LeafCheck {
     }
     return at === leaf.length && metCount === count && sum === checksum(leaf.subarray(start));
   }
-}
-
-/** A row may seem to end behind its page. Compiled code is faster here than Buffer's method. */
-function readU16(page: Buffer, at: number): number {
-  return (page[at] ?? 0) | ((page[at + 1] ?? 0) << 8);
 }
