@@ -27,10 +27,11 @@ export class LeafCheck {
 
   /**
    * True: the checksums of all rows hold, but for those whose value is on pages of its own, and
-   * `nodes`, of `nodesOf`, are rows. False says nothing: whoever wants to
-   * know looks at the rows one by one. That is so of a damaged leaf, and of one with gaps.
+   * `nodes`, the offsets that the leaf lists, are rows. False says nothing: whoever wants to know
+   * looks at the rows one by one. That is so of a damaged leaf, and of one with gaps.
    */
   isSound(leaf: Buffer, nodes: readonly number[]): boolean {
+    // An odd offset would have the mark of the row that begins a byte before it.
     let oddBits = 0;
     for (const offset of nodes) {
       oddBits |= offset;
