@@ -9,10 +9,6 @@ export const nodeProcessFlags: readonly string[] = [
   // MB. Under load V8 makes semi-spaces of twice the size, and a node at rest keeps them:
   // 17 MB of memory for one hundredth of a processor.
   '--max-semi-space-size=8',
-  // By itself V8 lets a heap of 25 MB grow to 110 before it collects the old part of it, and keeps
-  // that. Half as much again instead: the same rate of writes, and up to 60 MB less on each node.
-  // Node 20 and 26 take it.
-  '--heap-growing-percent=50',
 ];
 
 /** What the user has set already wins. */
