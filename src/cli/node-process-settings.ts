@@ -9,6 +9,9 @@ export const nodeProcessFlags: readonly string[] = [
   // MB. Under load V8 makes semi-spaces of twice the size, and a node at rest keeps them:
   // 17 MB of memory for one hundredth of a processor.
   '--max-semi-space-size=8',
+  // Threads that compile and collect beside the event loop, four otherwise: when much of the code
+  // becomes hot at once, at the start or with the first snapshot, they took its processors.
+  '--v8-pool-size=2',
 ];
 
 /** What the user has set already wins. */

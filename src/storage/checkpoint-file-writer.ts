@@ -31,8 +31,11 @@ import type {CheckpointMeta} from './checkpoint-store.ts';
 import {beginFreeList, LmdbEnvironment} from './lmdb-environment.ts';
 
 const writeSizeBytes = 1024 * 1024;
-/** So much goes to the disk while the next part arrives: the end has little to wait for. */
-const syncSizeBytes = 32 * writeSizeBytes;
+/**
+ * So much goes to the disk while the next part arrives: the end has little to wait for, and so has
+ * the log of whoever shares the disk.
+ */
+const syncSizeBytes = 8 * writeSizeBytes;
 const firstPage = 2;
 /** What each node costs in the list at the beginning of its page. */
 const pointerSizeBytes = 2;

@@ -18,6 +18,7 @@ import type {
 } from './checkpoint-worker-protocol.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {ExitGate} from './exit-gate.ts';
+import {GradualRemoval} from './gradual-removal.ts';
 import {beginFreeList, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
 import type {SharedRecords} from './packed-records.ts';
@@ -53,6 +54,7 @@ class CheckpointWorker {
   readonly #imports = new Map<number, SnapshotBuilder>();
   /** Copies under way in LMDB's thread: an environment is not closed under them. */
   readonly #copies = new Set<Promise<void>>();
+  readonly #removal = new GradualRemoval();
   #isClosing = false;
 
   /** The answer, or a promise of it for what LMDB does in its own thread. */
@@ -65,13 +67,12 @@ class CheckpointWorker {
       case 'compact':
         return this.#compact(request.path, request.reserveSizeBytes);
       case 'discard':
-        fs.rmSync(request.path, {recursive: true, force: true});
+        this.#removal.remove(request.path);
         return noAnswer;
       case 'export':
         return this.#export(request);
       case 'closeExport':
-        this.#exports.get(request.copyId)?.close();
-        this.#exports.delete(request.copyId);
+        this.#closeExport(request.copyId);
         return noAnswer;
       case 'openReader':
         return this.#openReader(request.copyId, request.streamId, request.after);
@@ -101,7 +102,7 @@ class CheckpointWorker {
       case 'abortImport':
         this.#imports.get(request.streamId)?.close();
         this.#imports.delete(request.streamId);
-        fs.rmSync(request.directory, {recursive: true, force: true});
+        this.#removal.remove(request.directory);
         return noAnswer;
       case 'close':
         return this.#close();
@@ -115,7 +116,7 @@ class CheckpointWorker {
     this.#environment = new LmdbEnvironment(file);
     this.#afterCopies(() => {
       replaced?.close();
-      if (remove !== null) fs.rmSync(remove, {recursive: true, force: true});
+      if (remove !== null) this.#removal.remove(remove);
     }).catch(() => undefined);
     return noAnswer;
   }
@@ -150,9 +151,17 @@ class CheckpointWorker {
       this.#exports.set(copyId, copy);
       return {bytes: encodeMeta(copy.meta), sizeBytes: fs.statSync(file).size};
     } catch (error) {
-      fs.rmSync(directory, {recursive: true, force: true});
+      this.#removal.remove(directory);
       throw withSpaceVerdict(error, environment.path);
     }
+  }
+
+  #closeExport(copyId: number): void {
+    const copy = this.#exports.get(copyId);
+    if (copy === undefined) return;
+    this.#exports.delete(copyId);
+    copy.close();
+    this.#removal.remove(copy.directory);
   }
 
   async #compact(file: string, reserveSizeBytes: number): Promise<Answer> {
@@ -164,7 +173,7 @@ class CheckpointWorker {
       await this.#awaited(this.#copyDurably(environment, file));
       return noAnswer;
     } catch (error) {
-      fs.rmSync(directory, {recursive: true, force: true});
+      this.#removal.remove(directory);
       throw withSpaceVerdict(error, environment.path);
     }
   }
@@ -206,10 +215,12 @@ class CheckpointWorker {
   async #close(): Promise<Answer> {
     this.#isClosing = true;
     await this.#afterCopies(() => {
-      for (const copy of this.#exports.values()) copy.close();
+      for (const copyId of this.#exports.keys()) this.#closeExport(copyId);
       for (const stream of this.#imports.values()) stream.close();
       this.#environment?.close();
       this.#environment = null;
+      // Whoever ends has no time.
+      this.#removal.finish();
     });
     return noAnswer;
   }

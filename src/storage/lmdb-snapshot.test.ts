@@ -214,3 +214,33 @@ test('a block stays as it is until the next one is asked for, however long that 
   reader.close();
   await close(store);
 });
+
+test('a large checkpoint that a snapshot has replaced goes piece by piece', async t => {
+  const {copy, blocks} = await sentSnapshot(t);
+  const directory = temporaryDirectory(t);
+  const store = open(directory);
+  const value = 'v'.repeat(1_000_000);
+  await write(
+    store,
+    3,
+    Array.from({length: 40}, (_, i): Change => [`large${i}`, value]),
+  );
+  const old = path.join(directory, 'checkpoint', '000001', 'data.mdb');
+  const {size} = fs.statSync(old);
+  const isShortened = new Promise<boolean>(resolve => {
+    const watcher = fs.watch(old, () => {
+      const found = fs.statSync(old, {throwIfNoEntry: false})?.size ?? 0;
+      if (found === size) return;
+      watcher.close();
+      resolve(found > 0);
+    });
+  });
+  const incoming = store.beginImport(copy.meta);
+  await settled(done => incoming.begin(done));
+  for (const block of blocks) await writeBlock(incoming, block);
+  await settled(done => incoming.finish(done));
+  await settled(done => incoming.install(done));
+  assert.ok(await isShortened, 'it went as a whole');
+  await close(store);
+  assert.equal(fs.existsSync(path.dirname(old)), false);
+});

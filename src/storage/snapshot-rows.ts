@@ -18,14 +18,14 @@ import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 /** The format row belongs to the checkpoint itself. */
 const ownRowCount = 1;
 
-/** A compact copy of the checkpoint in a directory of its own. */
+/** A compact copy of the checkpoint in a directory of its own, which whoever closes it removes. */
 export class SnapshotCopy {
   readonly meta: CheckpointMeta;
   readonly file: CheckpointFile;
-  readonly #directory: string;
+  readonly directory: string;
 
   constructor(directory: string) {
-    this.#directory = directory;
+    this.directory = directory;
     this.file = new CheckpointFile(path.join(directory, dataFileName));
     try {
       this.meta = this.#readMeta();
@@ -46,7 +46,6 @@ export class SnapshotCopy {
 
   close(): void {
     this.file.close();
-    fs.rmSync(this.#directory, {recursive: true, force: true});
   }
 }
 

@@ -15,7 +15,8 @@ const speedUpFactor = 1.05;
 
 export class SnapshotPacer {
   readonly #clock: Clock;
-  #bytesPerMs: number = limits.snapshotBytesPerSecondMax / 1_000;
+  /** The lowest at first: what streams need is not compiled yet, at either end. */
+  #bytesPerMs: number = limits.snapshotBytesPerSecondMin / 1_000;
   /** When what was sent so far has had its time. */
   #freeAtMs = -Infinity;
 
