@@ -7,7 +7,7 @@ import {asBuffer, MalformedBytesError} from '../base/bytes.ts';
 import {checksum, joinChecksums} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import type {BackupEnd, BackupHead} from './backup-format.ts';
-import {checksumOfBlock} from './snapshot-stream.ts';
+import {checksumOfBlock} from './snapshot-block.ts';
 import {
   backupEndSizeBytes,
   backupHeadSizeBytes,

@@ -7,7 +7,8 @@ import {BackupContentReader} from './backup-content.ts';
 import type {BackupHead} from './backup-format.ts';
 import {encodeBackupEnd, encodeBackupHead} from './backup-format.ts';
 import type {SnapshotExport, SnapshotReader} from './checkpoint-store.ts';
-import {checksumOfBlock, SnapshotDecoder, visitViews} from './snapshot-stream.ts';
+import {checksumOfBlock} from './snapshot-block.ts';
+import {SnapshotDecoder, visitViews} from './snapshot-stream.ts';
 
 /** What the snapshot does not say itself. */
 export type BackupOrigin = Pick<BackupHead, 'clusterId' | 'nodeId' | 'version' | 'createdAtMs'>;

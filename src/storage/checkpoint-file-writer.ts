@@ -16,6 +16,7 @@ import {
   encodeMetaPages,
   leafFlag,
   nodeHeaderSizeBytes,
+  nodeKeySizeOffset,
   overflowCountOffset,
   overflowFlag,
   overflowReferenceSizeBytes,
@@ -25,17 +26,13 @@ import {
   pageTransactionOffset,
   pageUpperOffset,
   readMetaPage,
+  readU16,
 } from './checkpoint-page.ts';
 import {encodeMeta, formatRowKey, rowChecksumSizeBytes} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {beginFreeList, LmdbEnvironment} from './lmdb-environment.ts';
+import {PageOutput} from './page-output.ts';
 
-const writeSizeBytes = 1024 * 1024;
-/**
- * So much goes to the disk while the next part arrives: the end has little to wait for, and so has
- * the log of whoever shares the disk.
- */
-const syncSizeBytes = 8 * writeSizeBytes;
 const firstPage = 2;
 /** What each node costs in the list at the beginning of its page. */
 const pointerSizeBytes = 2;
@@ -56,23 +53,11 @@ interface Branch {
 
 export class CheckpointFileWriter {
   readonly path: string;
-  readonly #descriptor: number;
-  /**
-   * Of the same file. The system tells each descriptor once what the disk could not take: what this
-   * one hears nobody listens to, `finish` hears all of it again.
-   */
-  readonly #syncDescriptor: number;
-  /** Where the part begins that nothing was done for yet. */
-  #unsyncedPosition = 0;
-  #isSyncing = false;
+  readonly #output: PageOutput;
   readonly #metaTemplate: Buffer;
   readonly #pageSize: number;
   /** A larger row has its value on pages of its own. */
   readonly #nodeSizeBytesMax: number;
-  /** Pages that are not in the file yet. */
-  readonly #output = Buffer.allocUnsafeSlow(writeSizeBytes);
-  #outputSize = 0;
-  #filePosition: number;
   #nextPage = firstPage;
   readonly #leaf: Buffer;
   #leafLower = 0;
@@ -86,7 +71,6 @@ export class CheckpointFileWriter {
   #branchPageCount = 0;
   #overflowPageCount = 0;
   #rowCount = 0;
-  #isClosed = false;
 
   /** A new file in a directory that is there. `meta`: of the format row, the first of all rows. */
   constructor(path: string, meta: CheckpointMeta) {
@@ -97,21 +81,13 @@ export class CheckpointFileWriter {
     } finally {
       environment.close();
     }
-    this.#descriptor = fs.openSync(path, 'r+');
-    try {
-      this.#syncDescriptor = fs.openSync(path, 'r');
-      this.#metaTemplate = must(readMetaPage(this.#descriptor), 'LMDB made a meta page');
-      fs.ftruncateSync(this.#descriptor, 0);
-    } catch (error) {
-      fs.closeSync(this.#descriptor);
-      throw error;
-    }
+    this.#metaTemplate = takeMetaPage(path);
     const pageSize = this.#metaTemplate.length;
     this.#pageSize = pageSize;
     // Two nodes and what the list of their page needs for them fit into every page: LMDB splits
     // pages in reliance on that.
     this.#nodeSizeBytesMax = (((pageSize - pageHeaderSizeBytes) >> 1) & ~1) - pointerSizeBytes;
-    this.#filePosition = firstPage * pageSize;
+    this.#output = new PageOutput(path, firstPage * pageSize);
     this.#leaf = Buffer.alloc(pageSize);
     this.#leafUpper = pageSize - pageHeaderSizeBytes;
     const row = Buffer.concat([formatRowKey, encodeMeta(meta)]);
@@ -132,8 +108,7 @@ export class CheckpointFileWriter {
     const keySize = keyEnd - keyStart;
     const valueSize = valueEnd - valueStart;
     const storedSize = valueSize + rowChecksumSizeBytes;
-    const keySizeMax = this.#nodeSizeBytesMax - nodeHeaderSizeBytes - databaseRecordSizeBytes;
-    if (keySize === 0 || keySize > keySizeMax) throw new Error(`a row key of ${keySize} bytes`);
+    this.#checkKeySize(keySize);
     const inlineSize = nodeHeaderSizeBytes + keySize + storedSize;
     const isBig = inlineSize > this.#nodeSizeBytesMax;
     const nodeSize = isBig
@@ -164,11 +139,31 @@ export class CheckpointFileWriter {
     this.#rowCount += 1;
   }
 
+  /** What a leaf must have that `addLeaf` takes. */
+  get pageSizeBytes(): number {
+    return this.#pageSize;
+  }
+
+  /**
+   * A whole leaf, but for its header, which is overwritten, and the places of its rows, all above
+   * those before and none with its value elsewhere. Throws the system's errors.
+   */
+  addLeaf(page: Buffer, nodes: readonly number[]): void {
+    assert(page.length === this.#pageSize, 'a leaf of % bytes', page.length);
+    const first = must(nodes[0], 'a leaf has rows');
+    this.#closeLeaf();
+    const keyStart = first + nodeHeaderSizeBytes;
+    const keyEnd = keyStart + readU16(page, first + nodeKeySizeOffset);
+    this.#checkKeySize(keyEnd - keyStart);
+    const places = {lower: readU16(page, pageLowerOffset), upper: readU16(page, pageUpperOffset)};
+    this.#addLeafPage(page, Buffer.from(page.subarray(keyStart, keyEnd)), places);
+    this.#rowCount += nodes.length;
+  }
+
   /** The file is whole and durable when this returns. Throws the system's errors. */
   finish(): void {
     this.#closeLeaf();
     const {root, depth} = this.#closeBranches();
-    this.#writeOutput();
     const tree = {
       root,
       depth,
@@ -178,21 +173,24 @@ export class CheckpointFileWriter {
       overflowPageCount: this.#overflowPageCount,
     };
     const lastPage = this.#nextPage - 1;
-    assert(this.#filePosition === this.#nextPage * this.#pageSize, 'all pages are in the file');
-    this.#write(encodeMetaPages(this.#metaTemplate, tree, lastPage), 0);
-    fs.fsyncSync(this.#descriptor);
+    const position = this.#output.flush();
+    assert(position === this.#nextPage * this.#pageSize, 'all pages are in the file');
+    this.#output.writeFirst(encodeMetaPages(this.#metaTemplate, tree, lastPage));
+    this.#output.sync();
     beginFreeList(this.path);
     // Of what LMDB has just changed, too, no error may be lost to another descriptor.
-    fs.fsyncSync(this.#descriptor);
+    this.#output.sync();
     this.close();
   }
 
   /** What was written is of no use, unless it was finished. */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    fs.closeSync(this.#descriptor);
-    if (!this.#isSyncing) fs.closeSync(this.#syncDescriptor);
+    this.#output.close();
+  }
+
+  #checkKeySize(sizeBytes: number): void {
+    const most = this.#nodeSizeBytesMax - nodeHeaderSizeBytes - databaseRecordSizeBytes;
+    if (sizeBytes === 0 || sizeBytes > most) throw new Error(`a row key of ${sizeBytes} bytes`);
   }
 
   /** Room for a node in the leaf, the next one when this one is full. Returns where it begins. */
@@ -252,19 +250,29 @@ export class CheckpointFileWriter {
     writeU64(this.#leaf, count, writeU64(this.#leaf, copyTransaction, reference));
     this.#nextPage += count;
     this.#overflowPageCount += count;
-    this.#append(pages);
+    this.#output.append(pages);
   }
 
+  /** Unless it has no rows. */
   #closeLeaf(): void {
     const leaf = this.#leaf;
     const lower = this.#leafLower;
+    if (lower === 0) return;
     // What an earlier leaf had between the list and the rows.
     leaf.fill(0, pageHeaderSizeBytes + lower, pageHeaderSizeBytes + this.#leafUpper);
     const key = Buffer.from(leaf.subarray(this.#leafKeyStart, this.#leafKeyEnd));
-    const number = this.#addPage(leaf, leafFlag, {lower, upper: this.#leafUpper});
-    this.#leafPageCount += 1;
+    this.#addLeafPage(leaf, key, {lower, upper: this.#leafUpper});
     this.#leafLower = 0;
     this.#leafUpper = this.#pageSize - pageHeaderSizeBytes;
+  }
+
+  #addLeafPage(
+    page: Buffer,
+    key: Buffer,
+    places: {readonly lower: number; readonly upper: number},
+  ): void {
+    const number = this.#addPage(page, leafFlag, places);
+    this.#leafPageCount += 1;
     this.#addChild(0, {key, number});
   }
 
@@ -332,44 +340,20 @@ export class CheckpointFileWriter {
     page.writeUInt16LE(flags, pageFlagsOffset);
     page.writeUInt16LE(lower, pageLowerOffset);
     page.writeUInt16LE(upper, pageUpperOffset);
-    this.#append(page);
+    this.#output.append(page);
     return number;
   }
+}
 
-  #append(pages: Buffer): void {
-    if (this.#outputSize + pages.length > this.#output.length) this.#writeOutput();
-    if (pages.length > this.#output.length) {
-      this.#write(pages, this.#filePosition);
-      this.#filePosition += pages.length;
-    } else {
-      this.#output.set(pages, this.#outputSize);
-      this.#outputSize += pages.length;
-    }
-  }
-
-  #writeOutput(): void {
-    this.#write(this.#output.subarray(0, this.#outputSize), this.#filePosition);
-    this.#filePosition += this.#outputSize;
-    this.#outputSize = 0;
-    if (this.#filePosition - this.#unsyncedPosition >= syncSizeBytes) this.#beginSync();
-  }
-
-  /** In the thread pool. */
-  #beginSync(): void {
-    if (this.#isSyncing) return;
-    this.#isSyncing = true;
-    this.#unsyncedPosition = this.#filePosition;
-    fs.fdatasync(this.#syncDescriptor, () => {
-      this.#isSyncing = false;
-      if (this.#isClosed) fs.closeSync(this.#syncDescriptor);
-    });
-  }
-
-  #write(bytes: Buffer, position: number): void {
-    let at = 0;
-    while (at < bytes.length) {
-      at += fs.writeSync(this.#descriptor, bytes, at, bytes.length - at, position + at);
-    }
+/** The file keeps its name and nothing else. */
+function takeMetaPage(path: string): Buffer {
+  const descriptor = fs.openSync(path, 'r+');
+  try {
+    const page = must(readMetaPage(descriptor), 'LMDB made a meta page');
+    fs.ftruncateSync(descriptor, 0);
+    return page;
+  } finally {
+    fs.closeSync(descriptor);
   }
 }
 

@@ -20,6 +20,9 @@ export const overflowFlag = 0x04;
 const metaFlag = 0x08;
 
 export const nodeHeaderSizeBytes = 8;
+/** Behind the size of the value. */
+export const nodeFlagsOffset = 4;
+export const nodeKeySizeOffset = 6;
 export const bigDataFlag = 0x01;
 /** Page number, transaction and count of pages. */
 export const overflowReferenceSizeBytes = 24;
@@ -53,14 +56,14 @@ export interface PageMeta extends TreeRoot {
 
 /** Where the nodes of a page begin; null: not within it. */
 export function nodesOf(page: Buffer): readonly number[] | null {
-  const lower = page.readUInt16LE(pageLowerOffset);
-  const upper = page.readUInt16LE(pageUpperOffset);
+  const lower = readU16(page, pageLowerOffset);
+  const upper = readU16(page, pageUpperOffset);
   const isSane = lower % 2 === 0 && lower <= upper && upper + pageHeaderSizeBytes <= page.length;
   if (!isSane) return null;
   const nodes: number[] = [];
   for (let i = 0; i < lower; i += 2) {
     // Positions are counted from the end of the page's header.
-    const offset = pageHeaderSizeBytes + page.readUInt16LE(pageHeaderSizeBytes + i);
+    const offset = pageHeaderSizeBytes + readU16(page, pageHeaderSizeBytes + i);
     // LMDB begins every node at an even place.
     if (offset % 2 !== 0 || offset < pageHeaderSizeBytes + upper) return null;
     if (offset + nodeHeaderSizeBytes > page.length) return null;

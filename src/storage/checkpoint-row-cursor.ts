@@ -16,6 +16,7 @@ import {
   branchPage,
   leafFlag,
   nodeHeaderSizeBytes,
+  nodeKeySizeOffset,
   nodesOf,
   noPage,
   overflowFlag,
@@ -27,6 +28,8 @@ import {
 } from './checkpoint-page.ts';
 import {CheckpointDamagedError, rowChecksumSizeBytes} from './checkpoint-row.ts';
 import {LeafCheck} from './leaf-check.ts';
+import type {CheckpointLeaf} from './snapshot-leaves.ts';
+import {isWithinPage} from './snapshot-leaves.ts';
 
 /** A page on the way to the row at hand, and which of its nodes comes next. */
 interface Step {
@@ -34,6 +37,8 @@ interface Step {
   readonly nodes: readonly number[];
   /** The checksums of all rows of this leaf hold, except those of large ones. */
   readonly isSound: boolean;
+  /** As LeafCheck says, if so. */
+  readonly rowsChecksum: number;
   position: number;
 }
 
@@ -113,6 +118,34 @@ export class CheckpointRowCursor {
     }
   }
 
+  /**
+   * The leaf of all whose rows the first one comes next, when none of them is a large one and all
+   * checksums hold; null: it is another. Takes nothing; a view, until the next call.
+   */
+  peekLeaf(): CheckpointLeaf | null {
+    for (;;) {
+      const step = this.#steps.at(-1);
+      if (step === undefined) return null;
+      if (step.position === step.nodes.length) this.#steps.pop();
+      else if (this.#isAtLeaf()) return step.isSound && step.position === 0 ? wholeOf(step) : null;
+      else this.#descend(null);
+    }
+  }
+
+  /** As `next` for each row of the leaf that `peekLeaf` returned, but that none is at hand then. */
+  takeLeaf(): void {
+    const step = this.#leaf();
+    const {page, nodes} = step;
+    for (const offset of nodes) {
+      const keyStart = offset + nodeHeaderSizeBytes;
+      const keyEnd = keyStart + readU16(page, offset + nodeKeySizeOffset);
+      if (!this.#keys.take(page, keyStart, keyEnd)) throw this.#damaged('rows out of order');
+    }
+    step.position = nodes.length;
+    this.#rowCount += nodes.length;
+    if (this.#rowCount > this.#file.meta.rowCount) throw this.#damaged('more rows than counted');
+  }
+
   #checkCount(): void {
     const {rowCount} = this.#file.meta;
     if (!this.#isFromFirst || this.#rowCount === rowCount) return;
@@ -168,7 +201,8 @@ export class CheckpointRowCursor {
     const nodes = nodesOf(view);
     if (nodes === null) throw this.#damaged(`the list of rows of page ${number} is not valid`);
     const isSound = isLeaf && this.#leafCheck.isSound(view, nodes);
-    this.#steps.push({page: view, nodes, isSound, position: 0});
+    const {rowsChecksum} = this.#leafCheck;
+    this.#steps.push({page: view, nodes, isSound, rowsChecksum, position: 0});
   }
 
   #take({page, isSound}: Step, offset: number): void {
@@ -271,4 +305,8 @@ export class CheckpointRowCursor {
   #damaged(problem: string): CheckpointDamagedError {
     return new CheckpointDamagedError(this.#file.path, problem);
   }
+}
+
+function wholeOf(step: Step): CheckpointLeaf | null {
+  return isWithinPage(step.page, step.nodes) ? step : null;
 }

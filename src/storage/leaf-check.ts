@@ -9,7 +9,9 @@ import type {Buffer} from 'node:buffer';
 import {checksum, joinChecksums, rangeChecksum, sealedChecksum} from '../base/checksum.ts';
 import {
   bigDataFlag,
+  nodeFlagsOffset,
   nodeHeaderSizeBytes,
+  nodeKeySizeOffset,
   overflowReferenceSizeBytes,
   pageHeaderSizeBytes,
   pageUpperOffset,
@@ -20,6 +22,8 @@ import {rowChecksumSizeBytes} from './checkpoint-row.ts';
 export class LeafCheck {
   /** Of each even offset, whether a row of the leaf at hand begins there. */
   readonly #isNode: Uint8Array;
+  /** Of all rows of the leaf that was sound last, from the first byte of them to the page's end. */
+  rowsChecksum = 0;
 
   constructor(pageSize: number) {
     this.#isNode = new Uint8Array(pageSize / 2);
@@ -31,43 +35,76 @@ export class LeafCheck {
    * looks at the rows one by one. That is so of a damaged leaf, and of one with gaps.
    */
   isSound(leaf: Buffer, nodes: readonly number[]): boolean {
+    return this.#check(leaf, nodes, {isSummed: true});
+  }
+
+  /** The same without the checksums, for whoever got the whole under another one. */
+  isLaidOut(leaf: Buffer, nodes: readonly number[]): boolean {
+    return this.#check(leaf, nodes, {isSummed: false});
+  }
+
+  #check(leaf: Buffer, nodes: readonly number[], how: {readonly isSummed: boolean}): boolean {
     // An odd offset would have the mark of the row that begins a byte before it.
     let oddBits = 0;
     for (const offset of nodes) {
       oddBits |= offset;
       this.#isNode[offset >>> 1] = 1;
     }
-    const isSound = (oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length);
-    if (!isSound) this.#isNode.fill(0);
-    return isSound;
+    const {isSummed} = how;
+    let holds = (oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length);
+    if (!holds) this.#isNode.fill(0);
+    else if (isSummed) holds = this.#sumsHold(leaf);
+    return holds;
   }
 
   /** All marks are gone when it is true: each of them was met once. */
   #areNodes(leaf: Buffer, count: number): boolean {
-    const start = pageHeaderSizeBytes + readU16(leaf, pageUpperOffset);
-    let sum = 0;
     let metCount = 0;
-    let at = start;
+    let at = rowsStart(leaf);
     while (at < leaf.length) {
       if (at % 2 !== 0 || this.#isNode[at >>> 1] !== 1) return false;
       this.#isNode[at >>> 1] = 0;
       metCount += 1;
-      const keyEnd = at + nodeHeaderSizeBytes + readU16(leaf, at + 6);
-      const flags = readU16(leaf, at + 4);
-      let end = keyEnd + overflowReferenceSizeBytes;
-      if (flags === 0) end = keyEnd + readU16(leaf, at) + readU16(leaf, at + 2) * 0x1_0000;
+      const keyEnd = at + nodeHeaderSizeBytes + readU16(leaf, at + nodeKeySizeOffset);
+      const flags = readU16(leaf, at + nodeFlagsOffset);
+      const end = nodeEnd(leaf, at);
       if (end > leaf.length) return false;
-      if (flags === bigDataFlag) {
+      const isInline = flags === 0 && end >= keyEnd + rowChecksumSizeBytes;
+      if (!isInline && flags !== bigDataFlag) return false;
+      // Rows begin at even offsets.
+      at = end + (end % 2);
+    }
+    return at === leaf.length && metCount === count;
+  }
+
+  /** Of rows that lie side by side. */
+  #sumsHold(leaf: Buffer): boolean {
+    const start = rowsStart(leaf);
+    let sum = 0;
+    let at = start;
+    while (at < leaf.length) {
+      const end = nodeEnd(leaf, at);
+      if (readU16(leaf, at + nodeFlagsOffset) === bigDataFlag) {
         sum = rangeChecksum(leaf, at, end, sum);
       } else {
-        if (flags !== 0 || end < keyEnd + rowChecksumSizeBytes) return false;
         sum = rangeChecksum(leaf, at, at + nodeHeaderSizeBytes, sum);
         sum = joinChecksums(sum, sealedChecksum, end - at - nodeHeaderSizeBytes);
       }
-      // Rows begin at even offsets.
       at = end + (end % 2);
       if (at > end) sum = rangeChecksum(leaf, end, at, sum);
     }
-    return at === leaf.length && metCount === count && sum === checksum(leaf.subarray(start));
+    this.rowsChecksum = sum;
+    return sum === checksum(leaf.subarray(start));
   }
+}
+
+function rowsStart(leaf: Buffer): number {
+  return pageHeaderSizeBytes + readU16(leaf, pageUpperOffset);
+}
+
+/** Of the row that begins at `at`, in the leaf; may be behind the leaf. */
+function nodeEnd(leaf: Buffer, at: number): number {
+  const keyEnd = at + nodeHeaderSizeBytes + readU16(leaf, at + nodeKeySizeOffset);
+  if (readU16(leaf, at + nodeFlagsOffset) !== 0) return keyEnd + overflowReferenceSizeBytes;
+  return keyEnd + readU16(leaf, at) + readU16(leaf, at + 2) * 0x1_0000;
 }

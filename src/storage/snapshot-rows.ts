@@ -8,11 +8,15 @@ import {assert, unreachable} from '../base/assert.ts';
 import {equalBytes} from '../base/bytes.ts';
 import {dataFileName, prepareCurrent} from './checkpoint-directory.ts';
 import {CheckpointFile} from './checkpoint-file.ts';
+import {nodeHeaderSizeBytes} from './checkpoint-page.ts';
 import {CheckpointRowCursor} from './checkpoint-row-cursor.ts';
 import {CheckpointDamagedError, decodeMeta, formatRowKey} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {CheckpointFileWriter} from './checkpoint-file-writer.ts';
+import type {CheckpointLeaf, LeafTaker} from './snapshot-leaves.ts';
+import {LeafPacker} from './snapshot-leaves.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
+import type {RowVisitor} from './snapshot-stream.ts';
 import {SnapshotDecoder, SnapshotEncoder} from './snapshot-stream.ts';
 
 /** The format row belongs to the checkpoint itself. */
@@ -54,6 +58,7 @@ export class SnapshotRows {
   readonly #copy: SnapshotCopy;
   readonly #encoder: SnapshotEncoder;
   readonly #after: SnapshotPosition | null;
+  readonly #leaves = new LeafPacker();
   #cursor: CheckpointRowCursor | null = null;
   #state: 'header' | 'rows' | 'done' = 'header';
 
@@ -70,8 +75,7 @@ export class SnapshotRows {
         this.#state = 'rows';
         return this.#encoder.header(this.#copy.meta);
       case 'rows': {
-        if (!this.#encoder.isFull()) this.#fill();
-        const block = this.#encoder.takeRows(memory);
+        const block = this.#nextRows(memory);
         if (block !== null) return block;
         this.#state = 'done';
         this.#checkCount();
@@ -93,14 +97,34 @@ export class SnapshotRows {
     throw new CheckpointDamagedError(file.path, problem);
   }
 
-  #fill(): void {
+  /** Null: there are no more. */
+  #nextRows(memory: ArrayBuffer): Uint8Array | null {
+    const encoder = this.#encoder;
+    const leaves = this.#leaves;
     this.#cursor ??= new CheckpointRowCursor(this.#copy.file, this.#after?.lastKey ?? null);
     const cursor = this.#cursor;
-    while (!this.#encoder.isFull() && cursor.next()) {
+    while (!encoder.isFull()) {
+      const leaf = cursor.peekLeaf();
+      if (leaf !== null && !isOwn(leaf)) {
+        if (encoder.hasRows()) break;
+        if (!leaves.hasRoomFor(leaf.page)) return encoder.takeLeaves(leaves, memory);
+        leaves.add(leaf.page, leaf);
+        cursor.takeLeaf();
+        continue;
+      }
+      if (!leaves.isEmpty) return encoder.takeLeaves(leaves, memory);
+      if (!cursor.next()) break;
       // Rows of the checkpoint itself are made anew by whoever receives this.
-      if (cursor.rowView[0] !== 0) this.#encoder.addRow(cursor.rowView, cursor.keySizeBytes);
+      if (cursor.rowView[0] !== 0) encoder.addRow(cursor.rowView, cursor.keySizeBytes);
     }
+    return encoder.takeRows(memory);
   }
+}
+
+/** The rows of the checkpoint itself are the first of all. */
+function isOwn({page, nodes}: Pick<CheckpointLeaf, 'page' | 'nodes'>): boolean {
+  const [first] = nodes;
+  return first === undefined || page[first + nodeHeaderSizeBytes] === 0;
 }
 
 /** Builds the environment of a snapshot that arrives. */
@@ -114,10 +138,16 @@ export class SnapshotBuilder {
     fs.mkdirSync(path.dirname(file), {mode: 0o700});
     const writer = new CheckpointFileWriter(file, meta);
     this.#writer = writer;
-    this.#decoder = new SnapshotDecoder(meta, (bytes, keyStart, keyEnd, valueStart, valueEnd) => {
+    const visitRow: RowVisitor = (bytes, keyStart, keyEnd, valueStart, valueEnd) => {
       assert((bytes[keyStart] ?? 0) > 0 || keyStart === keyEnd, 'a row of the checkpoint itself');
       writer.addRow(bytes, keyStart, keyEnd, valueStart, valueEnd);
-    });
+    };
+    const take: LeafTaker['take'] = (page, nodes) => {
+      assert(!isOwn({page, nodes}), 'a row of the checkpoint itself');
+      writer.addLeaf(page, nodes);
+    };
+    const {pageSizeBytes} = writer;
+    this.#decoder = new SnapshotDecoder(meta, visitRow, {pageSizeBytes, take});
   }
 
   /** Another stream begins, behind what is returned. */

@@ -1,32 +1,35 @@
 /**
  * Rows as a stream of checksummed blocks, and back. Both sides hold one block and one row at a time
- * at most. A stream that broke off goes on in another one, which begins behind the last whole row
+ * at most. Where whole leaves of a checkpoint follow each other they go as they are. A stream that broke off goes on in another one, which begins behind the last whole row
  * that arrived. Format: docs/formats.md, "Snapshot stream".
  */
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
-import {
-  asBuffer,
-  ByteReader,
-  ByteWriter,
-  MalformedBytesError,
-  readU32,
-  writeU32,
-} from '../base/bytes.ts';
+import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {checksum, checksumBefore, joinChecksums} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import {AscendingKeys} from './ascending-keys.ts';
+import {nodeHeaderSizeBytes, nodeKeySizeOffset, readU16} from './checkpoint-page.ts';
 import {decodeMeta, encodeMeta, rowSizeBytesMax} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
+import {
+  block,
+  blockContentSizeBytesMax,
+  endKind,
+  headerKind,
+  leavesKind,
+  openBlock,
+  rowsKind,
+  smallBlock,
+} from './snapshot-block.ts';
+import type {LeafPacker, LeafTaker} from './snapshot-leaves.ts';
+import {LeafReader, valueEndOf} from './snapshot-leaves.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 
 const magic = 0x504e5352;
-const formatVersion = 2;
-const headerKind = 1;
-const rowsKind = 2;
-const endKind = 3;
-/** Payload size before and checksum behind the payload. */
-const frameSizeBytes = 8;
+const formatVersion = 3;
+/** Has no leaves. */
+const oldestFormatVersion = 2;
 /** Of a block, to complete the row that began in the one before it. */
 const firstPieceSizeBytes = 1024;
 /** Enough for `rowSizeBytesMax`. */
@@ -38,8 +41,6 @@ export class SnapshotEncoder {
   #pending: Buffer = Buffer.allocUnsafeSlow(limits.snapshotBlockSizeBytesMax * 2);
   #taken = 0;
   #length = 0;
-  /** Bytes of the row stream in one full block, next to the frame and the kind. */
-  readonly #pieceSizeBytesMax = limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
   #rowCount: number;
   #checksum: number;
 
@@ -65,9 +66,14 @@ export class SnapshotEncoder {
     return smallBlock(headerKind, writer.contentView());
   }
 
+  /** Whether row bytes wait to be taken. */
+  hasRows(): boolean {
+    return this.#length > this.#taken;
+  }
+
   /** Whether a full block waits to be taken. */
   isFull(): boolean {
-    return this.#length - this.#taken >= this.#pieceSizeBytesMax;
+    return this.#length - this.#taken >= blockContentSizeBytesMax;
   }
 
   /** `row`: the key, and the value behind it. */
@@ -92,7 +98,7 @@ export class SnapshotEncoder {
    * `memory`, which has room for the largest block, or in its own.
    */
   takeRows(memory: ArrayBuffer | null = null): Uint8Array | null {
-    const size = Math.min(this.#length - this.#taken, this.#pieceSizeBytesMax);
+    const size = Math.min(this.#length - this.#taken, blockContentSizeBytesMax);
     if (size === 0) return null;
     const piece = this.#pending.subarray(this.#taken, this.#taken + size);
     const sum = checksum(piece);
@@ -103,8 +109,20 @@ export class SnapshotEncoder {
     return bytes;
   }
 
+  /** A block of whole leaves, made as `takeRows` does; the rows before them have been taken. */
+  takeLeaves(leaves: LeafPacker, memory: ArrayBuffer | null = null): Uint8Array {
+    assert(!this.hasRows(), 'row bytes left');
+    const content = leaves.contentView();
+    const sum = leaves.checksum;
+    this.#checksum = joinChecksums(this.#checksum, sum, content.length);
+    this.#rowCount += leaves.rowCount;
+    const bytes = block(leavesKind, content, sum, memory);
+    leaves.clear();
+    return bytes;
+  }
+
   end(): Uint8Array {
-    assert(this.#length === this.#taken, 'row bytes left');
+    assert(!this.hasRows(), 'row bytes left');
     const writer = new ByteWriter();
     writer.u64(this.#rowCount);
     writer.u32(this.#checksum);
@@ -152,6 +170,8 @@ export function visitViews(
 export class SnapshotDecoder {
   readonly #meta: CheckpointMeta;
   readonly #visitRow: RowVisitor;
+  readonly #leaves: LeafReader;
+  readonly #takesLeaves: LeafTaker | null;
   /** The beginning of a row whose end has not come yet. */
   #partial: Buffer = Buffer.alloc(0);
   readonly #keys = new AscendingKeys();
@@ -164,10 +184,15 @@ export class SnapshotDecoder {
   /** The same with what is there of the next one. */
   #arrivedChecksum = 0;
 
-  /** `meta`: what the header must say. */
-  constructor(meta: CheckpointMeta, visitRow: RowVisitor) {
+  /**
+   * `meta`: what the header must say. Leaves are handed out row by row, but to who takes them whole
+   * and has pages of their size.
+   */
+  constructor(meta: CheckpointMeta, visitRow: RowVisitor, takesLeaves: LeafTaker | null = null) {
     this.#meta = meta;
     this.#visitRow = visitRow;
+    this.#takesLeaves = takesLeaves;
+    this.#leaves = new LeafReader((page, nodes) => this.#takeLeaf(page, nodes));
   }
 
   get isComplete(): boolean {
@@ -195,6 +220,7 @@ export class SnapshotDecoder {
     if (expectsHeader !== (kind === headerKind)) throw new MalformedBytesError(`block ${kind}`);
     if (kind === headerKind) this.#takeHeader(content);
     else if (kind === rowsKind) this.#takeRows(content, contentChecksum);
+    else if (kind === leavesKind) this.#takeLeaves(content, contentChecksum);
     else if (kind === endKind) this.#takeEnd(content);
     else throw new MalformedBytesError(`block of kind ${kind}`);
   }
@@ -203,7 +229,9 @@ export class SnapshotDecoder {
     const reader = new ByteReader(content);
     if (reader.u32() !== magic) throw new MalformedBytesError('not a snapshot');
     const version = reader.u8();
-    if (version !== formatVersion) throw new MalformedBytesError(`snapshot version ${version}`);
+    if (version < oldestFormatVersion || version > formatVersion) {
+      throw new MalformedBytesError(`snapshot version ${version}`);
+    }
     const rowCount = reader.u64();
     if (rowCount !== this.#rowCount || reader.u32() !== this.#checksum) {
       throw new MalformedBytesError(`goes on after ${rowCount} rows, not ${this.#rowCount}`);
@@ -233,6 +261,28 @@ export class SnapshotDecoder {
     const rest = Buffer.from(content.subarray(offset));
     this.#checksum = checksumBefore(this.#arrivedChecksum, checksum(rest), rest.length);
     this.#keepPartial(rest);
+  }
+
+  #takeLeaves(content: Buffer, contentChecksum: number): void {
+    if (this.#partial.length > 0) throw new MalformedBytesError('leaves within a row');
+    this.#leaves.take(content);
+    this.#checksum = joinChecksums(this.#checksum, contentChecksum, content.length);
+    this.#arrivedChecksum = this.#checksum;
+  }
+
+  #takeLeaf(page: Buffer, nodes: readonly number[]): void {
+    const taker = this.#takesLeaves;
+    const isTaken = taker?.pageSizeBytes === page.length;
+    for (const node of nodes) {
+      const keyStart = node + nodeHeaderSizeBytes;
+      const keyEnd = keyStart + readU16(page, node + nodeKeySizeOffset);
+      if (!this.#keys.take(page, keyStart, keyEnd)) {
+        throw new MalformedBytesError('rows out of order');
+      }
+      if (!isTaken) this.#visitRow(page, keyStart, keyEnd, keyEnd, valueEndOf(page, node));
+    }
+    if (isTaken) taker.take(page, nodes);
+    this.#rowCount += nodes.length;
   }
 
   #keepPartial(partial: Buffer): void {
@@ -302,61 +352,6 @@ export class SnapshotDecoder {
     if (sum !== this.#checksum) throw new MalformedBytesError('checksum of the snapshot');
     this.#state = 'done';
   }
-}
-
-/**
- * The checksum of a whole block, from what it says itself of its payload: a checksum of many blocks
- * does not read them a second time. Right for a block that is; one that is damaged shows as such.
- */
-export function checksumOfBlock(bytes: Uint8Array): number {
-  const payloadSizeBytes = bytes.length - frameSizeBytes;
-  const end = 4 + payloadSizeBytes;
-  const sum = joinChecksums(checksum(bytes.subarray(0, 4)), readU32(bytes, end), payloadSizeBytes);
-  return checksum(bytes.subarray(end), sum);
-}
-
-function smallBlock(kind: number, content: Uint8Array): Uint8Array {
-  return block(kind, content, checksum(content), null);
-}
-
-function block(
-  kind: number,
-  content: Uint8Array,
-  contentChecksum: number,
-  memory: ArrayBuffer | null,
-): Uint8Array {
-  const payloadSizeBytes = 1 + content.length;
-  const sizeBytes = payloadSizeBytes + frameSizeBytes;
-  const bytes =
-    memory === null ? Buffer.allocUnsafeSlow(sizeBytes) : Buffer.from(memory, 0, sizeBytes);
-  assert(bytes.length <= limits.snapshotBlockSizeBytesMax, 'block of % bytes', bytes.length);
-  writeU32(bytes, payloadSizeBytes, 0);
-  bytes[4] = kind;
-  bytes.set(content, 5);
-  const kindChecksum = checksum(bytes.subarray(4, 5));
-  const sum = joinChecksums(kindChecksum, contentChecksum, content.length);
-  writeU32(bytes, sum, 4 + payloadSizeBytes);
-  return bytes;
-}
-
-interface OpenedBlock {
-  readonly kind: number;
-  readonly content: Buffer;
-  readonly contentChecksum: number;
-}
-
-function openBlock(bytes: Uint8Array): OpenedBlock {
-  const buffer = asBuffer(bytes);
-  if (buffer.length <= frameSizeBytes) throw new MalformedBytesError('block too short');
-  const size = buffer.readUInt32LE(0);
-  if (size + frameSizeBytes !== buffer.length) throw new MalformedBytesError('block length');
-  const content = buffer.subarray(5, 4 + size);
-  const contentChecksum = checksum(content);
-  const kindChecksum = checksum(buffer.subarray(4, 5));
-  if (joinChecksums(kindChecksum, contentChecksum, content.length) !== readU32(buffer, 4 + size)) {
-    throw new MalformedBytesError('block checksum');
-  }
-  return {kind: buffer[4] as number, content, contentChecksum};
 }
 
 /** Returns the offset behind it. */

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import {Buffer} from 'node:buffer';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {test} from 'node:test';
+import type {TestContext} from 'node:test';
+import {MalformedBytesError, writeU32} from '../base/bytes.ts';
+import {checksum} from '../base/checksum.ts';
+import {limits} from '../base/limits.ts';
+import {Prng} from '../base/prng.ts';
+import {logIndex, term} from '../raft/ids.ts';
+import {emptyMembership} from '../raft/membership.ts';
+import {walkPages} from './checkpoint-pages.ts';
+import {openRowView} from './checkpoint-row.ts';
+import {LmdbEnvironment} from './lmdb-environment.ts';
+import {leavesKind, rowsKind} from './snapshot-block.ts';
+import type {SnapshotPosition} from './snapshot-position.ts';
+import {SnapshotBuilder, SnapshotCopy, SnapshotRows} from './snapshot-rows.ts';
+import type {LeafTaker} from './snapshot-leaves.ts';
+import {SnapshotDecoder, visitViews} from './snapshot-stream.ts';
+
+const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
+const everything = {start: Buffer.of(1), end: Buffer.of(255), isReverse: false};
+
+type Row = readonly [key: string, value: string];
+
+interface Scene {
+  readonly directory: string;
+  readonly copy: SnapshotCopy;
+  readonly rows: readonly Row[];
+}
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}
+
+function rowsOf(environment: LmdbEnvironment): Row[] {
+  const rows: Row[] = [];
+  environment.scan(everything, (key, value) => {
+    rows.push([text(key), text(value)]);
+    return true;
+  });
+  return rows;
+}
+
+/** A copy of rows that came and went in any order; about one of `largeEvery` is a large one. */
+async function sceneOf(t: TestContext, count: number, largeEvery: number): Promise<Scene> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'snapshot-leaves-'));
+  t.after(() => fs.rmSync(directory, {recursive: true, force: true}));
+  const source = new LmdbEnvironment(path.join(directory, 'source.mdb'), {isUnsynced: true});
+  const prng = new Prng(count);
+  source.transaction(() => {
+    source.putMeta(meta);
+    for (let i = 0; i < count; i++) {
+      const key = Buffer.from(`\x02key${'-'.repeat(i % 9)}${prng.uint32() % (count * 2)}`);
+      const isLarge = prng.uint32() % largeEvery === 0;
+      source.put(key, Buffer.alloc(isLarge ? 9_000 : prng.uint32() % 200, i));
+      if (i % 5 === 4) source.remove(key);
+    }
+  });
+  source.padFile();
+  const rows = rowsOf(source);
+  const copied = path.join(directory, 'copied');
+  fs.mkdirSync(copied);
+  await source.copyTo(path.join(copied, 'data.mdb'));
+  source.close();
+  const copy = new SnapshotCopy(copied);
+  t.after(() => copy.close());
+  return {directory, copy, rows};
+}
+
+function blocksOf(copy: SnapshotCopy, after: SnapshotPosition | null = null): Uint8Array[] {
+  const reader = new SnapshotRows(copy, after);
+  const blocks: Uint8Array[] = [];
+  for (;;) {
+    const block = reader.next(new ArrayBuffer(limits.snapshotBlockSizeBytesMax));
+    if (block === null) return blocks;
+    assert.ok(block.length <= limits.snapshotBlockSizeBytesMax);
+    blocks.push(block);
+  }
+}
+
+function countKind(blocks: readonly Uint8Array[], kind: number): number {
+  return blocks.filter(block => block[4] === kind).length;
+}
+
+/** By our own walk through the pages, and by LMDB, which goes on with the file. */
+function assertHolds(file: string, rows: readonly Row[]): void {
+  const found: Row[] = [];
+  const damages: string[] = [];
+  walkPages(file, {
+    onRow: (key, stored) => {
+      const value = openRowView(key, stored);
+      if (value === null) damages.push(`checksum of ${text(key)}`);
+      else if (key[0] !== 0) found.push([text(key), text(value)]);
+    },
+    onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
+  });
+  assert.deepEqual(damages, []);
+  assert.deepEqual(found, rows);
+  const environment = new LmdbEnvironment(file, {isUnsynced: true});
+  assert.deepEqual(environment.readMeta(), meta);
+  assert.deepEqual(rowsOf(environment), rows);
+  environment.transaction(() => {
+    for (const [key] of rows) environment.put(Buffer.from(key, 'latin1'), Buffer.alloc(300));
+  });
+  assert.equal(rowsOf(environment).length, rows.length);
+  environment.close();
+}
+
+for (const [count, largeEvery] of [
+  [0, 1],
+  [1, 1_000_000],
+  [60, 1_000_000],
+  [20_000, 1_000_000],
+  [20_000, 1_000],
+  [3_000, 20],
+] as const) {
+  test(`${count} rows, one of ${largeEvery} large, arrive as they are`, async t => {
+    const {directory, copy, rows} = await sceneOf(t, count, largeEvery);
+    const file = path.join(directory, '000002', 'data.mdb');
+    const builder = new SnapshotBuilder(file, meta);
+    builder.begin();
+    const blocks = blocksOf(copy);
+    for (const block of blocks) builder.takeBlock(block);
+    builder.finish();
+    assertHolds(file, rows);
+    if (count === 20_000) assert.ok(countKind(blocks, leavesKind) > 0, 'leaves went whole');
+    if (largeEvery < count) assert.ok(countKind(blocks, rowsKind) > 1, 'rows went too');
+  });
+}
+
+test('a stream that breaks off behind any block goes on behind it', async t => {
+  const {directory, copy, rows} = await sceneOf(t, 20_000, 400);
+  const file = path.join(directory, '000002', 'data.mdb');
+  const builder = new SnapshotBuilder(file, meta);
+  let breakCount = 0;
+  for (let isWhole = false; !isWhole;) {
+    const blocks = blocksOf(copy, builder.begin());
+    isWhole = blocks.length <= 3;
+    // The header and one or two blocks: behind leaves, and in the middle of a row.
+    for (const block of isWhole ? blocks : blocks.slice(0, 2 + (breakCount % 2))) {
+      builder.takeBlock(block);
+    }
+    breakCount += 1;
+  }
+  assert.ok(breakCount > 10, `${breakCount} breaks`);
+  builder.finish();
+  assertHolds(file, rows);
+});
+
+test('leaves are handed out row by row where pages have another size', async t => {
+  const {copy, rows} = await sceneOf(t, 2_000, 1_000_000);
+  for (const pageSizeBytes of [8192, null]) {
+    const found: Row[] = [];
+    const taker = {pageSizeBytes: pageSizeBytes ?? 0, take: () => assert.fail('not this size')};
+    const visitRow = visitViews((key, value) => found.push([text(key), text(value)]));
+    const decoder = new SnapshotDecoder(meta, visitRow, pageSizeBytes === null ? null : taker);
+    for (const block of blocksOf(copy)) decoder.takeBlock(block);
+    assert.equal(decoder.isComplete, true);
+    assert.deepEqual(found, rows);
+  }
+});
+
+/** The checksum of the block holds again. */
+function seal(block: Buffer): void {
+  const end = block.length - 4;
+  writeU32(block, checksum(block.subarray(4, end)), end);
+}
+
+test('whatever a block of leaves says is refused, or rows in order within their page', async t => {
+  const {copy} = await sceneOf(t, 300, 1_000_000);
+  const blocks = blocksOf(copy);
+  const at = blocks.findIndex(block => block[4] === leavesKind);
+  const sound = Buffer.from(blocks[at] ?? assert.fail('there are leaves'));
+  const prng = new Prng(7);
+  let refusedCount = 0;
+  const roundCount = 4_000;
+  for (let round = 0; round < roundCount; round++) {
+    const changed = Buffer.from(sound);
+    // Most often of the first leaf's header, list or rows, whose bytes say most.
+    const range = round % 3 === 0 ? sound.length - 9 : 60;
+    const place = 5 + (prng.uint32() % range);
+    changed[place] = prng.uint32() & 0xff;
+    if (round % 2 === 0) changed[place + 1] = prng.uint32() & 0xff;
+    seal(changed);
+    let last = Buffer.alloc(0);
+    const take = (bytes: Buffer, keyStart: number, keyEnd: number, valueEnd: number): void => {
+      assert.ok(keyStart <= keyEnd && keyEnd <= valueEnd && valueEnd <= bytes.length);
+      const key = Buffer.from(bytes.subarray(keyStart, keyEnd));
+      assert.ok(last.length === 0 || Buffer.compare(last, key) < 0, 'in order');
+      last = key;
+    };
+    const visitRow: ConstructorParameters<typeof SnapshotDecoder>[1] = (bytes, start, end, _, to) =>
+      take(bytes, start, end, to);
+    const decoder = new SnapshotDecoder(meta, visitRow);
+    try {
+      for (const block of blocks.toSpliced(at, 1, changed)) decoder.takeBlock(block);
+    } catch (error) {
+      assert.ok(error instanceof MalformedBytesError, String(error));
+      refusedCount += 1;
+    }
+  }
+  assert.ok(refusedCount > roundCount / 2, `${refusedCount} refused`);
+});
+
+test('a leaf that is not above the rows before it is refused', async t => {
+  const {copy} = await sceneOf(t, 20_000, 1_000_000);
+  const blocks = blocksOf(copy);
+  const first = blocks.findIndex(block => block[4] === leavesKind);
+  const leaves = blocks.slice(first, first + 2);
+  assert.ok(leaves.every(block => block[4] === leavesKind));
+  const swapped = [...blocks.slice(0, first), ...leaves.reverse()];
+  const taken: number[] = [];
+  const take: LeafTaker['take'] = (_, nodes) => taken.push(nodes.length);
+  const decoder = new SnapshotDecoder(meta, () => undefined, {pageSizeBytes: 4096, take});
+  assert.throws(() => {
+    for (const block of swapped) decoder.takeBlock(block);
+  }, /rows out of order/);
+});
