@@ -107,13 +107,13 @@ export class CheckpointDirectory {
     fs.rmSync(path.join(this.root, name), {recursive: true, force: true});
   }
 
-  /** Every environment but `current`, to be removed. */
-  leftovers(current: string): readonly string[] {
+  /** Removes every environment but `current`. */
+  removeLeftovers(current: string): void {
     const leftovers = this.generations().filter(name => name !== current);
     // A crash may have come between the rename of CURRENT and its sync: what it named before goes
     // only when it is sure not to be named again.
     if (leftovers.length > 0) syncFile(this.root);
-    return leftovers.map(name => path.join(this.root, name));
+    for (const name of leftovers) this.remove(name);
   }
 
   /** Opening is refused from here on. Best effort: the reader that met the damage stops anyway. */

@@ -7,7 +7,7 @@
 import {Buffer} from 'node:buffer';
 import fs from 'node:fs';
 import {assert, must} from '../base/assert.ts';
-import {writeU32, writeU64} from '../base/bytes.ts';
+import {readU32, writeU32, writeU64} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import {
   bigDataFlag,
@@ -151,10 +151,10 @@ export class CheckpointFileWriter {
   addLeaf(page: Buffer, nodes: readonly number[]): void {
     assert(page.length === this.#pageSize, 'a leaf of % bytes', page.length);
     const first = must(nodes[0], 'a leaf has rows');
+    for (const node of nodes) this.#checkNode(page, node);
     this.#closeLeaf();
     const keyStart = first + nodeHeaderSizeBytes;
     const keyEnd = keyStart + readU16(page, first + nodeKeySizeOffset);
-    this.#checkKeySize(keyEnd - keyStart);
     const places = {lower: readU16(page, pageLowerOffset), upper: readU16(page, pageUpperOffset)};
     this.#addLeafPage(page, Buffer.from(page.subarray(keyStart, keyEnd)), places);
     this.#rowCount += nodes.length;
@@ -186,6 +186,15 @@ export class CheckpointFileWriter {
   /** What was written is of no use, unless it was finished. */
   close(): void {
     this.#output.close();
+  }
+
+  /** LMDB ends the process over a row of another's leaf that is larger than it would write it. */
+  #checkNode(page: Buffer, node: number): void {
+    const keySize = readU16(page, node + nodeKeySizeOffset);
+    this.#checkKeySize(keySize);
+    const sizeBytes = nodeHeaderSizeBytes + keySize + readU32(page, node);
+    if (sizeBytes > this.#nodeSizeBytesMax)
+      throw new Error(`a row of ${sizeBytes} bytes in a leaf`);
   }
 
   #checkKeySize(sizeBytes: number): void {

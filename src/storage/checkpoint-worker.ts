@@ -82,7 +82,7 @@ class CheckpointWorker {
         this.#readers.delete(request.streamId);
         return noAnswer;
       case 'beginImport':
-        requireSpace(path.dirname(request.path), request.sizeBytes);
+        this.#requireSpace(path.dirname(request.path), request.sizeBytes);
         this.#imports.set(
           request.streamId,
           new SnapshotBuilder(request.path, decodeMeta(request.meta)),
@@ -145,7 +145,7 @@ class CheckpointWorker {
     makeDirectories(directory);
     const file = path.join(directory, dataFileName);
     try {
-      requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
+      this.#requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
       await this.#awaited(environment.copyTo(file));
       const copy = new SnapshotCopy(directory);
       this.#exports.set(copyId, copy);
@@ -154,6 +154,18 @@ class CheckpointWorker {
       this.#removal.remove(directory);
       throw withSpaceVerdict(error, environment.path);
     }
+  }
+
+  /** A copy that filled the disk would stop the log. */
+  #requireSpace(file: string, sizeBytes: number): void {
+    if (freeBytes(file) >= sizeBytes) return;
+    // What goes piece by piece may be what is missing.
+    this.#removal.finish();
+    const available = freeBytes(file);
+    if (available >= sizeBytes) return;
+    throw Object.assign(new Error(`${sizeBytes} bytes are wanted, ${available} are free`), {
+      code: 'ENOSPC',
+    });
   }
 
   #closeExport(copyId: number): void {
@@ -169,7 +181,7 @@ class CheckpointWorker {
     const directory = path.dirname(file);
     fs.mkdirSync(directory, {mode: 0o700});
     try {
-      requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
+      this.#requireSpace(file, environment.usedSizeBytes() + reserveSizeBytes);
       await this.#awaited(this.#copyDurably(environment, file));
       return noAnswer;
     } catch (error) {
@@ -273,15 +285,6 @@ function withSpaceVerdict(error: unknown, file: string): unknown {
     });
   }
   return error;
-}
-
-/** A copy that filled the disk would stop the log. */
-function requireSpace(file: string, sizeBytes: number): void {
-  const available = freeBytes(file);
-  if (available >= sizeBytes) return;
-  throw Object.assign(new Error(`${sizeBytes} bytes are wanted, ${available} are free`), {
-    code: 'ENOSPC',
-  });
 }
 
 function freeBytes(file: string): number {

@@ -25,7 +25,7 @@ export class GradualRemoval {
 
   /** A file or a directory, which need not exist. What holds no large file has gone on return. */
   remove(target: string): void {
-    if (!holdsLargeFile(target)) {
+    if (findLarge(target) === null) {
       removeAtOnce(target);
       return;
     }
@@ -60,24 +60,28 @@ export class GradualRemoval {
   }
 }
 
-/** Whether a file in it takes more than one step. */
-export function holdsLargeFile(target: string): boolean {
-  return findLarge(target) !== null;
-}
-
 interface LargeFile {
   readonly path: string;
   readonly sizeBytes: number;
   readonly inode: bigint;
 }
 
-/** A file that takes more than one step and that nobody else has under another name. */
+/** Null also when the disk refuses to say: then it goes as a whole, or not. */
 function findLarge(target: string): LargeFile | null {
+  try {
+    return findLargeIn(target);
+  } catch {
+    return null;
+  }
+}
+
+/** A file that takes more than one step and that nobody else has under another name. */
+function findLargeIn(target: string): LargeFile | null {
   const stats = fs.lstatSync(target, {bigint: true, throwIfNoEntry: false});
   if (stats === undefined) return null;
   if (stats.isDirectory()) {
     for (const name of fs.readdirSync(target)) {
-      const file = findLarge(path.join(target, name));
+      const file = findLargeIn(path.join(target, name));
       if (file !== null) return file;
     }
     return null;
@@ -89,7 +93,7 @@ function findLarge(target: string): LargeFile | null {
 
 /** False: it may only go as a whole. */
 function shorten(file: LargeFile): boolean {
-  if (isMapped(file.inode)) return false;
+  if (isMapped(file)) return false;
   try {
     fs.truncateSync(file.path, file.sizeBytes - removalStepSizeBytes);
     return true;
@@ -103,10 +107,14 @@ function shorten(file: LargeFile): boolean {
  * it. A file of another disk with the same number counts, and so does every file where the system
  * does not say.
  */
-function isMapped(inode: bigint): boolean {
+function isMapped({path: file, inode}: LargeFile): boolean {
+  const name = path.resolve(file);
   try {
-    const maps = fs.readFileSync('/proc/self/maps', 'latin1');
-    return maps.split('\n').some(line => line.split(/ +/, 5)[4] === String(inode));
+    const maps = fs.readFileSync('/proc/self/maps', 'utf8');
+    // With file systems on top of others the number may be that of the lower one.
+    return maps
+      .split('\n')
+      .some(line => line.split(/ +/, 5)[4] === String(inode) || line.endsWith(name));
   } catch {
     return true;
   }

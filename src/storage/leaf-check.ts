@@ -35,26 +35,15 @@ export class LeafCheck {
    * looks at the rows one by one. That is so of a damaged leaf, and of one with gaps.
    */
   isSound(leaf: Buffer, nodes: readonly number[]): boolean {
-    return this.#check(leaf, nodes, {isSummed: true});
-  }
-
-  /** The same without the checksums, for whoever got the whole under another one. */
-  isLaidOut(leaf: Buffer, nodes: readonly number[]): boolean {
-    return this.#check(leaf, nodes, {isSummed: false});
-  }
-
-  #check(leaf: Buffer, nodes: readonly number[], how: {readonly isSummed: boolean}): boolean {
     // An odd offset would have the mark of the row that begins a byte before it.
     let oddBits = 0;
     for (const offset of nodes) {
       oddBits |= offset;
       this.#isNode[offset >>> 1] = 1;
     }
-    const {isSummed} = how;
-    let holds = (oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length);
-    if (!holds) this.#isNode.fill(0);
-    else if (isSummed) holds = this.#sumsHold(leaf);
-    return holds;
+    if ((oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length)) return this.#sumsHold(leaf);
+    this.#isNode.fill(0);
+    return false;
   }
 
   /** All marks are gone when it is true: each of them was met once. */

@@ -21,7 +21,6 @@ import type {
 import {CheckpointThread} from './checkpoint-thread.ts';
 import type {Disk} from './disk.ts';
 import type {LmdbEnvironment} from './lmdb-environment.ts';
-import {holdsLargeFile} from './gradual-removal.ts';
 import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
 import {makeDirectories} from './make-directories.ts';
 import {nodeDisk} from './node-disk.ts';
@@ -46,7 +45,10 @@ export interface LmdbCheckpointOptions {
 export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbCheckpointStore {
   const temporary = path.join(options.directory, 'tmp');
   makeDirectories(temporary);
-  const exports = fs.readdirSync(temporary).filter(name => name.startsWith(exportPrefix));
+  for (const name of fs.readdirSync(temporary)) {
+    if (!name.startsWith(exportPrefix)) continue;
+    fs.rmSync(path.join(temporary, name), {recursive: true, force: true});
+  }
   const directory = new CheckpointDirectory(options.directory);
   const current = directory.readCurrent() ?? createFirst(directory);
   if (directory.isSuspicious()) {
@@ -62,14 +64,17 @@ export function openLmdbCheckpointStore(options: LmdbCheckpointOptions): LmdbChe
     directory.endOpening();
   }
   directory.beginLife();
-  const leftovers = [
-    ...exports.map(name => path.join(temporary, name)),
-    ...directory.leftovers(current),
-  ];
+  directory.removeLeftovers(current);
   const reserveSizeBytes = options.shrinkReserveSizeBytes ?? limits.shrinkReserveSizeBytes;
   const disk = options.disk ?? nodeDisk;
-  const parts = {directory, disk, current, temporary, reserveSizeBytes, leftovers};
-  return new LmdbCheckpointStore({...parts, ...opened});
+  return new LmdbCheckpointStore({
+    directory,
+    disk,
+    current,
+    temporary,
+    reserveSizeBytes,
+    ...opened,
+  });
 }
 
 /** What the store is made of, once its environment is open. */
@@ -79,8 +84,6 @@ interface OpenedCheckpoint {
   readonly current: string;
   readonly temporary: string;
   readonly reserveSizeBytes: number;
-  /** Of earlier lives. */
-  readonly leftovers: readonly string[];
   readonly environment: LmdbEnvironment;
   readonly meta: CheckpointMeta;
 }
@@ -117,10 +120,6 @@ export class LmdbCheckpointStore implements CheckpointStore {
     this.#current = opened.current;
     this.#environment = opened.environment;
     this.#meta = opened.meta;
-    for (const leftover of opened.leftovers) {
-      if (holdsLargeFile(leftover)) this.#removeInThread(leftover);
-      else fs.rmSync(leftover, {recursive: true, force: true});
-    }
   }
 
   meta(): CheckpointMeta {

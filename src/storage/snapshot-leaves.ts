@@ -42,7 +42,7 @@ export interface LeafTaker {
   readonly pageSizeBytes: number;
   /**
    * A page whose header says where its rows are and nothing else, and their places in it. Keys are
-   * in order. Both are valid during the call; the header may be overwritten.
+   * in order and none is empty, checksums hold. Both are valid during the call; the header may be overwritten.
    */
   take(page: Buffer, nodes: readonly number[]): void;
 }
@@ -164,9 +164,8 @@ export class LeafReader {
     page.fill(0, pageHeaderSizeBytes + lower, pageHeaderSizeBytes + upper);
     content.copy(page, pageHeaderSizeBytes + upper, listEnd, end);
     const nodes = nodesOf(page);
-    const isLaidOut = nodes !== null && nodes.length > 0 && this.#check.isLaidOut(page, nodes);
-    if (!isLaidOut || !isWithinPage(page, nodes))
-      throw new MalformedBytesError('a leaf is damaged');
+    const isSound = nodes !== null && nodes.length > 0 && this.#check.isSound(page, nodes);
+    if (!isSound || !isWithinPage(page, nodes)) throw new MalformedBytesError('a leaf is damaged');
     this.#visitLeaf(page, nodes);
     return end;
   }

@@ -104,7 +104,8 @@ export class SnapshotRows {
     this.#cursor ??= new CheckpointRowCursor(this.#copy.file, this.#after?.lastKey ?? null);
     const cursor = this.#cursor;
     while (!encoder.isFull()) {
-      const leaf = cursor.peekLeaf();
+      // Where leaves with large rows lie between others, blocks would become small.
+      const leaf = encoder.mayEndBlock() ? cursor.peekLeaf() : null;
       if (leaf !== null && !isOwn(leaf)) {
         if (encoder.hasRows()) break;
         if (!leaves.hasRoomFor(leaf.page)) return encoder.takeLeaves(leaves, memory);

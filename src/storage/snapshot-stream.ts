@@ -71,6 +71,12 @@ export class SnapshotEncoder {
     return this.#length > this.#taken;
   }
 
+  /** Whether a block that ends here is not much too small: half full at least, or empty. */
+  mayEndBlock(): boolean {
+    const size = this.#length - this.#taken;
+    return size === 0 || 2 * size >= blockContentSizeBytesMax;
+  }
+
   /** Whether a full block waits to be taken. */
   isFull(): boolean {
     return this.#length - this.#taken >= blockContentSizeBytesMax;
@@ -94,7 +100,7 @@ export class SnapshotEncoder {
   }
 
   /**
-   * The next block of rows, not full only at the end; null when no row bytes wait. It is made in
+   * The next block of rows, not full only before leaves and at the end; null when no row bytes wait. It is made in
    * `memory`, which has room for the largest block, or in its own.
    */
   takeRows(memory: ArrayBuffer | null = null): Uint8Array | null {
@@ -178,6 +184,7 @@ export class SnapshotDecoder {
   /** Behind the number that was read last. */
   #numberEnd = 0;
   #state: 'header' | 'rows' | 'done' = 'header';
+  #version = formatVersion;
   #rowCount = 0;
   /** Of all whole rows; at the end of the stream there are no others. */
   #checksum = 0;
@@ -242,6 +249,7 @@ export class SnapshotDecoder {
         `snapshot of ${meta.index} in term ${meta.term}, announced ${this.#meta.index}`,
       );
     }
+    this.#version = version;
     this.#state = 'rows';
   }
 
@@ -265,6 +273,7 @@ export class SnapshotDecoder {
 
   #takeLeaves(content: Buffer, contentChecksum: number): void {
     if (this.#partial.length > 0) throw new MalformedBytesError('leaves within a row');
+    if (this.#version === oldestFormatVersion) throw new MalformedBytesError('leaves in version 2');
     this.#leaves.take(content);
     this.#checksum = joinChecksums(this.#checksum, contentChecksum, content.length);
     this.#arrivedChecksum = this.#checksum;
@@ -276,6 +285,7 @@ export class SnapshotDecoder {
     for (const node of nodes) {
       const keyStart = node + nodeHeaderSizeBytes;
       const keyEnd = keyStart + readU16(page, node + nodeKeySizeOffset);
+      if (keyEnd === keyStart) throw new MalformedBytesError('a row without a key');
       if (!this.#keys.take(page, keyStart, keyEnd)) {
         throw new MalformedBytesError('rows out of order');
       }
