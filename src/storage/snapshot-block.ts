@@ -16,8 +16,10 @@ export const leavesKind = 4;
 /** Payload size before and checksum behind the payload. */
 const frameSizeBytes = 8;
 
-/** Bytes of one full block, next to the frame and the kind. */
-export const blockContentSizeBytesMax = limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
+/** Bytes of one full block, next to the frame and the kind. The simulator changes limits. */
+export function blockContentSizeBytesMax(): number {
+  return limits.snapshotBlockSizeBytesMax - frameSizeBytes - 1;
+}
 
 /**
  * The checksum of a whole block, from what it says itself of its payload: a checksum of many blocks

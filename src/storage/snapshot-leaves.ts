@@ -60,7 +60,7 @@ export function isWithinPage(page: Buffer, nodes: readonly number[]): boolean {
 
 /** Gathers the leaves of one block, which has room for any of them. */
 export class LeafPacker {
-  readonly #content = Buffer.allocUnsafeSlow(blockContentSizeBytesMax);
+  readonly #content = Buffer.allocUnsafeSlow(blockContentSizeBytesMax());
   #length = 0;
   #checksum = 0;
   rowCount = 0;

@@ -41,6 +41,7 @@ export class SnapshotEncoder {
   #pending: Buffer = Buffer.allocUnsafeSlow(limits.snapshotBlockSizeBytesMax * 2);
   #taken = 0;
   #length = 0;
+  readonly #pieceSizeBytesMax = blockContentSizeBytesMax();
   #rowCount: number;
   #checksum: number;
 
@@ -74,12 +75,12 @@ export class SnapshotEncoder {
   /** Whether a block that ends here is not much too small: half full at least, or empty. */
   mayEndBlock(): boolean {
     const size = this.#length - this.#taken;
-    return size === 0 || 2 * size >= blockContentSizeBytesMax;
+    return size === 0 || 2 * size >= this.#pieceSizeBytesMax;
   }
 
   /** Whether a full block waits to be taken. */
   isFull(): boolean {
-    return this.#length - this.#taken >= blockContentSizeBytesMax;
+    return this.#length - this.#taken >= this.#pieceSizeBytesMax;
   }
 
   /** `row`: the key, and the value behind it. */
@@ -104,7 +105,7 @@ export class SnapshotEncoder {
    * `memory`, which has room for the largest block, or in its own.
    */
   takeRows(memory: ArrayBuffer | null = null): Uint8Array | null {
-    const size = Math.min(this.#length - this.#taken, blockContentSizeBytesMax);
+    const size = Math.min(this.#length - this.#taken, this.#pieceSizeBytesMax);
     if (size === 0) return null;
     const piece = this.#pending.subarray(this.#taken, this.#taken + size);
     const sum = checksum(piece);
