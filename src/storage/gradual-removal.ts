@@ -130,7 +130,7 @@ function removeAtOnce(target: string): void {
 }
 
 function setSystemTimer(delayMs: number, callback: () => void): Timer {
-  // eslint-disable-next-line no-restricted-globals -- The simulator has no thread and no such files.
+  // eslint-disable-next-line no-restricted-globals -- The simulator has no such files.
   const timeout = setTimeout(callback, delayMs);
   return {cancel: () => clearTimeout(timeout)};
 }

@@ -42,7 +42,8 @@ export interface LeafTaker {
   readonly pageSizeBytes: number;
   /**
    * A page whose header says where its rows are and nothing else, and their places in it. Keys are
-   * in order and none is empty, checksums hold. Both are valid during the call; the header may be overwritten.
+   * in order and none is empty, checksums hold. Both are valid during the call; the header may be
+   * overwritten.
    */
   take(page: Buffer, nodes: readonly number[]): void;
 }

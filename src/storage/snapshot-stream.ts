@@ -1,7 +1,8 @@
 /**
  * Rows as a stream of checksummed blocks, and back. Both sides hold one block and one row at a time
- * at most. Where whole leaves of a checkpoint follow each other they go as they are. A stream that broke off goes on in another one, which begins behind the last whole row
- * that arrived. Format: docs/formats.md, "Snapshot stream".
+ * at most; whole leaves of a checkpoint go as they are. A stream that broke off goes on in another
+ * one, which begins behind the last whole row that arrived. Format: docs/formats.md, "Snapshot
+ * stream".
  */
 import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
@@ -101,8 +102,8 @@ export class SnapshotEncoder {
   }
 
   /**
-   * The next block of rows, not full only before leaves and at the end; null when no row bytes wait. It is made in
-   * `memory`, which has room for the largest block, or in its own.
+   * The next block of rows, not full only before leaves and at the end; null when no row bytes
+   * wait. It is made in `memory`, which has room for the largest block, or in its own.
    */
   takeRows(memory: ArrayBuffer | null = null): Uint8Array | null {
     const size = Math.min(this.#length - this.#taken, this.#pieceSizeBytesMax);
