@@ -5,18 +5,15 @@ import os from 'node:os';
 import path from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
+import type {TextRow as Row} from '../../test/contract/checkpoint-file-rows.ts';
+import {assertSoundPages, rowsThroughLmdb, text} from '../../test/contract/checkpoint-file-rows.ts';
 import {Prng} from '../base/prng.ts';
 import {logIndex, term} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import {CheckpointFileWriter} from './checkpoint-file-writer.ts';
-import {walkPages} from './checkpoint-pages.ts';
-import {openRowView} from './checkpoint-row.ts';
 import {checkFileLength, LmdbEnvironment} from './lmdb-environment.ts';
 
 const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
-const everything = {start: Buffer.of(1), end: Buffer.of(255), isReverse: false};
-
-type Row = readonly [key: string, value: string];
 
 function newFile(t: TestContext): string {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'checkpoint-file-writer-'));
@@ -34,19 +31,6 @@ function writeRows(file: string, rows: readonly Row[], gapSize: number): void {
     writer.addRow(bytes, 1, keyEnd, valueStart, valueStart + value.length);
   }
   writer.finish();
-}
-
-function rowsThroughLmdb(environment: LmdbEnvironment): Row[] {
-  const rows: Row[] = [];
-  environment.scan(everything, (key, value) => {
-    rows.push([text(key), text(value)]);
-    return true;
-  });
-  return rows;
-}
-
-function text(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1');
 }
 
 /** Keys of 3 to `keySizeMax` bytes, values of `valueSizeMax` at most, some far larger. */
@@ -69,18 +53,7 @@ function randomRows(
 
 /** What a file has to be, by our own walk through its pages and by LMDB; and LMDB goes on with it. */
 function checkFile(file: string, rows: readonly Row[]): void {
-  const found: Row[] = [];
-  const damages: string[] = [];
-  const {rowCount, pageCount} = walkPages(file, {
-    onRow: (key, stored) => {
-      const value = openRowView(key, stored);
-      if (value === null) damages.push(`checksum of ${text(key)}`);
-      else if (key[0] !== 0) found.push([text(key), text(value)]);
-    },
-    onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
-  });
-  assert.deepEqual(damages, []);
-  assert.deepEqual(found, rows);
+  const {rowCount, pageCount} = assertSoundPages(file, rows);
   assert.equal(rowCount, rows.length + 1);
   checkFileLength(file);
   const environment = new LmdbEnvironment(file, {isUnsynced: true});

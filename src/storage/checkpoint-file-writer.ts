@@ -16,7 +16,7 @@ import {
   encodeMetaPages,
   leafFlag,
   nodeHeaderSizeBytes,
-  nodeKeySizeOffset,
+  nodeKeyEnd,
   overflowCountOffset,
   overflowFlag,
   overflowReferenceSizeBytes,
@@ -154,7 +154,7 @@ export class CheckpointFileWriter {
     for (const node of nodes) this.#checkNode(page, node);
     this.#closeLeaf();
     const keyStart = first + nodeHeaderSizeBytes;
-    const keyEnd = keyStart + readU16(page, first + nodeKeySizeOffset);
+    const keyEnd = nodeKeyEnd(page, first);
     const places = {lower: readU16(page, pageLowerOffset), upper: readU16(page, pageUpperOffset)};
     this.#addLeafPage(page, Buffer.from(page.subarray(keyStart, keyEnd)), places);
     this.#rowCount += nodes.length;
@@ -190,11 +190,10 @@ export class CheckpointFileWriter {
 
   /** LMDB ends the process over a row of another's leaf that is larger than it would write it. */
   #checkNode(page: Buffer, node: number): void {
-    const keySize = readU16(page, node + nodeKeySizeOffset);
-    this.#checkKeySize(keySize);
-    const sizeBytes = nodeHeaderSizeBytes + keySize + readU32(page, node);
-    if (sizeBytes > this.#nodeSizeBytesMax)
-      throw new Error(`a row of ${sizeBytes} bytes in a leaf`);
+    const keyEnd = nodeKeyEnd(page, node);
+    this.#checkKeySize(keyEnd - node - nodeHeaderSizeBytes);
+    const sizeBytes = keyEnd - node + readU32(page, node);
+    if (sizeBytes > this.#nodeSizeBytesMax) throw new Error(`a row of ${sizeBytes} bytes`);
   }
 
   #checkKeySize(sizeBytes: number): void {

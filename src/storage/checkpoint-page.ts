@@ -22,7 +22,7 @@ const metaFlag = 0x08;
 export const nodeHeaderSizeBytes = 8;
 /** Behind the size of the value. */
 export const nodeFlagsOffset = 4;
-export const nodeKeySizeOffset = 6;
+const nodeKeySizeOffset = 6;
 export const bigDataFlag = 0x01;
 /** Page number, transaction and count of pages. */
 export const overflowReferenceSizeBytes = 24;
@@ -72,10 +72,27 @@ export function nodesOf(page: Buffer): readonly number[] | null {
   return nodes;
 }
 
+/** Where the key of a row or of a branch's node ends, and what follows begins. */
+export function nodeKeyEnd(page: Buffer, node: number): number {
+  return node + nodeHeaderSizeBytes + readU16(page, node + nodeKeySizeOffset);
+}
+
+/** A leaf with its header, the places of its rows, and the checksum of all from the first on. */
+export interface CheckpointLeaf {
+  readonly page: Buffer;
+  readonly nodes: readonly number[];
+  readonly rowsChecksum: number;
+}
+
+/** Whether no row of a sound leaf has its value on pages of its own. */
+export function isWithinPage(page: Buffer, nodes: readonly number[]): boolean {
+  return nodes.every(node => readU16(page, node + nodeFlagsOffset) === 0);
+}
+
 /** Null: it is not within the page. */
 export function branchKey(page: Buffer, offset: number): Buffer | null {
   const start = offset + nodeHeaderSizeBytes;
-  const end = start + page.readUInt16LE(offset + 6);
+  const end = nodeKeyEnd(page, offset);
   return end <= page.length ? page.subarray(start, end) : null;
 }
 

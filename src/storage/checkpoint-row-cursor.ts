@@ -9,14 +9,16 @@ import {checksum} from '../base/checksum.ts';
 import {AscendingKeys} from './ascending-keys.ts';
 import type {CheckpointFile} from './checkpoint-file.ts';
 import {makeWindow} from './checkpoint-file.ts';
+import type {CheckpointLeaf} from './checkpoint-page.ts';
 import {
   bigDataFlag,
   branchFlag,
   branchKey,
   branchPage,
+  isWithinPage,
   leafFlag,
   nodeHeaderSizeBytes,
-  nodeKeySizeOffset,
+  nodeKeyEnd,
   nodesOf,
   noPage,
   overflowFlag,
@@ -28,8 +30,6 @@ import {
 } from './checkpoint-page.ts';
 import {CheckpointDamagedError, rowChecksumSizeBytes} from './checkpoint-row.ts';
 import {LeafCheck} from './leaf-check.ts';
-import type {CheckpointLeaf} from './snapshot-leaves.ts';
-import {isWithinPage} from './snapshot-leaves.ts';
 
 /** A page on the way to the row at hand, and which of its nodes comes next. */
 interface Step {
@@ -138,8 +138,9 @@ export class CheckpointRowCursor {
     const {page, nodes} = step;
     for (const offset of nodes) {
       const keyStart = offset + nodeHeaderSizeBytes;
-      const keyEnd = keyStart + readU16(page, offset + nodeKeySizeOffset);
-      if (!this.#keys.take(page, keyStart, keyEnd)) throw this.#damaged('rows out of order');
+      if (!this.#keys.take(page, keyStart, nodeKeyEnd(page, offset))) {
+        throw this.#damaged('rows out of order');
+      }
     }
     step.position = nodes.length;
     this.#rowCount += nodes.length;

@@ -11,7 +11,7 @@ import {
   bigDataFlag,
   nodeFlagsOffset,
   nodeHeaderSizeBytes,
-  nodeKeySizeOffset,
+  nodeKeyEnd,
   overflowReferenceSizeBytes,
   pageHeaderSizeBytes,
   pageUpperOffset,
@@ -41,59 +41,38 @@ export class LeafCheck {
       oddBits |= offset;
       this.#isNode[offset >>> 1] = 1;
     }
-    if ((oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length)) return this.#sumsHold(leaf);
-    this.#isNode.fill(0);
-    return false;
+    const isSound = (oddBits & 1) === 0 && this.#areNodes(leaf, nodes.length);
+    if (!isSound) this.#isNode.fill(0);
+    return isSound;
   }
 
   /** All marks are gone when it is true: each of them was met once. */
   #areNodes(leaf: Buffer, count: number): boolean {
+    const start = pageHeaderSizeBytes + readU16(leaf, pageUpperOffset);
+    let sum = 0;
     let metCount = 0;
-    let at = rowsStart(leaf);
+    let at = start;
     while (at < leaf.length) {
       if (at % 2 !== 0 || this.#isNode[at >>> 1] !== 1) return false;
       this.#isNode[at >>> 1] = 0;
       metCount += 1;
-      const keyEnd = at + nodeHeaderSizeBytes + readU16(leaf, at + nodeKeySizeOffset);
+      const keyEnd = nodeKeyEnd(leaf, at);
       const flags = readU16(leaf, at + nodeFlagsOffset);
-      const end = nodeEnd(leaf, at);
+      let end = keyEnd + overflowReferenceSizeBytes;
+      if (flags === 0) end = keyEnd + readU16(leaf, at) + readU16(leaf, at + 2) * 0x1_0000;
       if (end > leaf.length) return false;
-      const isInline = flags === 0 && end >= keyEnd + rowChecksumSizeBytes;
-      if (!isInline && flags !== bigDataFlag) return false;
-      // Rows begin at even offsets.
-      at = end + (end % 2);
-    }
-    return at === leaf.length && metCount === count;
-  }
-
-  /** Of rows that lie side by side. */
-  #sumsHold(leaf: Buffer): boolean {
-    const start = rowsStart(leaf);
-    let sum = 0;
-    let at = start;
-    while (at < leaf.length) {
-      const end = nodeEnd(leaf, at);
-      if (readU16(leaf, at + nodeFlagsOffset) === bigDataFlag) {
+      if (flags === bigDataFlag) {
         sum = rangeChecksum(leaf, at, end, sum);
       } else {
+        if (flags !== 0 || end < keyEnd + rowChecksumSizeBytes) return false;
         sum = rangeChecksum(leaf, at, at + nodeHeaderSizeBytes, sum);
         sum = joinChecksums(sum, sealedChecksum, end - at - nodeHeaderSizeBytes);
       }
+      // Rows begin at even offsets.
       at = end + (end % 2);
       if (at > end) sum = rangeChecksum(leaf, end, at, sum);
     }
     this.rowsChecksum = sum;
-    return sum === checksum(leaf.subarray(start));
+    return at === leaf.length && metCount === count && sum === checksum(leaf.subarray(start));
   }
-}
-
-function rowsStart(leaf: Buffer): number {
-  return pageHeaderSizeBytes + readU16(leaf, pageUpperOffset);
-}
-
-/** Of the row that begins at `at`, in the leaf; may be behind the leaf. */
-function nodeEnd(leaf: Buffer, at: number): number {
-  const keyEnd = at + nodeHeaderSizeBytes + readU16(leaf, at + nodeKeySizeOffset);
-  if (readU16(leaf, at + nodeFlagsOffset) !== 0) return keyEnd + overflowReferenceSizeBytes;
-  return keyEnd + readU16(leaf, at) + readU16(leaf, at + 2) * 0x1_0000;
 }

@@ -5,6 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import {test} from 'node:test';
 import type {TestContext} from 'node:test';
+import type {TextRow as Row} from '../../test/contract/checkpoint-file-rows.ts';
+import {assertSoundPages, rowsThroughLmdb, text} from '../../test/contract/checkpoint-file-rows.ts';
 import {MalformedBytesError, writeU32} from '../base/bytes.ts';
 import {checksum} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
@@ -13,14 +15,12 @@ import {logIndex, term} from '../raft/ids.ts';
 import {emptyMembership} from '../raft/membership.ts';
 import {
   nodeHeaderSizeBytes,
-  nodeKeySizeOffset,
   nodesOf,
   pageHeaderSizeBytes,
   pageLowerOffset,
   pageUpperOffset,
 } from './checkpoint-page.ts';
-import {walkPages} from './checkpoint-pages.ts';
-import {openRowView, rowChecksumSizeBytes} from './checkpoint-row.ts';
+import {rowChecksumSizeBytes} from './checkpoint-row.ts';
 import {LeafCheck} from './leaf-check.ts';
 import {LmdbEnvironment} from './lmdb-environment.ts';
 import {leavesKind, rowsKind} from './snapshot-block.ts';
@@ -31,27 +31,11 @@ import {LeafPacker} from './snapshot-leaves.ts';
 import {SnapshotDecoder, SnapshotEncoder, visitViews} from './snapshot-stream.ts';
 
 const meta = {index: logIndex(12), term: term(3), membership: emptyMembership};
-const everything = {start: Buffer.of(1), end: Buffer.of(255), isReverse: false};
-
-type Row = readonly [key: string, value: string];
 
 interface Scene {
   readonly directory: string;
   readonly copy: SnapshotCopy;
   readonly rows: readonly Row[];
-}
-
-function text(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1');
-}
-
-function rowsOf(environment: LmdbEnvironment): Row[] {
-  const rows: Row[] = [];
-  environment.scan(everything, (key, value) => {
-    rows.push([text(key), text(value)]);
-    return true;
-  });
-  return rows;
 }
 
 /** A copy of rows that came and went in any order; about one of `largeEvery` is a large one. */
@@ -70,7 +54,7 @@ async function sceneOf(t: TestContext, count: number, largeEvery: number): Promi
     }
   });
   source.padFile();
-  const rows = rowsOf(source);
+  const rows = rowsThroughLmdb(source);
   const copied = path.join(directory, 'copied');
   fs.mkdirSync(copied);
   await source.copyTo(path.join(copied, 'data.mdb'));
@@ -97,25 +81,14 @@ function countKind(blocks: readonly Uint8Array[], kind: number): number {
 
 /** By our own walk through the pages, and by LMDB, which goes on with the file. */
 function assertHolds(file: string, rows: readonly Row[]): void {
-  const found: Row[] = [];
-  const damages: string[] = [];
-  walkPages(file, {
-    onRow: (key, stored) => {
-      const value = openRowView(key, stored);
-      if (value === null) damages.push(`checksum of ${text(key)}`);
-      else if (key[0] !== 0) found.push([text(key), text(value)]);
-    },
-    onDamage: (offset, problem) => damages.push(`${problem} at ${offset}`),
-  });
-  assert.deepEqual(damages, []);
-  assert.deepEqual(found, rows);
+  assert.equal(assertSoundPages(file, rows).rowCount, rows.length + 1);
   const environment = new LmdbEnvironment(file, {isUnsynced: true});
   assert.deepEqual(environment.readMeta(), meta);
-  assert.deepEqual(rowsOf(environment), rows);
+  assert.deepEqual(rowsThroughLmdb(environment), rows);
   environment.transaction(() => {
     for (const [key] of rows) environment.put(Buffer.from(key, 'latin1'), Buffer.alloc(300));
   });
-  assert.equal(rowsOf(environment).length, rows.length);
+  assert.equal(rowsThroughLmdb(environment).length, rows.length);
   environment.close();
 }
 
@@ -250,7 +223,7 @@ function leafOf(rows: readonly Row[]): Buffer {
     start -= sizeBytes + (sizeBytes % 2);
     places.push(start);
     writeU32(page, value.length + rowChecksumSizeBytes, start);
-    page.writeUInt16LE(key.length, start + nodeKeySizeOffset);
+    page.writeUInt16LE(key.length, start + 6);
     page.set(row, start + nodeHeaderSizeBytes);
     writeU32(page, checksum(row), start + nodeHeaderSizeBytes + row.length);
   }
@@ -285,7 +258,7 @@ for (const [name, rows, problem] of [
       ['\x02a', ''],
       ['\x02b', 'v'.repeat(3_000)],
     ],
-    /a row of \d+ bytes in a leaf/,
+    /a row of \d+ bytes/,
   ],
   [
     'a row without a key',

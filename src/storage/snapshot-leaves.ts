@@ -8,10 +8,10 @@ import {Buffer} from 'node:buffer';
 import {assert} from '../base/assert.ts';
 import {MalformedBytesError, readU32, writeU32} from '../base/bytes.ts';
 import {joinChecksums, rangeChecksum} from '../base/checksum.ts';
+import type {CheckpointLeaf} from './checkpoint-page.ts';
 import {
-  nodeFlagsOffset,
-  nodeHeaderSizeBytes,
-  nodeKeySizeOffset,
+  isWithinPage,
+  nodeKeyEnd,
   nodesOf,
   pageHeaderSizeBytes,
   pageLowerOffset,
@@ -30,13 +30,6 @@ const leafHeaderSizeBytes = 4;
 const pageSizeBytesMin = 512;
 const pageSizeBytesMax = 65_536;
 
-/** A page with its header, the places of its rows, and the checksum of all from the first on. */
-export interface CheckpointLeaf {
-  readonly page: Buffer;
-  readonly nodes: readonly number[];
-  readonly rowsChecksum: number;
-}
-
 /** Who has a use for leaves as they are. */
 export interface LeafTaker {
   readonly pageSizeBytes: number;
@@ -50,13 +43,7 @@ export interface LeafTaker {
 
 /** Where the value of a row ends and its checksum begins. */
 export function valueEndOf(page: Buffer, node: number): number {
-  const keyEnd = node + nodeHeaderSizeBytes + readU16(page, node + nodeKeySizeOffset);
-  return keyEnd + readU32(page, node) - rowChecksumSizeBytes;
-}
-
-/** Whether no row of a sound leaf has its value elsewhere. */
-export function isWithinPage(page: Buffer, nodes: readonly number[]): boolean {
-  return nodes.every(node => readU16(page, node + nodeFlagsOffset) === 0);
+  return nodeKeyEnd(page, node) + readU32(page, node) - rowChecksumSizeBytes;
 }
 
 /** Gathers the leaves of one block, which has room for any of them. */

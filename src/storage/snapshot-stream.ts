@@ -10,7 +10,7 @@ import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {checksum, checksumBefore, joinChecksums} from '../base/checksum.ts';
 import {limits} from '../base/limits.ts';
 import {AscendingKeys} from './ascending-keys.ts';
-import {nodeHeaderSizeBytes, nodeKeySizeOffset, readU16} from './checkpoint-page.ts';
+import {nodeHeaderSizeBytes, nodeKeyEnd} from './checkpoint-page.ts';
 import {decodeMeta, encodeMeta, rowSizeBytesMax} from './checkpoint-row.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import {
@@ -286,7 +286,7 @@ export class SnapshotDecoder {
     const isTaken = taker?.pageSizeBytes === page.length;
     for (const node of nodes) {
       const keyStart = node + nodeHeaderSizeBytes;
-      const keyEnd = keyStart + readU16(page, node + nodeKeySizeOffset);
+      const keyEnd = nodeKeyEnd(page, node);
       if (keyEnd === keyStart) throw new MalformedBytesError('a row without a key');
       if (!this.#keys.take(page, keyStart, keyEnd)) {
         throw new MalformedBytesError('rows out of order');
