@@ -1,18 +1,21 @@
 /**
  * How long a follower takes that is behind the log and needs a snapshot, what the cluster's load
- * loses by it, and what memory both ends of the stream take.
+ * loses by it, and what memory both ends of the stream take. Then once more under half of that
+ * load: at saturation whatever takes a processor makes everything wait.
  */
 import {must} from '../../src/base/assert.ts';
+import {runH2load} from '../load/h2load.ts';
 import type {LoadFigures} from '../load/load-figures.ts';
 import {defaultWorkload} from '../load/wrk-script.ts';
 import {runWrk} from '../load/wrk.ts';
-import type {CatchUpFigures} from '../report/results.ts';
+import type {CatchUpFigures, HalfLoadFigures} from '../report/results.ts';
 import {delay} from '../systems/poll.ts';
 import {rssAnonBytes} from '../systems/process-usage.ts';
 import type {RosettaCluster} from '../systems/rosetta-cluster.ts';
 import {measureBackup} from './backup.ts';
 import type {BenchContext} from './bench-context.ts';
 import {loadKeys} from './key-loader.ts';
+import {rosettaPut} from './workload-plan.ts';
 
 /** So little log is kept that a follower that is down for seconds needs a snapshot. */
 const flags = ['-test-wal-segment-size=4194304', '-test-log-retention-size=4194304'];
@@ -33,16 +36,84 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
   const backup = await measureBackup(cluster, context.directory('backup'));
   const leader = await cluster.leader();
   const follower = (leader + 1) % cluster.nodeCount;
-  const load = (durationSeconds: number): Promise<LoadFigures> =>
+  const port = must(cluster.clientPorts[leader], 'a port');
+  const saturate: Load = durationSeconds =>
     runWrk(
-      {port: must(cluster.clientPorts[leader], 'a port'), connectionCount, durationSeconds},
+      {port, connectionCount, durationSeconds},
       {...defaultWorkload, keyCount},
       context.scratchDirectory,
     );
+  const scene: Scene = {cluster, leader, follower, saturate};
+  const before = await saturate(baselineSeconds);
+  const {during, ...whole} = await catchUpUnder(saturate, scene);
+  const atHalf = await measureAtHalf(context, scene, before.requestsPerSecond);
+  await cluster.stop();
+  const rate = during.reduce((sum, each) => sum + each.requestsPerSecond, 0) / during.length;
+  const figures: CatchUpFigures = {
+    keyCount,
+    backup,
+    ...whole,
+    requestsPerSecondBefore: before.requestsPerSecond,
+    requestsPerSecondDuring: rate,
+    errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
+    p99UsBefore: before.p99Us,
+    p99UsDuring: Math.max(...during.map(each => each.p99Us)),
+    ...(atHalf === null ? {} : {atHalf}),
+  };
+  context.say(
+    `catch-up with ${keyCount} keys: ${(figures.durationMs / 1000).toFixed(1)} s, ` +
+      `${Math.round((100 * rate) / before.requestsPerSecond)} % of the load`,
+  );
+  return figures;
+}
+
+type Load = (durationSeconds: number) => Promise<LoadFigures>;
+
+interface Scene {
+  readonly cluster: RosettaCluster;
+  readonly leader: number;
+  readonly follower: number;
+  readonly saturate: Load;
+}
+
+/** Null without h2load, which alone keeps a rate. */
+async function measureAtHalf(
+  context: BenchContext,
+  scene: Scene,
+  saturatingRate: number,
+): Promise<HalfLoadFigures | null> {
+  if (!context.has('h2load')) return null;
+  const offeredPerSecond = Math.round(saturatingRate / 2);
+  const port = must(scene.cluster.clientPorts[scene.leader], 'a port');
+  const load: Load = durationSeconds =>
+    runH2load(
+      {port, connectionCount, durationSeconds, offeredPerSecond},
+      rosettaPut,
+      context.scratchDirectory,
+    );
   const before = await load(baselineSeconds);
+  const {durationMs, during} = await catchUpUnder(load, scene);
+  return {
+    offeredPerSecond,
+    durationMs,
+    errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
+    p99UsBefore: before.p99Us,
+    p99UsDuring: Math.max(...during.map(each => each.p99Us)),
+  };
+}
+
+/** Stops the follower until it needs a snapshot, and starts it again under `load`. */
+async function catchUpUnder(
+  load: Load,
+  {cluster, leader, follower, saturate}: Scene,
+): Promise<
+  Pick<CatchUpFigures, 'durationMs' | 'senderGrowthBytes' | 'receiverGrowthBytes'> & {
+    readonly during: readonly LoadFigures[];
+  }
+> {
   const last = must(await cluster.status(follower), 'the follower answers').lastLogIndex;
   await cluster.killNode(follower);
-  await outgrow(cluster, leader, last, () => load(baselineSeconds));
+  await outgrow(cluster, leader, last, () => saturate(baselineSeconds));
 
   const [leaderPid = 0] = cluster.pids().slice(leader < follower ? leader : leader - 1);
   const leaderMemory = new Peak(leaderPid);
@@ -69,26 +140,12 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
   await Promise.all([watch(), slices()]);
   // What the follower holds when all is over is what any follower holds.
   await delay(2_000);
-  const settledBytes = rssAnonBytes(followerMemory.pid);
-  await cluster.stop();
-  const rate = during.reduce((sum, each) => sum + each.requestsPerSecond, 0) / during.length;
-  const figures: CatchUpFigures = {
-    keyCount,
-    backup,
+  return {
+    during,
     durationMs: must(end.durationMs, 'the follower has caught up in time'),
-    requestsPerSecondBefore: before.requestsPerSecond,
-    requestsPerSecondDuring: rate,
-    errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
-    p99UsBefore: before.p99Us,
-    p99UsDuring: Math.max(...during.map(each => each.p99Us)),
     senderGrowthBytes: leaderMemory.growthBytes(leaderMemory.firstBytes),
-    receiverGrowthBytes: followerMemory.growthBytes(settledBytes),
+    receiverGrowthBytes: followerMemory.growthBytes(rssAnonBytes(followerMemory.pid)),
   };
-  context.say(
-    `catch-up with ${keyCount} keys: ${(figures.durationMs / 1000).toFixed(1)} s, ` +
-      `${Math.round((100 * rate) / before.requestsPerSecond)} % of the load`,
-  );
-  return figures;
 }
 
 /** Loads until the leader's log begins behind `index`: whoever ends there needs a snapshot. */

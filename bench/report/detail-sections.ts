@@ -2,7 +2,7 @@
 import {median} from '../load/load-figures.ts';
 import {latency, megabytes, milliseconds, rate, seconds} from './figure-format.ts';
 import {markdownTable} from './markdown-table.ts';
-import type {BackupFigures, Results} from './results.ts';
+import type {BackupFigures, HalfLoadFigures, Results} from './results.ts';
 
 /** By the name of the part; parts that were not measured are absent. */
 export function detailSections(results: Results): ReadonlyMap<string, string> {
@@ -164,7 +164,7 @@ function restartSection({restart}: Results): string | null {
 function catchUpSection({catchUp}: Results): string | null {
   if (catchUp === undefined || catchUp === null) return null;
   const share = (100 * catchUp.requestsPerSecondDuring) / catchUp.requestsPerSecondBefore;
-  const {errorCount = 0, backup} = catchUp;
+  const {errorCount = 0, backup, atHalf} = catchUp;
   return markdownTable(
     [`a snapshot of ${catchUp.keyCount.toLocaleString('en')} keys, under load`, ''],
     [
@@ -177,9 +177,20 @@ function catchUpSection({catchUp}: Results): string | null {
       ['errors', String(errorCount)],
       ['growth of RssAnon, sender', megabytes(catchUp.senderGrowthBytes)],
       ['growth of RssAnon, receiver', megabytes(catchUp.receiverGrowthBytes)],
+      ...(atHalf === undefined ? [] : atHalfRows(atHalf)),
       ...(backup === undefined ? [] : [['`snapshot save`, without load', backupText(backup)]]),
     ],
   );
+}
+
+function atHalfRows(atHalf: HalfLoadFigures): string[][] {
+  const load = `at ${rate(atHalf.offeredPerSecond)}`;
+  return [
+    [`${load}: the next catch-up`, seconds(atHalf.durationMs / 1000)],
+    [`${load}: p99, all up`, latency(atHalf, atHalf.p99UsBefore)],
+    [`${load}: p99 meanwhile, of the worst two seconds`, latency(atHalf, atHalf.p99UsDuring)],
+    [`${load}: errors`, String(atHalf.errorCount)],
+  ];
 }
 
 function backupText({sizeBytes, durationMs}: BackupFigures): string {

@@ -86,6 +86,16 @@ export interface CatchUpFigures {
   readonly senderGrowthBytes: number | null;
   /** RssAnon at its highest, above what it is afterwards. */
   readonly receiverGrowthBytes: number | null;
+  /** Again, under half of the rate, of one key. Absent without h2load and from earlier versions. */
+  readonly atHalf?: HalfLoadFigures;
+}
+
+export interface HalfLoadFigures {
+  readonly offeredPerSecond: number;
+  readonly durationMs: number;
+  readonly errorCount: number;
+  readonly p99UsBefore: number;
+  readonly p99UsDuring: number;
 }
 
 /** Many watchers on all nodes, each told of its share of the writes. */

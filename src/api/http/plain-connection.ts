@@ -12,6 +12,7 @@ import {assert, AssertionError} from '../../base/assert.ts';
 import {asBuffer, emptyBytes} from '../../base/bytes.ts';
 import {uncountedSizeBytesMax, type BufferBudget} from './buffer-budget.ts';
 import {headText} from './answer-head.ts';
+import type {Arrivals} from './arrivals.ts';
 import {answerClientError} from './connection-errors.ts';
 import {HeadMemory} from './plain-head.ts';
 import {readPlainRequest, type PlainRequest} from './plain-request.ts';
@@ -27,6 +28,7 @@ export interface PlainHost {
   /** Takes the socket over; `bytes` were received and not used. */
   readonly handOver: (socket: Socket, bytes: Buffer) => void;
   readonly budget: BufferBudget;
+  readonly arrivals: Pick<Arrivals, 'goFirst' | 'defer'>;
   /** Times after which a connection is given up, by what it is doing. */
   readonly timeouts: {
     readonly headersTimeoutMs: number;
@@ -56,6 +58,8 @@ export class PlainConnection implements Wire {
   #heldSizeBytes = 0;
   /** Pieces that #unread was put together from. */
   #pieceCount = 0;
+  /** What was received waits for connections that go first. */
+  #isDeferred = false;
   /** Guards #readOn against itself: an answer may be given before its request was left. */
   #isReadingOn = false;
   #request: PlainRequest | null = null;
@@ -98,7 +102,8 @@ export class PlainConnection implements Wire {
 
   /** No request is being received or answered, and the last answer has left this process. */
   get isIdle(): boolean {
-    return this.#doing === 'waiting' && this.socket.writableLength === 0;
+    if (this.#doing !== 'waiting' || this.#unread.length > 0) return false;
+    return this.socket.writableLength === 0;
   }
 
   /** Nothing was ever received. */
@@ -195,12 +200,26 @@ export class PlainConnection implements Wire {
     if (this.#doing === 'ended') return;
     this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
     this.#pieceCount += 1;
-    if (this.#doing !== 'answering') {
+    if (this.#doing !== 'answering' && !this.#mustDefer()) {
       this.#readOn();
       return;
     }
     this.#countUnread();
     if (this.#unread.length > uncountedSizeBytesMax) this.socket.pause();
+  };
+
+  #mustDefer(): boolean {
+    const {arrivals} = this.#host;
+    if (!this.#isDeferred && arrivals.goFirst) {
+      this.#isDeferred = true;
+      arrivals.defer(this.#onDeferred);
+    }
+    return this.#isDeferred;
+  }
+
+  readonly #onDeferred = (): void => {
+    this.#isDeferred = false;
+    if (this.#doing !== 'answering' && this.#doing !== 'ended') this.#goOn();
   };
 
   readonly #onEnd = (): void => {
@@ -230,9 +249,13 @@ export class PlainConnection implements Wire {
       this.#end();
       return;
     }
+    this.#goOn();
+  };
+
+  #goOn(): void {
     if (this.#unread.length > 0) this.#readOn();
     if (this.socket.isPaused() && this.#mayReceive()) this.socket.resume();
-  };
+  }
 
   /**
    * Answering a small request makes no room for the next large piece behind it; an incomplete one

@@ -381,6 +381,7 @@ function hostOf(fields: Pick<PlainHost, 'onRequest'>): PlainHost {
     nowMs: () => 0,
     closingLines: () => '\r\n',
     budget: new BufferBudget(),
+    arrivals: {goFirst: false, defer: () => assert.fail('nobody arrives')},
     timeouts: {
       headersTimeoutMs: timeoutMs,
       requestTimeoutMs: timeoutMs,

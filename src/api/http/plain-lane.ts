@@ -4,6 +4,7 @@
  */
 import type {Socket} from 'node:net';
 import type {Clock, Timer} from '../../base/clock.ts';
+import {Arrivals} from './arrivals.ts';
 import {PlainConnection, type PlainHost} from './plain-connection.ts';
 
 export interface PlainLaneOptions {
@@ -17,6 +18,7 @@ export interface PlainLaneOptions {
 export class PlainLane {
   readonly #connections = new Set<PlainConnection>();
   readonly #clock: Clock;
+  readonly #arrivals: Arrivals;
   readonly #host: PlainHost;
   readonly #checkingIntervalMs: number;
   readonly #keepLines: string;
@@ -27,6 +29,7 @@ export class PlainLane {
   constructor(options: PlainLaneOptions) {
     const {clock, timeouts} = options;
     this.#clock = clock;
+    this.#arrivals = new Arrivals(clock);
     this.#checkingIntervalMs = timeouts.checkingIntervalMs;
     const seconds = Math.floor(timeouts.keepAliveTimeoutMs / 1000);
     this.#keepLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`;
@@ -37,11 +40,13 @@ export class PlainLane {
       onRequest: options.onRequest,
       handOver: options.handOver,
       budget: options.budget,
+      arrivals: this.#arrivals,
       timeouts,
     };
   }
 
   accept(socket: Socket): void {
+    this.#arrivals.note();
     const connection = new PlainConnection(socket, this.#host, () => {
       this.#connections.delete(connection);
     });
