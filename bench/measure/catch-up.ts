@@ -55,9 +55,7 @@ export async function measureCatchUp(context: BenchContext): Promise<CatchUpFigu
     ...whole,
     requestsPerSecondBefore: before.requestsPerSecond,
     requestsPerSecondDuring: rate,
-    errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
-    p99UsBefore: before.p99Us,
-    p99UsDuring: Math.max(...during.map(each => each.p99Us)),
+    ...sufferingOf(before, during),
     ...(atHalf === null ? {} : {atHalf}),
   };
   context.say(
@@ -96,6 +94,16 @@ async function measureAtHalf(
   return {
     offeredPerSecond,
     durationMs,
+    ...sufferingOf(before, during),
+  };
+}
+
+/** What the load notices. */
+function sufferingOf(
+  before: LoadFigures,
+  during: readonly LoadFigures[],
+): Pick<HalfLoadFigures, 'errorCount' | 'p99UsBefore' | 'p99UsDuring'> {
+  return {
     errorCount: [before, ...during].reduce((sum, each) => sum + each.errorCount, 0),
     p99UsBefore: before.p99Us,
     p99UsDuring: Math.max(...during.map(each => each.p99Us)),

@@ -1,7 +1,8 @@
-/** A clock that stands still, with turns of the event loop that a test takes itself. */
+/** A clock that the test moves, with turns of the event loop that it takes itself. */
 import type {Clock} from '../../src/base/clock.ts';
 
 export class TurnClock implements Clock {
+  nowMs = 0;
   #afterPoll: (() => void)[] = [];
 
   wallMs(): number {
@@ -9,7 +10,7 @@ export class TurnClock implements Clock {
   }
 
   monotonicMs(): number {
-    return 0;
+    return this.nowMs;
   }
 
   setTimer(): {cancel: () => void} {
@@ -18,6 +19,11 @@ export class TurnClock implements Clock {
 
   afterPoll(callback: () => void): void {
     this.#afterPoll.push(callback);
+  }
+
+  /** Nothing waits for the end of the turn. */
+  get isIdle(): boolean {
+    return this.#afterPoll.length === 0;
   }
 
   /** What it asks for anew waits for the next turn. */

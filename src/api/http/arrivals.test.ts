@@ -3,107 +3,73 @@ import {once} from 'node:events';
 import {connect, createServer} from 'node:net';
 import type {AddressInfo} from 'node:net';
 import {test} from 'node:test';
+import {noContent} from '../../../test/contract/no-content.ts';
+import {TurnClock} from '../../../test/contract/turn-clock.ts';
 import type {Clock} from '../../base/clock.ts';
 import {Arrivals} from './arrivals.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {PlainLane} from './plain-lane.ts';
-import type {Answer} from './wire.ts';
-
-/** Turns that the test ends, and a clock that it moves. */
-class Turns {
-  nowMs = 0;
-  readonly clock: Clock;
-  #callbacks: (() => void)[] = [];
-
-  constructor() {
-    this.clock = {
-      wallMs: () => 0,
-      monotonicMs: () => this.nowMs,
-      setTimer: () => ({cancel: () => undefined}),
-      afterPoll: callback => void this.#callbacks.push(callback),
-    };
-  }
-
-  get isOver(): boolean {
-    return this.#callbacks.length === 0;
-  }
-
-  end(): void {
-    for (const callback of this.#callbacks.splice(0)) callback();
-  }
-}
 
 test('behind a long turn with a connection requests wait until a turn brings none', () => {
-  const turns = new Turns();
-  const arrivals = new Arrivals(turns.clock);
+  const clock = new TurnClock();
+  const arrivals = new Arrivals(clock);
   arrivals.note();
-  turns.nowMs += 2;
+  clock.nowMs += 2;
   assert.equal(arrivals.goFirst, false);
-  turns.end();
+  clock.turn();
   let ranCount = 0;
   for (let turn = 0; turn < 5; turn++) {
     assert.equal(arrivals.goFirst, true);
     arrivals.note();
     arrivals.defer(() => ranCount++);
-    turns.end();
+    clock.turn();
   }
   assert.equal(ranCount, 0);
-  turns.end();
+  clock.turn();
   assert.equal(ranCount, 5);
   assert.equal(arrivals.goFirst, false);
-  assert.equal(turns.isOver, true);
+  assert.equal(clock.isIdle, true);
 });
 
 test('requests wait for nobody while turns are short, or bring no connection', () => {
-  const turns = new Turns();
-  const arrivals = new Arrivals(turns.clock);
+  const clock = new TurnClock();
+  const arrivals = new Arrivals(clock);
   for (let turn = 0; turn < 20; turn++) {
     arrivals.note();
-    turns.nowMs += 1.9;
-    turns.end();
+    clock.nowMs += 1.9;
+    clock.turn();
     assert.equal(arrivals.goFirst, false);
   }
   for (let turn = 0; turn < 20; turn++) {
-    turns.end();
-    turns.nowMs += 50;
+    clock.turn();
+    clock.nowMs += 50;
     assert.equal(arrivals.goFirst, false);
   }
 });
 
 test('requests wait no longer than ten milliseconds, however many connections come', () => {
-  const turns = new Turns();
-  const arrivals = new Arrivals(turns.clock);
+  const clock = new TurnClock();
+  const arrivals = new Arrivals(clock);
   const waitedMs: number[] = [];
   let runMs = 0;
   for (let turn = 0; turn < 300; turn++) {
     arrivals.note();
-    const sinceMs = turns.nowMs;
+    const sinceMs = clock.nowMs;
     if (arrivals.goFirst) {
       arrivals.defer(() => {
-        waitedMs.push(turns.nowMs - sinceMs);
+        waitedMs.push(clock.nowMs - sinceMs);
         runMs += 0.5;
       });
-      turns.nowMs += 1;
+      clock.nowMs += 1;
     } else {
-      turns.nowMs += 3 + runMs;
+      clock.nowMs += 3 + runMs;
       runMs = 0;
     }
-    turns.end();
+    clock.turn();
   }
   assert.ok(waitedMs.length >= 250, `${waitedMs.length} ran`);
   assert.ok(Math.max(...waitedMs) <= 10, `one waited ${Math.max(...waitedMs)} ms`);
 });
-
-const noContent: Answer = {
-  status: 204,
-  type: null,
-  sizeBytes: 0,
-  revision: 0,
-  vary: 'Accept',
-  more: [],
-  body: null,
-  ending: 'keep',
-};
 
 test('connections that come at once wait for a few requests and not for all', async t => {
   const connectionCount = 100;
@@ -111,13 +77,14 @@ test('connections that come at once wait for a few requests and not for all', as
   let acceptedCount = 0;
   let nowMs = 0;
   const timeoutMs = 60_000;
+  const clock: Clock = {
+    wallMs: () => Date.now(),
+    monotonicMs: () => nowMs,
+    setTimer: () => ({cancel: () => undefined}),
+    afterPoll: callback => void setImmediate(callback),
+  };
   const lane = new PlainLane({
-    clock: {
-      wallMs: () => Date.now(),
-      monotonicMs: () => nowMs,
-      setTimer: () => ({cancel: () => undefined}),
-      afterPoll: callback => void setImmediate(callback),
-    },
+    clock,
     timeouts: {
       headersTimeoutMs: timeoutMs,
       requestTimeoutMs: timeoutMs,
@@ -126,6 +93,7 @@ test('connections that come at once wait for a few requests and not for all', as
       checkingIntervalMs: timeoutMs,
     },
     budget: new BufferBudget(),
+    arrivals: new Arrivals(clock),
     handOver: () => assert.fail('all of it is plain'),
     onRequest: wire => {
       acceptedAtRequest.push(acceptedCount);

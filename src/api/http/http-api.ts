@@ -21,6 +21,7 @@ import {TurnBudget} from '../../base/turn-budget.ts';
 import type {Service} from '../../node/service.ts';
 import type {WatchService} from '../../node/watch-service.ts';
 import {AnswerTurns} from './answer-turns.ts';
+import {Arrivals} from './arrivals.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {answerClientError, refuseTunnel, serverMethods} from './connection-errors.ts';
 import {Exchange, mustBeOperating, type ApiContext} from './exchange.ts';
@@ -79,6 +80,7 @@ export class HttpApi {
   readonly #fresh = new Set<Socket>();
   readonly #turns = new AnswerTurns();
   readonly #lanes: PlainLane[] = [];
+  readonly #arrivals: Arrivals;
   #servers: readonly Server[] = [];
   #port = 0;
 
@@ -102,6 +104,7 @@ export class HttpApi {
     };
     this.#address = options.address;
     this.#timeouts = {...defaultTimeouts, ...options.timeouts};
+    this.#arrivals = new Arrivals(clock);
     this.#connectionCountMax = options.connectionCountMax ?? limits.httpConnectionCountMax;
   }
 
@@ -212,6 +215,7 @@ export class HttpApi {
       clock: this.#context.clock,
       timeouts: this.#timeouts,
       budget: this.#context.budget,
+      arrivals: this.#arrivals,
       onRequest: (wire, {target, head}) => {
         this.#onRequest(wire, {target, head, isHeldBack: false});
       },

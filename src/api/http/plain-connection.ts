@@ -171,6 +171,8 @@ export class PlainConnection implements Wire {
       this.socket.destroy();
       return;
     }
+    // What it waits for is here; nobody has looked at what arrived.
+    if (this.#isDeferred) return;
     switch (this.#doing) {
       case 'receiving-head':
         if (nowMs - this.#startedAtMs >= timeouts.headersTimeoutMs) this.#refuseAsSlow();

@@ -3,9 +3,10 @@ import {once} from 'node:events';
 import {Socket} from 'node:net';
 import {test} from 'node:test';
 import {startHttp} from '../../../test/contract/http-fixture.ts';
+import {noContent} from '../../../test/contract/no-content.ts';
 import {BufferBudget} from './buffer-budget.ts';
 import {PlainConnection, type PlainHost} from './plain-connection.ts';
-import type {Answer, Wire} from './wire.ts';
+import type {Wire} from './wire.ts';
 
 const head = (method: string, target: string, more = ''): string =>
   `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
@@ -363,17 +364,6 @@ async function readAsAnswered(atOnceEvery: number): Promise<void> {
   client.destroy();
 }
 
-const noContent: Answer = {
-  status: 204,
-  type: null,
-  sizeBytes: 0,
-  revision: 0,
-  vary: 'Accept',
-  more: [],
-  body: null,
-  ending: 'keep',
-};
-
 function hostOf(fields: Pick<PlainHost, 'onRequest'>): PlainHost {
   const timeoutMs = 60_000;
   return {
@@ -391,3 +381,20 @@ function hostOf(fields: Pick<PlainHost, 'onRequest'>): PlainHost {
     handOver: () => assert.fail('all of it is plain'),
   };
 }
+
+test('a request that waits for connections is not given up as slow', async () => {
+  const deferred: (() => void)[] = [];
+  const arrivals = {goFirst: true, defer: (callback: () => void) => void deferred.push(callback)};
+  let requestCount = 0;
+  const usual = hostOf({onRequest: () => (requestCount += 1)});
+  const host = {...usual, arrivals, timeouts: {...usual.timeouts, headersTimeoutMs: 1_000}};
+  const client = new Socket();
+  const connection = new PlainConnection(client, host, () => undefined);
+  client.push(put('a', 'v'));
+  while (deferred.length === 0) await new Promise(resolve => setImmediate(resolve));
+  connection.checkTime(1_000);
+  assert.equal(requestCount, 0);
+  for (const callback of deferred) callback();
+  assert.equal(requestCount, 1);
+  client.destroy();
+});

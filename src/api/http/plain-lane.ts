@@ -4,7 +4,7 @@
  */
 import type {Socket} from 'node:net';
 import type {Clock, Timer} from '../../base/clock.ts';
-import {Arrivals} from './arrivals.ts';
+import type {Arrivals} from './arrivals.ts';
 import {PlainConnection, type PlainHost} from './plain-connection.ts';
 
 export interface PlainLaneOptions {
@@ -13,6 +13,8 @@ export interface PlainLaneOptions {
   readonly onRequest: PlainHost['onRequest'];
   readonly handOver: PlainHost['handOver'];
   readonly budget: PlainHost['budget'];
+  /** Of all lanes: they share a turn. */
+  readonly arrivals: Arrivals;
 }
 
 export class PlainLane {
@@ -29,7 +31,7 @@ export class PlainLane {
   constructor(options: PlainLaneOptions) {
     const {clock, timeouts} = options;
     this.#clock = clock;
-    this.#arrivals = new Arrivals(clock);
+    this.#arrivals = options.arrivals;
     this.#checkingIntervalMs = timeouts.checkingIntervalMs;
     const seconds = Math.floor(timeouts.keepAliveTimeoutMs / 1000);
     this.#keepLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`;
