@@ -9,6 +9,7 @@ import type {NodeId} from '../../src/raft/ids.ts';
 import type {Membership} from '../../src/raft/membership.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage, Mandatory} from './coverage.ts';
+import {stuckMsMax} from './disk-pace.ts';
 import type {EventQueue} from './event-queue.ts';
 import type {Machine} from './machine.ts';
 import {MembershipFaults} from './membership-faults.ts';
@@ -39,9 +40,6 @@ const moreOften: Readonly<Partial<Record<FaultClass, number>>> = {
   members: 2,
   'older-copy': 3,
 };
-
-/** What a disk was asked for is done within this time, whatever happens to it. */
-export const stuckMsMax = 4_000;
 
 export class Faults {
   readonly #parts: FaultsParts;
@@ -293,12 +291,12 @@ export class Faults {
     this.#count('slow disk');
     this.#parts.tell(machine.owner, () => `its disk is slow for ${Math.round(durationMs)} ms`);
     if (prng.integer({min: 0, max: 1}) === 0) {
-      machine.diskStuckUntilMs = this.#parts.queue.nowMs + durationMs;
+      machine.diskPace.stick(this.#parts.queue.nowMs, durationMs);
       return;
     }
-    machine.diskSlowness = 10 + prng.integer({min: 0, max: 90});
+    machine.diskPace.slowness = 10 + prng.integer({min: 0, max: 90});
     this.#later(durationMs, () => {
-      machine.diskSlowness = 1;
+      machine.diskPace.slowness = 1;
     });
   }
 

@@ -13,17 +13,14 @@ import {peerOf} from '../node/test-cluster.ts';
 import {Violation} from './checks/violation.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage} from './coverage.ts';
+import {DiskPace} from './disk-pace.ts';
 import type {EventQueue} from './event-queue.ts';
 import type {FailReason} from './explained-end.ts';
 import {explainsEnd, hasCode} from './explained-end.ts';
 import {MemberTime} from './member-time.ts';
 import type {SimNetwork} from './sim-network.ts';
-import {exponential} from './sim-network.ts';
 import type {SwarmConfig} from './swarm.ts';
 import type {SimTransport} from './sim-transport.ts';
-
-/** One operation of a slow disk. */
-const slowMsMax = 2_000;
 
 /** Until somebody has read why it was refused. */
 const refusedMs = 500;
@@ -60,9 +57,7 @@ export class Machine {
   isLost = false;
   /** Why the process may end by itself; null: it must not. */
   mayFail: FailReason | null = null;
-  /** Factor of the disk's pace. */
-  diskSlowness = 1;
-  diskStuckUntilMs = 0;
+  readonly diskPace: DiskPace;
   /** A failed process leaves its page cache behind, a failed machine does not. */
   failsByPowerCut = false;
 
@@ -71,6 +66,7 @@ export class Machine {
     this.id = id;
     this.owner = owner;
     const {turnMs, lookMs} = world.config;
+    this.diskPace = new DiskPace(world.config, world.prng);
     this.time = new MemberTime(world.queue, owner, {turnMs, lookMs});
   }
 
@@ -90,7 +86,7 @@ export class Machine {
 
   /** Once, when all machines are known to the network. */
   connect(network: SimNetwork, ids: readonly string[]): void {
-    const {config, prng, check, logger} = this.#world;
+    const {config, queue, prng, check, logger} = this.#world;
     this.#contacts = ids.filter(id => id !== this.id).map(addressOf);
     this.#network = network;
     const peers = ids.filter(id => id !== this.id).map(peerOf);
@@ -127,12 +123,13 @@ export class Machine {
       },
       diskPace: {
         perform: operation =>
-          this.time.machine(this.#diskDelayMs(), () => {
+          this.time.machine(this.diskPace.operationMs(queue.nowMs), () => {
             operation();
             this.#onDiskOperation();
           }),
         report: callback => this.time.notice(0, 'disk', callback),
-        checkpoint: callback => this.time.notice(this.#diskDelayMs() * 2, 'disk', callback),
+        checkpoint: callback =>
+          this.time.notice(this.diskPace.checkpointMs(queue.nowMs), 'disk', callback),
       },
     });
   }
@@ -199,8 +196,7 @@ export class Machine {
   /** Clock, disk and process are in order again, and stay so. */
   repair(): void {
     this.#cutsPowerAtWrite = false;
-    this.diskSlowness = 1;
-    this.diskStuckUntilMs = 0;
+    this.diskPace.repair();
     this.time.setRate(1);
     const {disk, checkpointDisk} = this.member;
     disk.spaceSizeBytes = Infinity;
@@ -310,13 +306,6 @@ export class Machine {
   #newTransport(network: SimNetwork, address: string): SimTransport {
     this.#transport = network.transport(address);
     return this.#transport;
-  }
-
-  #diskDelayMs(): number {
-    const {config, queue, prng} = this.#world;
-    const delayMs =
-      (config.diskDelayMinMs + exponential(prng, config.diskDelayMeanMs)) * this.diskSlowness;
-    return Math.max(Math.min(delayMs, slowMsMax), this.diskStuckUntilMs - queue.nowMs);
   }
 
   #observer(): NodeObserver {
