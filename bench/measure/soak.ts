@@ -14,7 +14,7 @@ import {rssAnonBytes} from '../systems/process-usage.ts';
 import type {BenchContext} from './bench-context.ts';
 import {randomKeyCount, runWrites} from './workload-plan.ts';
 
-const flags = ['-history-size=128'];
+const flags = ['-history-size=64'];
 const sampleIntervalMs = 2_000;
 /** Memory and disk still settle in the first part of the time. */
 const settlingShare = 0.3;

@@ -131,6 +131,8 @@ export const limits = {
   keptAnswersReserveSizeBytes: 16 * mib,
   historyAgeMs: 60 * 60_000,
   historySizeBytesMax: 1024 * mib,
+  /** Of history between two samples of the time index, and what compactions go by. */
+  historySampleSizeBytes: 256 * kib,
 
   // Leases. Those that expire are revoked so many at a time; writes wait behind them.
   leaseCountMax: 1_000_000,

@@ -1,6 +1,6 @@
 /**
  * The sender for Node: HTTP/1.1 on kept connections, a request at a time on each. It costs a third
- * of node:http's client (docs/performance.md), which matters where the client shares a machine with
+ * of node:http's client (docs/experiments.md), which matters where the client shares a machine with
  * the store. Streams have a connection of their own.
  */
 import {Buffer} from 'node:buffer';

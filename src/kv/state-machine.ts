@@ -170,6 +170,7 @@ export class KvStateMachine implements StateReader, EventSource {
     this.#idempotency.reload();
     this.#sessions.load();
     this.leases.load();
+    this.#timeIndex.reload();
     this.#appliedIndex = 0;
     this.#revisionBefore = this.#meta.revision;
     // Rows that a suspended command has written are gone with all others.

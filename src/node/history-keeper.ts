@@ -3,13 +3,13 @@
  * the rows that a compaction made obsolete, in slices between other work.
  */
 import type {Clock} from '../base/clock.ts';
+import {limits} from '../base/limits.ts';
 import {encodeCommand} from '../kv/command-codec.ts';
 import type {KvStateMachine} from '../kv/state-machine.ts';
 import type {Raft} from '../raft/raft.ts';
 import type {NodeOptions} from './node-options.ts';
 import type {Proposer} from './proposer.ts';
 
-const proposeIntervalMs = 10_000;
 const scrubRowCount = 128;
 const scrubSliceMs = 2;
 const proposeTimeoutMs = 5_000;
@@ -27,6 +27,8 @@ export interface HistoryKeeperParts {
 export class HistoryKeeper {
   readonly #parts: HistoryKeeperParts;
   #lastLookAtMs = -Infinity;
+  /** One is under way. */
+  #isProposed = false;
   #scrubbedFor = -1;
   /** The newest revision at the last look, and when a look saw it first. */
   #revision = -1;
@@ -63,11 +65,12 @@ export class HistoryKeeper {
   #maybePropose(): void {
     const {raft, machine, proposer, clock, options} = this.#parts;
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#lastLookAtMs < proposeIntervalMs) return;
+    // So that each checkpoint has about the share of one interval to remove.
+    if (nowMs - this.#lastLookAtMs < limits.checkpointIntervalMs) return;
     this.#lastLookAtMs = nowMs;
     const ageMs = options.historyAgeMs === 0 ? Infinity : options.historyAgeMs;
     const isQuiet = this.#isQuietSince(nowMs - ageMs);
-    if (raft.role !== 'leader') return;
+    if (raft.role !== 'leader' || this.#isProposed) return;
     const outOfBounds = machine.compactionTarget({
       nowMs: proposer.logClock.nowMs(),
       ageMs,
@@ -76,8 +79,11 @@ export class HistoryKeeper {
     const revision = isQuiet ? machine.revision() : outOfBounds;
     if (revision <= machine.compactedRevision()) return;
     const command = encodeCommand({idempotency: null, body: {type: 'compact', revision}});
+    this.#isProposed = true;
     // A compaction that is lost or refused is found again at the next look.
-    proposer.proposeNow(command, proposeTimeoutMs, () => undefined);
+    proposer.proposeNow(command, proposeTimeoutMs, () => {
+      this.#isProposed = false;
+    });
   }
 
   /**

@@ -34,6 +34,12 @@ export function drawSessionLimits(prng: Prng): SmallLimits {
   };
 }
 
+/** From a stream of its own. So that history goes in pieces within a run. */
+export function drawHistoryLimits(prng: Prng): SmallLimits {
+  const isFine = prng.integer({min: 0, max: 1}) === 1;
+  return {historySampleSizeBytes: isFine ? 2_000 : limits.historySampleSizeBytes};
+}
+
 /** Returns what puts the old ones back. */
 export function setLimits(changes: SmallLimits): () => void {
   const table: Record<string, number> = limits;

@@ -7,7 +7,7 @@ import {assert, must} from '../../src/base/assert.ts';
 import {Prng} from '../../src/base/prng.ts';
 import type {Weather} from './sim-network.ts';
 import type {SmallLimits} from './small-limits.ts';
-import {drawLimits, drawSessionLimits} from './small-limits.ts';
+import {drawHistoryLimits, drawLimits, drawSessionLimits} from './small-limits.ts';
 
 export const faultClasses = [
   'loss',
@@ -154,7 +154,11 @@ export function drawSwarm(seed: number, overrides: Overrides = {}): SwarmConfig 
     valueSizeBytesMax: pick([20, 200, 2_000, 2_000]),
     timeoutMs: pick([200, 1_000, 5_000]),
     fillStepSizeBytes: pick([4_096, 8_192, 1_048_576]),
-    limits: {...drawLimits(prng), ...drawSessionLimits(kindPrng)},
+    limits: {
+      ...drawLimits(prng),
+      ...drawSessionLimits(kindPrng),
+      ...drawHistoryLimits(streamOf(seed, 'history')),
+    },
     streamBreakRate: pick([0, 0.03, 0.2]),
   };
   return overridden(config, overrides);
