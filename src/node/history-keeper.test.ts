@@ -4,6 +4,7 @@ import {FakeRows} from '../../test/contract/fake-rows.ts';
 import {DrivenRaft, membershipOf} from '../../test/node/driven-raft.ts';
 import {FakeTransport} from '../../test/node/fake-transport.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {limits} from '../base/limits.ts';
 import {encodeCommand} from '../kv/command-codec.ts';
 import type {CommandBody, PutOperation} from '../kv/command.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
@@ -12,6 +13,8 @@ import {LogClock} from './log-clock.ts';
 import {Proposer} from './proposer.ts';
 
 const updateCount = 3_000;
+/** The time index has a sample of each update that is so far from the one before. */
+const sampleIntervalMs = 60_000;
 
 function encoded(body: CommandBody): Uint8Array {
   return encodeCommand({idempotency: null, body});
@@ -31,9 +34,52 @@ function update(version: number): Uint8Array {
   return encoded({type: 'transaction', compare: [], success: [put], failure: []});
 }
 
+function keeperOf(parts: {
+  readonly driven: DrivenRaft;
+  readonly machine: KvStateMachine;
+  readonly monotonicMs: () => number;
+  readonly mayScrub: () => boolean;
+  readonly historySizeBytesMax?: number;
+}): {readonly keeper: HistoryKeeper; readonly proposer: Proposer} {
+  const {driven, machine, monotonicMs, mayScrub, historySizeBytesMax = 0} = parts;
+  const {raft} = driven;
+  const clock = new LifeClock(new VirtualTime());
+  const proposer = new Proposer({
+    raft,
+    log: driven.log,
+    transport: new FakeTransport(),
+    clock,
+    logClock: new LogClock({raft, clock, rows: new FakeRows()}),
+    leases: {answer: () => undefined},
+    firstRequestId: 1,
+    isStorageFull: () => false,
+    isDiverged: () => false,
+    scheduleReady: () => undefined,
+  });
+  const keeper = new HistoryKeeper({
+    raft,
+    machine,
+    proposer,
+    clock: {
+      wallMs: () => clock.wallMs(),
+      monotonicMs,
+      setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
+      afterPoll: callback => clock.afterPoll(callback),
+    },
+    options: {
+      electionTimeoutMs: 150,
+      heartbeatMs: 50,
+      historyAgeMs: 0,
+      historySizeBytesMax,
+      version: 'test',
+    },
+    mayScrub,
+  });
+  return {keeper, proposer};
+}
+
 test('a tick removes as much compacted history as its slice of time allows, and no more', () => {
   const driven = new DrivenRaft(membershipOf(['node1', 'node2', 'node3'])).follow('node2');
-  const clock = new LifeClock(new VirtualTime());
   const machine = new KvStateMachine(new FakeRows());
   for (let index = 1; index <= updateCount; index++) {
     machine.apply({index, proposedAtMs: index, data: update(index)});
@@ -42,38 +88,13 @@ test('a tick removes as much compacted history as its slice of time allows, and 
   const compact = encoded({type: 'compact', revision});
   machine.apply({index: updateCount + 1, proposedAtMs: updateCount + 1, data: compact});
 
-  const {raft} = driven;
   let nowMs = 0;
   let mayScrub = false;
-  const keeper = new HistoryKeeper({
-    raft,
+  const {keeper} = keeperOf({
+    driven,
     machine,
-    proposer: new Proposer({
-      raft,
-      log: driven.log,
-      transport: new FakeTransport(),
-      clock,
-      logClock: new LogClock({raft, clock, rows: new FakeRows()}),
-      leases: {answer: () => undefined},
-      firstRequestId: 1,
-      isStorageFull: () => false,
-      isDiverged: () => false,
-      scheduleReady: () => undefined,
-    }),
     // Each look at the clock costs half a millisecond.
-    clock: {
-      wallMs: () => clock.wallMs(),
-      monotonicMs: () => (nowMs += 0.5),
-      setTimer: (delayMs, callback) => clock.setTimer(delayMs, callback),
-      afterPoll: callback => clock.afterPoll(callback),
-    },
-    options: {
-      electionTimeoutMs: 150,
-      heartbeatMs: 50,
-      historyAgeMs: 0,
-      historySizeBytesMax: 0,
-      version: 'test',
-    },
+    monotonicMs: () => (nowMs += 0.5),
     mayScrub: () => mayScrub,
   });
   const before = nowMs;
@@ -90,4 +111,30 @@ test('a tick removes as much compacted history as its slice of time allows, and 
   // One pass of the former size a tick, 256 rows, took more than ten.
   assert.ok(tickCount > 1 && tickCount <= 10, `${tickCount} ticks`);
   assert.equal(machine.get(new Uint8Array([107]), revision)?.version, updateCount - 1);
+});
+
+test('a compaction is not proposed again while one is under way', () => {
+  const driven = new DrivenRaft(membershipOf(['node1', 'node2', 'node3'])).lead('node2');
+  const machine = new KvStateMachine(new FakeRows());
+  for (let index = 1; index <= 10; index++) {
+    machine.apply({index, proposedAtMs: index * sampleIntervalMs, data: update(index)});
+  }
+  let nowMs = 0;
+  const {keeper, proposer} = keeperOf({
+    driven,
+    machine,
+    monotonicMs: () => nowMs,
+    mayScrub: () => true,
+    historySizeBytesMax: 1,
+  });
+  // Nobody acknowledges what the leader appends.
+  const look = (): number => {
+    nowMs += limits.checkpointIntervalMs;
+    keeper.tick();
+    driven.perform();
+    return proposer.proposedCount;
+  };
+  assert.deepEqual([look(), look(), look()], [1, 1, 1]);
+  proposer.expire(Infinity);
+  assert.deepEqual([look(), look()], [2, 2]);
 });

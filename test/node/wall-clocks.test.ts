@@ -68,7 +68,7 @@ test('history is as old as the time that passed, not as the wall clock says', ()
   const leader = cluster.leader();
   for (let i = 0; i < 5; i++) cluster.write(leader, 'key', `${i}`);
   cluster.time.wallSkewMs += hourMs;
-  // The leader looks every ten seconds.
+  // The leader looks every second.
   cluster.advance(25_000);
   cluster.write(leader, 'key', 'last');
   assert.equal(leader.machine.compactedRevision(), 0);

@@ -9,7 +9,7 @@ import type {NodeId} from '../../src/raft/ids.ts';
 import type {Membership} from '../../src/raft/membership.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage, Mandatory} from './coverage.ts';
-import {stuckMsMax} from './disk-pace.ts';
+import {stuckMsMax} from './disk-delays.ts';
 import type {EventQueue} from './event-queue.ts';
 import type {Machine} from './machine.ts';
 import {MembershipFaults} from './membership-faults.ts';
@@ -291,12 +291,12 @@ export class Faults {
     this.#count('slow disk');
     this.#parts.tell(machine.owner, () => `its disk is slow for ${Math.round(durationMs)} ms`);
     if (prng.integer({min: 0, max: 1}) === 0) {
-      machine.diskPace.stick(this.#parts.queue.nowMs, durationMs);
+      machine.diskDelays.stick(this.#parts.queue.nowMs, durationMs);
       return;
     }
-    machine.diskPace.slowness = 10 + prng.integer({min: 0, max: 90});
+    machine.diskDelays.slowness = 10 + prng.integer({min: 0, max: 90});
     this.#later(durationMs, () => {
-      machine.diskPace.slowness = 1;
+      machine.diskDelays.slowness = 1;
     });
   }
 

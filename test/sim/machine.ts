@@ -13,7 +13,7 @@ import {peerOf} from '../node/test-cluster.ts';
 import {Violation} from './checks/violation.ts';
 import type {ClusterCheck} from './checks/cluster-check.ts';
 import type {Coverage} from './coverage.ts';
-import {DiskPace} from './disk-pace.ts';
+import {DiskDelays} from './disk-delays.ts';
 import type {EventQueue} from './event-queue.ts';
 import type {FailReason} from './explained-end.ts';
 import {explainsEnd, hasCode} from './explained-end.ts';
@@ -57,7 +57,7 @@ export class Machine {
   isLost = false;
   /** Why the process may end by itself; null: it must not. */
   mayFail: FailReason | null = null;
-  readonly diskPace: DiskPace;
+  readonly diskDelays: DiskDelays;
   /** A failed process leaves its page cache behind, a failed machine does not. */
   failsByPowerCut = false;
 
@@ -66,7 +66,7 @@ export class Machine {
     this.id = id;
     this.owner = owner;
     const {turnMs, lookMs} = world.config;
-    this.diskPace = new DiskPace(world.config, world.prng);
+    this.diskDelays = new DiskDelays(world.config, world.prng);
     this.time = new MemberTime(world.queue, owner, {turnMs, lookMs});
   }
 
@@ -123,13 +123,13 @@ export class Machine {
       },
       diskPace: {
         perform: operation =>
-          this.time.machine(this.diskPace.operationMs(queue.nowMs), () => {
+          this.time.machine(this.diskDelays.operationMs(queue.nowMs), () => {
             operation();
             this.#onDiskOperation();
           }),
         report: callback => this.time.notice(0, 'disk', callback),
         checkpoint: callback =>
-          this.time.notice(this.diskPace.checkpointMs(queue.nowMs), 'disk', callback),
+          this.time.notice(this.diskDelays.checkpointMs(queue.nowMs), 'disk', callback),
       },
     });
   }
@@ -196,7 +196,7 @@ export class Machine {
   /** Clock, disk and process are in order again, and stay so. */
   repair(): void {
     this.#cutsPowerAtWrite = false;
-    this.diskPace.repair();
+    this.diskDelays.repair();
     this.time.setRate(1);
     const {disk, checkpointDisk} = this.member;
     disk.spaceSizeBytes = Infinity;

@@ -20,7 +20,7 @@ import {CallClock} from './command-calls.ts';
 import {CommandClients} from './command-clients.ts';
 import {Coverage} from './coverage.ts';
 import {EventQueue} from './event-queue.ts';
-import {stuckMsMax} from './disk-pace.ts';
+import {stuckMsMax} from './disk-delays.ts';
 import {Faults} from './faults.ts';
 import {watchReplicas} from './inside.ts';
 import {Machine} from './machine.ts';

@@ -2,16 +2,17 @@
  * How long the operations of a simulated disk take. Invariant: what was asked for before `repair`
  * ends within stuckMsMax, so that whoever waits as long has no failure of before ahead.
  */
+import {assert} from '../../src/base/assert.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import {exponential} from './sim-network.ts';
 
 export const stuckMsMax = 4_000;
-/** A checkpoint writes its file and then its meta page. */
+/** A checkpoint is more than one operation. */
 const checkpointFactor = 2;
 /** One operation of a slow disk. */
 const slowMsMax = stuckMsMax / checkpointFactor;
 
-export class DiskPace {
+export class DiskDelays {
   readonly #minMs: number;
   readonly #meanMs: number;
   readonly #prng: Prng;
@@ -30,7 +31,8 @@ export class DiskPace {
 
   /** Nothing ends for so long, at most stuckMsMax. */
   stick(nowMs: number, durationMs: number): void {
-    this.#stuckUntilMs = nowMs + Math.min(durationMs, stuckMsMax);
+    assert(durationMs <= stuckMsMax, 'a disk is stuck for % ms', durationMs);
+    this.#stuckUntilMs = nowMs + durationMs;
   }
 
   repair(): void {
