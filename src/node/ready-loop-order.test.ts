@@ -163,6 +163,18 @@ test('of answers that wait for a disk that stands still the newest answer of a k
   }
 });
 
+test('an entry may leave memory when it is applied', () => {
+  const bench = new Bench();
+  bench.append('2', 1, [0, 0], 3);
+  bench.sync();
+  bench.hasRoom = false;
+  bench.turn();
+  assert.equal(bench.log.unneededIndex, 0, 'committed, and it waits for room');
+  bench.hasRoom = true;
+  bench.turn();
+  assert.equal(bench.log.unneededIndex, 3);
+});
+
 test('the disk hears of no commit of entries that replace others and are not durable', () => {
   const bench = new Bench();
   bench.append('2', 1, [0, 0], 3);

@@ -91,6 +91,7 @@ export class ReadyLoop {
     }
     reads.serve(applier.applied.index);
     this.#noteCommit();
+    this.#noteUnneeded();
     // What is paused (no room, or a snapshot that waits for the disk) goes on with the next tick,
     // or when the disk answers; looking again at once would only burn the processor.
     if (didApply && applier.hasWork) this.schedule();
@@ -105,6 +106,11 @@ export class ReadyLoop {
     const {raft, log} = this.#parts;
     if (this.#snapshotReady !== null) return;
     log.noteCommit(minIndex(raft.commitIndex, raft.stableIndex));
+  }
+
+  #noteUnneeded(): void {
+    const {raft, log, applier} = this.#parts;
+    log.noteUnneeded(minIndex(raft.replicatedIndex, applier.applied.index));
   }
 
   #drain(): void {

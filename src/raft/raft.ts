@@ -24,6 +24,7 @@ import type {ProgressState} from './progress.ts';
 import type {RaftState} from './raft-state.ts';
 import {currentHardState, currentMembership, makeState} from './raft-state.ts';
 import {requestRead} from './read-index.ts';
+import {leastMatch} from './replication.ts';
 import type {Ready} from './ready.ts';
 import {hasReady, noteApplied, takeReady} from './ready-assembly.ts';
 import type {SnapshotMeta} from './snapshot.ts';
@@ -213,6 +214,12 @@ export class Raft {
   /** Durable on this node, inclusive. */
   get stableIndex(): LogIndex {
     return this.#state.log.stableIndex;
+  }
+
+  /** Durable on every member that keeps up, inclusive: none of those is sent it again. */
+  get replicatedIndex(): LogIndex {
+    const {leadership} = this.#state;
+    return leadership === null ? this.lastIndex : leastMatch(this.#state, leadership);
   }
 
   /** Term, vote and commit index as they are now, durable or not. */

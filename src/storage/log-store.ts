@@ -30,6 +30,11 @@ export interface LogStore extends LogReader {
   pendingForMs(): number;
   /** Commit index to put into the next batch or sync mark. */
   noteCommit(commit: LogIndex): void;
+  /**
+   * Entries up to here are applied, and whoever keeps up has them: those that are durable leave
+   * memory. Reading them again costs a read of the file.
+   */
+  noteUnneeded(upTo: LogIndex): void;
   /** Old segments are recycled as log-retention.ts says. Cheap. */
   release(release: LogRelease): void;
   /**

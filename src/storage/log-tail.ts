@@ -1,6 +1,8 @@
 /**
- * The newest entries of the log in memory, for apply and for followers that keep up. Bounded by
- * bytes; entries that are not durable yet are never dropped.
+ * The newest entries of the log in memory, for apply and for followers that keep up. An entry goes
+ * as soon as neither needs it, a few milliseconds after it came: the collector frees young objects
+ * all at once, but copies and later looks for each that it meets twice. Bounded by bytes; entries
+ * that are not durable yet are never dropped.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Entry} from '../raft/entry.ts';
@@ -51,9 +53,13 @@ export class LogTail {
     this.#entries.length = length;
   }
 
-  /** Drops the oldest entries up to `durable`, inclusive, while there are too many bytes. */
-  trim(durable: LogIndex): void {
-    while (this.#sizeBytes > this.#sizeBytesMax && this.#first <= durable) {
+  /**
+   * Drops the oldest entries: those up to `unneeded`, and more while there are too many bytes, but
+   * only up to `durable`. Both inclusive.
+   */
+  trim(durable: LogIndex, unneeded: LogIndex): void {
+    while (this.#first <= durable) {
+      if (this.#first > unneeded && this.#sizeBytes <= this.#sizeBytesMax) break;
       const entry = this.#entries[this.#head];
       if (entry === undefined || entry === null) break;
       this.#entries[this.#head] = null;

@@ -185,6 +185,8 @@ export class WalLogStore implements LogStore {
   #last: EntryId;
   /** Every entry up to here is durable, inclusive. */
   #durableIndex: LogIndex;
+  /** As noteUnneeded() said last. */
+  #unneededIndex: LogIndex = noIndex;
   /** Rises with every write that supersedes entries. */
   #generation = 0;
   /** The smallest index that a superseding write on its way to the disk begins with. */
@@ -292,6 +294,11 @@ export class WalLogStore implements LogStore {
     this.#wal.noteCommit(commit);
   }
 
+  noteUnneeded(upTo: LogIndex): void {
+    this.#unneededIndex = upTo;
+    this.#tail.trim(this.#durableIndex, upTo);
+  }
+
   release(release: LogRelease): void {
     const {segments} = this.#wal;
     const nowMs = this.#clock.monotonicMs();
@@ -360,7 +367,7 @@ export class WalLogStore implements LogStore {
     // What a later write on its way supersedes is not durable in its new form.
     const from = this.#supersededFrom;
     this.#durableIndex = from === null ? last : minIndex(last, indexBefore(from));
-    this.#tail.trim(this.#durableIndex);
+    this.#tail.trim(this.#durableIndex, this.#unneededIndex);
   }
 
   #supersede(first: LogIndex): void {

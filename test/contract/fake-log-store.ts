@@ -20,6 +20,8 @@ export class FakeLogStore implements LogStore {
   /** What a restart would find. */
   hardState: HardState = initialHardState;
   full = false;
+  /** As it was told last. */
+  unneededIndex: LogIndex = noIndex;
 
   constructor(schedule: (operation: () => void) => void = setImmediate) {
     this.#schedule = schedule;
@@ -89,6 +91,11 @@ export class FakeLogStore implements LogStore {
 
   noteCommit(commit: LogIndex): void {
     this.#commit = maxIndex(this.#commit, commit);
+  }
+
+  /** Nothing goes: there is no file to read it from again. */
+  noteUnneeded(upTo: LogIndex): void {
+    this.unneededIndex = upTo;
   }
 
   release({upTo: index}: LogRelease): void {

@@ -90,6 +90,19 @@ export function logStoreContract(name: string, open: () => LogStoreUnderTest): v
     assert.equal(store.pendingForMs(), 0);
   });
 
+  withStore('what is not needed in memory can be read all the same', async store => {
+    const entries = someEntries(1, 60);
+    await appended(store, entries.slice(0, 30));
+    store.noteUnneeded(logIndex(20));
+    assert.deepEqual(allEntries(store), entries.slice(0, 30));
+    const done = appended(store, entries.slice(30));
+    // Not durable yet: there is nothing to read it from.
+    store.noteUnneeded(logIndex(60));
+    assert.deepEqual(allEntries(store), entries);
+    await done;
+    assert.deepEqual(allEntries(store, 500), entries);
+  });
+
   withStore('callbacks run in the order of the appends', async store => {
     const order: number[] = [];
     const last = new Promise<void>(resolve => {
