@@ -169,10 +169,10 @@ test('an entry may leave memory when it is applied', () => {
   bench.sync();
   bench.hasRoom = false;
   bench.turn();
-  assert.equal(bench.log.unneededIndex, 0, 'committed, and it waits for room');
+  assert.equal(bench.log.needs.applied, 0, 'committed, and it waits for room');
   bench.hasRoom = true;
   bench.turn();
-  assert.equal(bench.log.unneededIndex, 3);
+  assert.equal(bench.log.needs.applied, 3);
 });
 
 test('the disk hears of no commit of entries that replace others and are not durable', () => {

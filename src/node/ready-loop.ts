@@ -91,7 +91,7 @@ export class ReadyLoop {
     }
     reads.serve(applier.applied.index);
     this.#noteCommit();
-    this.#noteUnneeded();
+    this.#noteNeeds();
     // What is paused (no room, or a snapshot that waits for the disk) goes on with the next tick,
     // or when the disk answers; looking again at once would only burn the processor.
     if (didApply && applier.hasWork) this.schedule();
@@ -108,9 +108,9 @@ export class ReadyLoop {
     log.noteCommit(minIndex(raft.commitIndex, raft.stableIndex));
   }
 
-  #noteUnneeded(): void {
+  #noteNeeds(): void {
     const {raft, log, applier} = this.#parts;
-    log.noteUnneeded(minIndex(raft.replicatedIndex, applier.applied.index));
+    log.noteNeeds({applied: applier.applied.index, matches: raft.matchIndexes});
   }
 
   #drain(): void {

@@ -147,8 +147,9 @@ export class Progress {
     this.isDue = false;
     this.#isCut = sent.isCut;
     if (sent.lastIndex < this.nextIndex) return;
+    const entryCount = sent.lastIndex + 1 - this.nextIndex;
     this.nextIndex = logIndex(sent.lastIndex + 1);
-    this.inflights.add(sent);
+    this.inflights.add({...sent, entryCount});
   }
 
   #enter(state: ProgressState, nextIndex: LogIndex): void {

@@ -24,7 +24,6 @@ import type {ProgressState} from './progress.ts';
 import type {RaftState} from './raft-state.ts';
 import {currentHardState, currentMembership, makeState} from './raft-state.ts';
 import {requestRead} from './read-index.ts';
-import {leastMatch} from './replication.ts';
 import type {Ready} from './ready.ts';
 import {hasReady, noteApplied, takeReady} from './ready-assembly.ts';
 import type {SnapshotMeta} from './snapshot.ts';
@@ -216,10 +215,11 @@ export class Raft {
     return this.#state.log.stableIndex;
   }
 
-  /** Durable on every member that keeps up, inclusive: none of those is sent it again. */
-  get replicatedIndex(): LogIndex {
+  /** On a leader: what each other member is known to hold durably, inclusive. Otherwise none. */
+  get matchIndexes(): readonly LogIndex[] {
     const {leadership} = this.#state;
-    return leadership === null ? this.lastIndex : leastMatch(this.#state, leadership);
+    if (leadership === null) return [];
+    return Array.from(leadership.progress.values(), ({matchIndex}) => matchIndex);
   }
 
   /** Term, vote and commit index as they are now, durable or not. */

@@ -101,15 +101,6 @@ export function maybeCommit(state: RaftState, leadership: Leadership): boolean {
   return true;
 }
 
-/** Of those that replicate, whoever is furthest behind; the last index when nobody does. */
-export function leastMatch(state: RaftState, leadership: Leadership): LogIndex {
-  let least = state.log.lastIndex;
-  for (const progress of leadership.progress.values()) {
-    if (progress.state === 'replicate') least = minIndex(least, progress.matchIndex);
-  }
-  return least;
-}
-
 /** True when the follower's match moved. */
 export function noteAccepted(
   state: RaftState,

@@ -12,6 +12,14 @@ export interface LogWrite {
   readonly entries: readonly Entry[];
 }
 
+/** Who still needs entries, and from where on. */
+export interface LogNeeds {
+  /** Applied on this node, inclusive. */
+  readonly applied: LogIndex;
+  /** On a leader: what each other member holds, inclusive. */
+  readonly matches: readonly LogIndex[];
+}
+
 export interface LogStore extends LogReader {
   /**
    * Takes effect for reads at once and is durable when `callback` runs without error. Callbacks run
@@ -30,11 +38,8 @@ export interface LogStore extends LogReader {
   pendingForMs(): number;
   /** Commit index to put into the next batch or sync mark. */
   noteCommit(commit: LogIndex): void;
-  /**
-   * Entries up to here are applied, and whoever keeps up has them: those that are durable leave
-   * memory. Reading them again costs a read of the file.
-   */
-  noteUnneeded(upTo: LogIndex): void;
+  /** What memory need not hold any longer leaves it; reading it again costs a read of the file. */
+  noteNeeds(needs: LogNeeds): void;
   /** Old segments are recycled as log-retention.ts says. Cheap. */
   release(release: LogRelease): void;
   /**

@@ -1,13 +1,15 @@
 /**
- * The newest entries of the log in memory, for apply and for followers that keep up. An entry goes
- * as soon as neither needs it, a few milliseconds after it came: the collector frees young objects
- * all at once, but copies and later looks for each that it meets twice. Bounded by bytes; entries
- * that are not durable yet are never dropped.
+ * The newest entries of the log in memory, for apply and for members that keep up. An entry goes
+ * when it is durable and nobody needs it, a few milliseconds after it came: the collector frees
+ * young objects all at once, but copies and later looks for each that it meets twice. For who is
+ * silent entries are kept until there are too many bytes; from then on it is not waited for, since
+ * the file is read for it anyway. Entries that are not durable yet are never dropped.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Entry} from '../raft/entry.ts';
 import type {LogIndex} from '../raft/ids.ts';
-import {indexAfter} from '../raft/ids.ts';
+import {indexAfter, minIndex} from '../raft/ids.ts';
+import type {LogNeeds} from './log-store.ts';
 
 /** What an entry takes in memory beside its data: its object, its view, its place in the array. */
 const entryObjectSizeBytes = 280;
@@ -53,11 +55,9 @@ export class LogTail {
     this.#entries.length = length;
   }
 
-  /**
-   * Drops the oldest entries: those up to `unneeded`, and more while there are too many bytes, but
-   * only up to `durable`. Both inclusive.
-   */
-  trim(durable: LogIndex, unneeded: LogIndex): void {
+  /** Drops the oldest entries: what nobody needs, and more while there are too many bytes. */
+  trim(durable: LogIndex, needs: LogNeeds): void {
+    const unneeded = this.#unneeded(needs);
     while (this.#first <= durable) {
       if (this.#first > unneeded && this.#sizeBytes <= this.#sizeBytesMax) break;
       const entry = this.#entries[this.#head];
@@ -71,6 +71,14 @@ export class LogTail {
       this.#entries.splice(0, this.#head);
       this.#head = 0;
     }
+  }
+
+  #unneeded({applied, matches}: LogNeeds): LogIndex {
+    let unneeded = applied;
+    for (const match of matches) {
+      if (indexAfter(match) >= this.#first) unneeded = minIndex(unneeded, match);
+    }
+    return unneeded;
   }
 
   /** Holds nothing; the next entry has index `next`. */

@@ -19,6 +19,7 @@ import {logIndex, nodeId, term} from '../raft/ids.ts';
 import {emptyMembership, encodeMembership} from '../raft/membership.ts';
 import type {Disk} from './disk.ts';
 import {nodeDisk} from './node-disk.ts';
+import {StorageError} from './storage-error.ts';
 import type {OpenedLog} from './wal-log-store.ts';
 import {openLog} from './wal-log-store.ts';
 import type {WalOptions} from './wal-options.ts';
@@ -95,6 +96,23 @@ test('superseded entries stay superseded, in memory, on disk and after a restart
   const reopened = open(disk, '/wal');
   assert.deepEqual(allEntries(reopened.store), expected);
   await closed(reopened.store);
+});
+
+test('what somebody needs is in memory, the rest in the file alone', async () => {
+  const disk = new FakeDisk();
+  const {store} = open(disk, '/wal');
+  const entries = someEntries(1, 20);
+  await appended(store, entries);
+  store.noteNeeds({applied: logIndex(15), matches: [logIndex(10)]});
+  for (const name of disk.listSync('/wal')) {
+    const file = `/wal/${name}`;
+    disk.replace(file, new Uint8Array(disk.content(file).length));
+  }
+  const from = (first: number): unknown =>
+    store.entries({from: logIndex(first), to: logIndex(20), sizeBytesMax: 1 << 20});
+  assert.deepEqual(from(11), entries.slice(10));
+  assert.throws(() => from(10), StorageError);
+  await closed(store);
 });
 
 test('one entry larger than a segment is written, read and recovered', async () => {

@@ -15,7 +15,7 @@ import type {MembershipRecord} from '../raft/options.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
-import type {LogStore, LogWrite} from './log-store.ts';
+import type {LogNeeds, LogStore, LogWrite} from './log-store.ts';
 import {ContentsCollector} from './segment-contents.ts';
 import type {LogRelease} from './log-retention.ts';
 import {releasedCount} from './log-retention.ts';
@@ -185,8 +185,8 @@ export class WalLogStore implements LogStore {
   #last: EntryId;
   /** Every entry up to here is durable, inclusive. */
   #durableIndex: LogIndex;
-  /** As noteUnneeded() said last. */
-  #unneededIndex: LogIndex = noIndex;
+  /** As noteNeeds() said last. */
+  #needs: LogNeeds = {applied: noIndex, matches: []};
   /** Rises with every write that supersedes entries. */
   #generation = 0;
   /** The smallest index that a superseding write on its way to the disk begins with. */
@@ -294,9 +294,9 @@ export class WalLogStore implements LogStore {
     this.#wal.noteCommit(commit);
   }
 
-  noteUnneeded(upTo: LogIndex): void {
-    this.#unneededIndex = upTo;
-    this.#tail.trim(this.#durableIndex, upTo);
+  noteNeeds(needs: LogNeeds): void {
+    this.#needs = needs;
+    this.#tail.trim(this.#durableIndex, needs);
   }
 
   release(release: LogRelease): void {
@@ -367,7 +367,7 @@ export class WalLogStore implements LogStore {
     // What a later write on its way supersedes is not durable in its new form.
     const from = this.#supersededFrom;
     this.#durableIndex = from === null ? last : minIndex(last, indexBefore(from));
-    this.#tail.trim(this.#durableIndex, this.#unneededIndex);
+    this.#tail.trim(this.#durableIndex, this.#needs);
   }
 
   #supersede(first: LogIndex): void {

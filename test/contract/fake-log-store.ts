@@ -9,7 +9,7 @@ import type {LogIndex, Term} from '../../src/raft/ids.ts';
 import {indexAfter, maxIndex, noIndex, noTerm} from '../../src/raft/ids.ts';
 import type {SnapshotMeta} from '../../src/raft/snapshot.ts';
 import type {LogRelease} from '../../src/storage/log-retention.ts';
-import type {LogStore, LogWrite} from '../../src/storage/log-store.ts';
+import type {LogNeeds, LogStore, LogWrite} from '../../src/storage/log-store.ts';
 
 export class FakeLogStore implements LogStore {
   readonly #schedule: (operation: () => void) => void;
@@ -21,7 +21,7 @@ export class FakeLogStore implements LogStore {
   hardState: HardState = initialHardState;
   full = false;
   /** As it was told last. */
-  unneededIndex: LogIndex = noIndex;
+  needs: LogNeeds = {applied: noIndex, matches: []};
 
   constructor(schedule: (operation: () => void) => void = setImmediate) {
     this.#schedule = schedule;
@@ -94,8 +94,8 @@ export class FakeLogStore implements LogStore {
   }
 
   /** Nothing goes: there is no file to read it from again. */
-  noteUnneeded(upTo: LogIndex): void {
-    this.unneededIndex = upTo;
+  noteNeeds(needs: LogNeeds): void {
+    this.needs = needs;
   }
 
   release({upTo: index}: LogRelease): void {
