@@ -5,14 +5,16 @@ import {Inflights} from './inflights.ts';
 
 test('the window is bounded by count and frees in order', () => {
   const window = new Inflights({countMax: 3, sizeBytesMax: 1000});
-  for (let i = 1; i <= 3; i++) window.add({lastIndex: logIndex(i * 10), sizeBytes: 5, entryCount: 10});
+  for (let i = 1; i <= 3; i++)
+    window.add({lastIndex: logIndex(i * 10), sizeBytes: 5, entryCount: 10});
   assert.equal(window.isFull(), true);
   window.freeTo(logIndex(9));
   assert.equal(window.count, 3);
   window.freeTo(logIndex(20));
   assert.equal(window.count, 1);
   assert.equal(window.sizeBytes, 5);
-  for (let i = 4; i <= 5; i++) window.add({lastIndex: logIndex(i * 10), sizeBytes: 5, entryCount: 10});
+  for (let i = 4; i <= 5; i++)
+    window.add({lastIndex: logIndex(i * 10), sizeBytes: 5, entryCount: 10});
   assert.equal(window.isFull(), true);
   window.freeTo(logIndex(50));
   assert.equal(window.count, 0);
