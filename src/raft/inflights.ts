@@ -1,13 +1,9 @@
 /**
  * The appends sent to one follower and not acknowledged, oldest first: a ring of the last index and
- * the size of each. Bounds how much a slow follower can hold in buffers along the way, and how long
- * a leader is busy with one that comes back: what it missed is read from the disk.
+ * the size of each. Bounds how much a slow follower can hold in buffers along the way.
  */
 import {assert} from '../base/assert.ts';
 import type {LogIndex} from './ids.ts';
-
-/** Reading and sending so many small ones takes about 10 ms. */
-const entryCountMax = 4096;
 
 export class Inflights {
   readonly #countMax: number;
@@ -15,11 +11,9 @@ export class Inflights {
   /** Last index of each append. Invariant: increasing from #start over #count places. */
   readonly #lastIndexes: Float64Array;
   readonly #sizes: Float64Array;
-  readonly #entryCounts: Float64Array;
   #start = 0;
   #count = 0;
   #sizeBytes = 0;
-  #entryCount = 0;
 
   constructor(bounds: {readonly countMax: number; readonly sizeBytesMax: number}) {
     assert(bounds.countMax > 0, 'the window holds at least one append');
@@ -28,7 +22,6 @@ export class Inflights {
     this.#sizeBytesMax = bounds.sizeBytesMax;
     this.#lastIndexes = new Float64Array(bounds.countMax);
     this.#sizes = new Float64Array(bounds.countMax);
-    this.#entryCounts = new Float64Array(bounds.countMax);
   }
 
   get count(): number {
@@ -39,43 +32,33 @@ export class Inflights {
     return this.#sizeBytes;
   }
 
-  /** The last append may overshoot the bounds of bytes and entries: it is never split. */
+  /** The last append may overshoot the byte bound: an entry is never split. */
   isFull(): boolean {
-    if (this.#count === this.#countMax || this.#entryCount >= entryCountMax) return true;
-    return this.#sizeBytes >= this.#sizeBytesMax;
+    return this.#count === this.#countMax || this.#sizeBytes >= this.#sizeBytesMax;
   }
 
-  add(append: {
-    readonly lastIndex: LogIndex;
-    readonly sizeBytes: number;
-    readonly entryCount: number;
-  }): void {
+  add(append: {readonly lastIndex: LogIndex; readonly sizeBytes: number}): void {
     assert(!this.isFull(), 'append beyond the window');
     const place = (this.#start + this.#count) % this.#countMax;
     this.#lastIndexes[place] = append.lastIndex;
     this.#sizes[place] = append.sizeBytes;
-    this.#entryCounts[place] = append.entryCount;
     this.#count++;
     this.#sizeBytes += append.sizeBytes;
-    this.#entryCount += append.entryCount;
   }
 
   /** Forgets every append that ends at or below `index`. */
   freeTo(index: LogIndex): void {
     while (this.#count > 0 && (this.#lastIndexes[this.#start] as number) <= index) {
       this.#sizeBytes -= this.#sizes[this.#start] as number;
-      this.#entryCount -= this.#entryCounts[this.#start] as number;
       this.#start = (this.#start + 1) % this.#countMax;
       this.#count--;
     }
     assert(this.#sizeBytes >= 0, 'window of % bytes', this.#sizeBytes);
-    assert(this.#entryCount >= 0, 'window of % entries', this.#entryCount);
   }
 
   reset(): void {
     this.#start = 0;
     this.#count = 0;
     this.#sizeBytes = 0;
-    this.#entryCount = 0;
   }
 }

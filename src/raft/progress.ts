@@ -16,6 +16,12 @@ import {Inflights} from './inflights.ts';
 /** So many entries do not wait for the answer to an append that is under way. */
 const gatherEntryCount = 128;
 
+/**
+ * So many entries under way are enough, however small: what a member missed that was away is read
+ * from the log's file, and reading and sending these takes a leader about 10 ms.
+ */
+const sentEntryCountMax = 4096;
+
 export type ProgressState = 'probe' | 'replicate' | 'snapshot';
 
 export class Progress {
@@ -121,9 +127,18 @@ export class Progress {
 
   #hasEntriesFor(lastIndex: LogIndex): boolean {
     const waitingCount = lastIndex + 1 - this.nextIndex;
-    if (waitingCount <= 0 || this.inflights.isFull()) return false;
+    if (waitingCount <= 0 || this.isWindowFull()) return false;
     if (this.isDue || this.#isCut || this.inflights.count === 0) return true;
     return waitingCount >= gatherEntryCount;
+  }
+
+  /**
+   * While replicating: no entry is sent before some of those under way are acknowledged. The append
+   * that fills the window may overshoot its bounds.
+   */
+  isWindowFull(): boolean {
+    const sentCount = this.nextIndex - 1 - this.matchIndex;
+    return sentCount >= sentEntryCountMax || this.inflights.isFull();
   }
 
   #isCommitNews(commitIndex: LogIndex): boolean {
@@ -147,9 +162,8 @@ export class Progress {
     this.isDue = false;
     this.#isCut = sent.isCut;
     if (sent.lastIndex < this.nextIndex) return;
-    const entryCount = sent.lastIndex + 1 - this.nextIndex;
     this.nextIndex = logIndex(sent.lastIndex + 1);
-    this.inflights.add({...sent, entryCount});
+    this.inflights.add(sent);
   }
 
   #enter(state: ProgressState, nextIndex: LogIndex): void {

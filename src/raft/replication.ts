@@ -187,7 +187,7 @@ function sendAppend(state: RaftState, progress: Progress): void {
 function nextEntries(state: RaftState, progress: Progress): readonly Entry[] {
   const {log, options} = state;
   if (progress.nextIndex > log.lastIndex) return [];
-  if (progress.state === 'replicate' && progress.inflights.isFull()) return [];
+  if (progress.state === 'replicate' && progress.isWindowFull()) return [];
   const sizeBytesMax = options.appendSizeBytesMax;
   return log.entries({from: progress.nextIndex, to: log.lastIndex, sizeBytesMax});
 }
