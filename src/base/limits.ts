@@ -84,7 +84,7 @@ export const limits = {
   walSegmentSizeBytes: 16 * mib,
   walBatchSizeBytesMax: 4 * mib,
   walSyncMarkDelayMs: 100,
-  /** Of entries in memory that this node has yet to apply, or another one yet to get. */
+  /** Of entries in memory that this node has yet to apply, or to send, and that are durable. */
   logTailSizeBytesMax: 16 * mib,
   /** Closed segments of the log behind the checkpoint; see storage/log-retention.ts. */
   logRetentionSizeBytesMax: 256 * mib,

@@ -110,7 +110,7 @@ export class ReadyLoop {
 
   #noteNeeds(): void {
     const {raft, log, applier} = this.#parts;
-    log.noteNeeds({applied: applier.applied.index, matches: raft.matchIndexes});
+    log.noteNeeds({applied: applier.applied.index, sent: raft.sentIndexes});
   }
 
   #drain(): void {

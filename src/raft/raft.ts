@@ -12,7 +12,7 @@ import {isActive} from './contact.ts';
 import {campaign, noteOwnVotePersisted, repeatPreVote, tickElection} from './election.ts';
 import type {HardState} from './hard-state.ts';
 import type {LogIndex, NodeId, Term} from './ids.ts';
-import {indexAfter, maxIndex} from './ids.ts';
+import {indexAfter, indexBefore, maxIndex} from './ids.ts';
 import type {ProposeResult} from './leader.ts';
 import {onOwnLogPersisted, proposeCommand, proposeMembershipChange, tickLeader} from './leader.ts';
 import {beginTransfer} from './leader-transfer.ts';
@@ -215,11 +215,11 @@ export class Raft {
     return this.#state.log.stableIndex;
   }
 
-  /** On a leader: what each other member is known to hold durably, inclusive. Otherwise none. */
-  get matchIndexes(): readonly LogIndex[] {
+  /** On a leader: up to where each other member was sent the log, inclusive. Otherwise none. */
+  get sentIndexes(): readonly LogIndex[] {
     const {leadership} = this.#state;
     if (leadership === null) return [];
-    return Array.from(leadership.progress.values(), ({matchIndex}) => matchIndex);
+    return Array.from(leadership.progress.values(), ({nextIndex}) => indexBefore(nextIndex));
   }
 
   /** Term, vote and commit index as they are now, durable or not. */

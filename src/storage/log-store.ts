@@ -16,8 +16,8 @@ export interface LogWrite {
 export interface LogNeeds {
   /** Applied on this node, inclusive. */
   readonly applied: LogIndex;
-  /** On a leader: what each other member holds, inclusive. */
-  readonly matches: readonly LogIndex[];
+  /** On a leader: up to where each other member was sent the log, inclusive. */
+  readonly sent: readonly LogIndex[];
 }
 
 export interface LogStore extends LogReader {

@@ -16,8 +16,8 @@ function tailOf(count: number): LogTail {
   return tail;
 }
 
-function needs(applied: number, ...matches: number[]): LogNeeds {
-  return {applied: logIndex(applied), matches: matches.map(logIndex)};
+function needs(applied: number, ...sent: number[]): LogNeeds {
+  return {applied: logIndex(applied), sent: sent.map(logIndex)};
 }
 
 /** The first that is held, of `count` that are durable. */
@@ -26,7 +26,7 @@ function firstAfter(tail: LogTail, count: number, needed: LogNeeds): LogIndex {
   return tail.first;
 }
 
-test('what is applied and held by everybody goes, however little it is', () => {
+test('what is applied and sent to everybody goes, however little it is', () => {
   const tail = tailOf(5);
   assert.equal(firstAfter(tail, 5, needs(3)), 4);
   assert.equal(tail.get(logIndex(4)).index, 4);

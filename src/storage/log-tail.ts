@@ -1,9 +1,10 @@
 /**
  * The newest entries of the log in memory, for apply and for members that keep up. An entry goes
  * when it is durable and nobody needs it, a few milliseconds after it came: the collector frees
- * young objects all at once, but copies and later looks for each that it meets twice. For who is
- * silent entries are kept until there are too many bytes; from then on it is not waited for, since
- * the file is read for it anyway. Entries that are not durable yet are never dropped.
+ * young objects all at once, but copies and later looks for each that it meets twice. For a member
+ * that cannot be sent any entries are kept until there are too many bytes; from then on it is not
+ * waited for, since the file is read for it anyway. What was sent and got lost is read again.
+ * Entries that are not durable yet are never dropped.
  */
 import {assert, must} from '../base/assert.ts';
 import type {Entry} from '../raft/entry.ts';
@@ -73,10 +74,10 @@ export class LogTail {
     }
   }
 
-  #unneeded({applied, matches}: LogNeeds): LogIndex {
+  #unneeded({applied, sent}: LogNeeds): LogIndex {
     let unneeded = applied;
-    for (const match of matches) {
-      if (indexAfter(match) >= this.#first) unneeded = minIndex(unneeded, match);
+    for (const index of sent) {
+      if (indexAfter(index) >= this.#first) unneeded = minIndex(unneeded, index);
     }
     return unneeded;
   }

@@ -103,7 +103,7 @@ test('what somebody needs is in memory, the rest in the file alone', async () =>
   const {store} = open(disk, '/wal');
   const entries = someEntries(1, 20);
   await appended(store, entries);
-  store.noteNeeds({applied: logIndex(15), matches: [logIndex(10)]});
+  store.noteNeeds({applied: logIndex(15), sent: [logIndex(10)]});
   for (const name of disk.listSync('/wal')) {
     const file = `/wal/${name}`;
     disk.replace(file, new Uint8Array(disk.content(file).length));

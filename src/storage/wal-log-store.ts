@@ -186,7 +186,7 @@ export class WalLogStore implements LogStore {
   /** Every entry up to here is durable, inclusive. */
   #durableIndex: LogIndex;
   /** As noteNeeds() said last. */
-  #needs: LogNeeds = {applied: noIndex, matches: []};
+  #needs: LogNeeds = {applied: noIndex, sent: []};
   /** Rises with every write that supersedes entries. */
   #generation = 0;
   /** The smallest index that a superseding write on its way to the disk begins with. */

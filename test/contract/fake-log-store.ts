@@ -21,7 +21,7 @@ export class FakeLogStore implements LogStore {
   hardState: HardState = initialHardState;
   full = false;
   /** As it was told last. */
-  needs: LogNeeds = {applied: noIndex, matches: []};
+  needs: LogNeeds = {applied: noIndex, sent: []};
 
   constructor(schedule: (operation: () => void) => void = setImmediate) {
     this.#schedule = schedule;

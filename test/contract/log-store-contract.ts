@@ -93,11 +93,11 @@ export function logStoreContract(name: string, open: () => LogStoreUnderTest): v
   withStore('what is not needed in memory can be read all the same', async store => {
     const entries = someEntries(1, 60);
     await appended(store, entries.slice(0, 30));
-    store.noteNeeds({applied: logIndex(20), matches: []});
+    store.noteNeeds({applied: logIndex(20), sent: []});
     assert.deepEqual(allEntries(store), entries.slice(0, 30));
     const done = appended(store, entries.slice(30));
     // Not durable yet: there is nothing to read it from.
-    store.noteNeeds({applied: logIndex(60), matches: []});
+    store.noteNeeds({applied: logIndex(60), sent: []});
     assert.deepEqual(allEntries(store), entries);
     await done;
     assert.deepEqual(allEntries(store, 500), entries);
