@@ -15,6 +15,7 @@ import {
 import {FakeDisk} from '../../test/sim/fake-disk.ts';
 import {realClock} from '../../test/sim/real-clock.ts';
 import {makeEntry} from '../raft/entry.ts';
+import {Prng} from '../base/prng.ts';
 import {logIndex, nodeId, term} from '../raft/ids.ts';
 import {emptyMembership, encodeMembership} from '../raft/membership.ts';
 import type {Disk} from './disk.ts';
@@ -264,6 +265,19 @@ test('a log that does not hold the checkpoint is replaced, the vote stays', asyn
     assert.deepEqual(third.warnings, []);
     await closed(third.store);
   }
+});
+
+test('such a log begins behind the checkpoint as soon as it is open, whatever happens then', () => {
+  const disk = new FakeDisk();
+  const checkpoint = {index: logIndex(500), term: term(2), membership: emptyMembership};
+  open(disk, '/wal');
+  disk.crash(new Prng(1));
+  // It ends before it has written anything, and the checkpoint is lost meanwhile.
+  open(disk, '/wal', {checkpoint});
+  disk.crash(new Prng(1));
+  const again = open(disk, '/wal');
+  assert.equal(again.needsSnapshot, true);
+  assert.equal(again.store.lastIndex(), 500);
 });
 
 test('a log behind a lost checkpoint is kept and asks for a snapshot', async () => {

@@ -7,24 +7,23 @@ import type {Clock} from '../base/clock.ts';
 import type {Entry, EntryId} from '../raft/entry.ts';
 import {entrySizeBytes} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';
-import {initialHardState} from '../raft/hard-state.ts';
 import type {LogIndex, Term} from '../raft/ids.ts';
-import {indexAfter, indexBefore, maxIndex, minIndex, noIndex, noTerm} from '../raft/ids.ts';
-import {decodeMembership, emptyMembership} from '../raft/membership.ts';
+import {indexAfter, indexBefore, maxIndex, minIndex, noIndex} from '../raft/ids.ts';
+import {decodeMembership} from '../raft/membership.ts';
 import type {MembershipRecord} from '../raft/options.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointMeta} from './checkpoint-store.ts';
 import type {Disk} from './disk.ts';
 import type {LogNeeds, LogStore, LogWrite} from './log-store.ts';
-import {ContentsCollector} from './segment-contents.ts';
 import type {LogRelease} from './log-retention.ts';
 import {releasedCount} from './log-retention.ts';
 import {LogTail} from './log-tail.ts';
+import {createLog, emptyLog, replaceLog} from './new-log.ts';
 import {StorageError} from './storage-error.ts';
 import {TermRuns} from './term-runs.ts';
 import {Wal} from './wal.ts';
 import type {WalDirectory} from './wal-directory.ts';
-import {createFirstSegment, nextFreeSequence, removeSegments} from './wal-directory.ts';
+import {nextFreeSequence, removeSegments} from './wal-directory.ts';
 import {WalIndex} from './wal-index.ts';
 import type {WalOptions} from './wal-options.ts';
 import {walOptions} from './wal-options.ts';
@@ -32,7 +31,6 @@ import {readEntries} from './wal-reader.ts';
 import type {RecoveredLog} from './wal-recovery.ts';
 import {recoverLog} from './wal-recovery.ts';
 import type {WalIdentity} from './wal-segment.ts';
-import {encodeSegmentHeader} from './wal-segment.ts';
 import {membershipsFrom} from './written-memberships.ts';
 
 export interface OpenLogInput {
@@ -75,15 +73,15 @@ export function openLog(input: OpenLogInput): OpenedLog {
   if (recovered === null) {
     if (input.mustExist === true || checkpointIndex > 0) throw missingLogError(directory);
     removeSegments(recovery);
-    const created = createLog(recovery, sequence);
-    return start(input, options, created, {needsSnapshot: false, mustReset: false});
+    return start(input, options, createLog(recovery, sequence, emptyLog));
   }
-  const needsSnapshot = recovered.start.index > checkpointIndex;
-  const checkpoint = {index: checkpointIndex, term: input.checkpoint?.term ?? noTerm};
-  return start(input, options, recovered, {
-    needsSnapshot,
-    mustReset: !goesOnBehind(recovered, checkpoint),
-  });
+  const checkpoint = input.checkpoint ?? emptyLog.meta;
+  if (goesOnBehind(recovered, checkpoint)) return start(input, options, recovered);
+  // What the checkpoint holds counts as this member's as soon as it runs, so the log has to begin
+  // there by then: if the checkpoint is lost, a log that ends before it must not pass for all there is.
+  const hardState = hardStateAt(checkpoint, recovered.hardState);
+  const replaced = replaceLog(recovery, sequence, recovered, {meta: checkpoint, hardState});
+  return start(input, options, replaced);
 }
 
 /**
@@ -105,61 +103,19 @@ export function hardStateAt(checkpoint: EntryId, hardState: HardState): HardStat
   return {term, vote, commit: checkpoint.index};
 }
 
-function createLog(recovery: WalDirectory, sequence: number): RecoveredLog {
-  const previous: EntryId = {index: noIndex, term: noTerm};
-  const membership: MembershipRecord = {index: noIndex, membership: emptyMembership};
-  const bytes = encodeSegmentHeader({
-    sequence,
-    isStart: true,
-    previous,
-    previousEnd: 0,
-    hardState: initialHardState,
-    membership,
-    identity: recovery.identity,
-    preceding: null,
-  });
-  return {
-    segments: [createFirstSegment(recovery, sequence, bytes, previous)],
-    prepared: [],
-    start: previous,
-    last: previous,
-    hardState: initialHardState,
-    memberships: [membership],
-    terms: new TermRuns(previous),
-    index: new WalIndex(),
-    contents: new ContentsCollector(),
-    warnings: [],
-  };
-}
-
-function start(
-  input: OpenLogInput,
-  options: WalOptions,
-  log: RecoveredLog,
-  verdict: {readonly needsSnapshot: boolean; readonly mustReset: boolean},
-): OpenedLog {
+function start(input: OpenLogInput, options: WalOptions, log: RecoveredLog): OpenedLog {
   const store = new WalLogStore(input, options, log);
   const warnings = [...log.warnings];
-  const checkpoint = input.checkpoint;
-  if (verdict.mustReset) {
-    assert(checkpoint !== null, 'only a checkpoint can disagree with the log');
-    warnings.push(
-      `the log (${log.start.index}, ${log.last.index}] does not hold the checkpoint's entry ` +
-        `${checkpoint.index} of term ${checkpoint.term}: it continues after the checkpoint`,
-    );
-    const hardState = hardStateAt(checkpoint, log.hardState);
-    store.reset(checkpoint, hardState);
-    const memberships = [{index: checkpoint.index, membership: checkpoint.membership}];
-    return {store, hardState, memberships, warnings, needsSnapshot: false};
-  }
-  if (verdict.needsSnapshot) {
+  const checkpointIndex = input.checkpoint?.index ?? noIndex;
+  const needsSnapshot = log.start.index > checkpointIndex;
+  if (needsSnapshot) {
     warnings.push(`entries up to ${log.start.index} are neither in the log nor in a checkpoint`);
   }
-  const applied = maxIndex(checkpoint?.index ?? noIndex, log.start.index);
+  const applied = maxIndex(checkpointIndex, log.start.index);
   const commit = minIndex(maxIndex(log.hardState.commit, applied), log.last.index);
   const hardState = {...log.hardState, commit};
   const memberships = membershipsFrom(log.memberships, applied);
-  return {store, hardState, memberships, warnings, needsSnapshot: verdict.needsSnapshot};
+  return {store, hardState, memberships, warnings, needsSnapshot};
 }
 
 function missingLogError(directory: string): StorageError {
