@@ -51,6 +51,14 @@ class OverlayRows implements RowStore {
     this.#overlay.delete(rowKey);
   }
 
+  prune(): void {
+    // Nothing is compacted here.
+  }
+
+  prunedTo(): null {
+    return null;
+  }
+
   isReadyToScan(table: number): boolean {
     return this.#overlay.isReadyToScan(table);
   }

@@ -134,6 +134,15 @@ export const limits = {
   historySizeBytesMax: 1024 * mib,
   /** Of history between two samples of the time index, and what compactions go by. */
   historySampleSizeBytes: 256 * kib,
+  /**
+   * An event carries the before image of its key when the event before it lies more revisions back
+   * and its value is no larger (kv/event-row.ts). The first belongs to the format of the rows: what
+   * is removed relies on what was written.
+   */
+  nearRevisionCount: 256,
+  beforeImageSizeBytesMax: 1 * kib,
+  /** Rows of the history that go with one checkpoint. */
+  pruneRowCountMax: 96_000,
 
   // Leases. Those that expire are revoked so many at a time; writes wait behind them.
   leaseCountMax: 1_000_000,

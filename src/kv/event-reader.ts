@@ -2,14 +2,16 @@
  * The history as a sequence of events. Each revision has one or more, numbered from 0 without a
  * gap, so whoever knows a revision finds them one by one, without a scan.
  */
-import {decodeEventRow} from './event-row.ts';
+import {assert} from '../base/assert.ts';
+import {decodeEventRow, isNear} from './event-row.ts';
+import type {EventRow} from './event-row.ts';
 import {toKeyRecord} from './record-row.ts';
 import type {KeyRecord} from './result.ts';
 import type {RowReader} from './rows.ts';
 import {historyKeyView} from './tables.ts';
 import type {EventPointer} from './tables.ts';
 
-/** One change of one key. Key and value are views, valid until the next call of the rows. */
+/** One change of one key. Its bytes are views, valid until the next call of the rows. */
 export interface StoredEvent {
   readonly isTombstone: boolean;
   readonly createRevision: number;
@@ -34,22 +36,52 @@ export interface EventSource {
   eventFloor(): number;
   /** Null: there is none, or it has been removed. */
   event(revision: number, sub: number): StoredEvent | null;
-  /** A copy of what the key was; null: it did not exist, or the row has been removed. */
-  recordOf(key: Uint8Array, pointer: EventPointer): KeyRecord | null;
+  /**
+   * A copy of what `key` was before its event, which `event` returned and which has not been removed
+   * since; null: it did not exist.
+   */
+  recordBefore(key: Uint8Array, event: EventLink): KeyRecord | null;
 }
 
-export function readEvent(rows: RowReader, revision: number, sub: number): StoredEvent | null {
+/** An event and the one of the same key before it; previousRevision 0: none. */
+export interface EventLink extends EventPointer {
+  readonly previousRevision: number;
+  readonly previousSub: number;
+}
+
+export function readEvent(
+  rows: Pick<RowReader, 'get'>,
+  revision: number,
+  sub: number,
+): EventRow | null {
   const bytes = rows.get(historyKeyView(revision, sub));
   return bytes === undefined ? null : decodeEventRow(bytes);
 }
 
-export function readRecordOf(
-  rows: RowReader,
+/**
+ * What `key` was before `event`, which is newer than `compactedRevision` or not scrubbed yet; null:
+ * it did not exist. A copy.
+ */
+export function readRecordBefore(
+  rows: Pick<RowReader, 'get'>,
   key: Uint8Array,
-  pointer: EventPointer,
+  event: EventLink,
+  at: {readonly compactedRevision: number; readonly keysOnly: boolean},
 ): KeyRecord | null {
-  if (pointer.revision === 0) return null;
-  const event = readEvent(rows, pointer.revision, pointer.sub);
-  if (event === null || event.isTombstone) return null;
-  return toKeyRecord(key, {...event, modRevision: pointer.revision}, {keysOnly: false});
+  const {revision, previousRevision, previousSub} = event;
+  if (previousRevision === 0) return null;
+  if (!isNear(revision, previousRevision)) {
+    const beforeImage = readEvent(rows, revision, event.sub)?.beforeImage ?? null;
+    if (beforeImage !== null) {
+      return toKeyRecord(key, {...beforeImage, modRevision: previousRevision}, at);
+    }
+  }
+  const previous = readEvent(rows, previousRevision, previousSub);
+  if (previous === null) {
+    // A tombstone, then.
+    assert(previousRevision <= at.compactedRevision, 'event % is missing', previousRevision);
+    return null;
+  }
+  if (previous.isTombstone) return null;
+  return toKeyRecord(key, {...previous, modRevision: previousRevision}, at);
 }

@@ -10,16 +10,30 @@
  * moment on every replica, and nothing may depend on that moment.
  */
 import {assert, must} from '../base/assert.ts';
-import {emptyBytes, equalBytes} from '../base/bytes.ts';
+import {copyBytes, emptyBytes, equalBytes} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
-import {encodeEventRowView, jumpOf} from './event-row.ts';
+import {encodeEventRowView, isNear, jumpOf} from './event-row.ts';
+import type {BeforeImage} from './event-row.ts';
 import type {LeaseTable} from './lease-table.ts';
-import {decodeRecordHead, decodeRecordRow, encodeRecordRowView, noAnchor} from './record-row.ts';
+import {
+  decodeRecordHead,
+  decodeRecordRow,
+  encodeRecordRowView,
+  noAnchor,
+  recordValueView,
+} from './record-row.ts';
 import type {Anchor, RecordHead, RecordRow} from './record-row.ts';
 import type {RowStore} from './rows.ts';
 import {hashRow} from './state-hash.ts';
 import type {StateMeta} from './state-meta.ts';
-import {historyKeySizeBytes, historyKeyView, latestKeyView} from './tables.ts';
+import {
+  historyKeySizeBytes,
+  historyKeyView,
+  historyPointerValue,
+  latestKeyView,
+  replacedLargeKey,
+} from './tables.ts';
+import type {EventPointer} from './tables.ts';
 
 interface Links {
   readonly depth: number;
@@ -53,6 +67,8 @@ export class EventWriter {
   /** Of the step: the key whose row was read last, for a compare most often, until a write. */
   #readKey: Uint8Array | null = null;
   #readHead: RecordHead | null = null;
+  /** Of the row that was read last, if its key's next event is to carry it; its value is a copy. */
+  #image: (BeforeImage & {readonly modRevision: number; readonly sub: number}) | null = null;
 
   constructor(rows: RowStore, meta: StateMeta, leases: LeaseTable) {
     this.#rows = rows;
@@ -102,24 +118,58 @@ export class EventWriter {
 
   /** The newest row of `key`; null when there is none that counts. Its value is a view. */
   latest(key: Uint8Array): RecordRow | null {
-    const bytes = this.#rows.get(latestKeyView(key));
+    const bytes = this.#read(key);
     if (bytes === undefined) return null;
-    this.#readSizeBytes += bytes.length;
     const row = decodeRecordRow(bytes);
     const latest = this.#counts(row) ? row : null;
     this.#readKey = key;
     this.#readHead = latest;
+    this.#keepImage(row, bytes);
     return latest;
   }
 
   /** As `latest`, without its value. */
   latestHead(key: Uint8Array): RecordHead | null {
     if (this.#readKey !== null && equalBytes(this.#readKey, key)) return this.#readHead;
-    const bytes = this.#rows.get(latestKeyView(key));
+    const bytes = this.#read(key);
     if (bytes === undefined) return null;
-    this.#readSizeBytes += bytes.length;
     const head = decodeRecordHead(bytes);
+    this.#keepImage(head, bytes);
     return this.#counts(head) ? head : null;
+  }
+
+  #read(key: Uint8Array): Uint8Array | undefined {
+    this.#readKey = null;
+    this.#image = null;
+    const bytes = this.#rows.get(latestKeyView(key));
+    this.#readSizeBytes += bytes?.length ?? 0;
+    return bytes;
+  }
+
+  #keepImage(head: RecordHead, bytes: Uint8Array): void {
+    if (!this.#isCarried(head)) return;
+    const {createRevision, modRevision, sub, version, leaseId} = head;
+    const value = copyBytes(recordValueView(bytes));
+    this.#image = {createRevision, modRevision, sub, version, leaseId, value};
+  }
+
+  /** Whether the key's next event, of the command being executed, is to carry it. */
+  #isCarried(head: RecordHead): boolean {
+    const {isTombstone, isLarge, modRevision} = head;
+    if (isTombstone || isLarge || isNear(this.#meta.revision + 1, modRevision)) return false;
+    // Events of a version without before images stay until they are replaced anyway.
+    return modRevision >= this.#meta.imagesFromRevision;
+  }
+
+  /** `latest`: as `put`. Without its before image a read would miss it one day, and nobody know. */
+  #imageOf(latest: RecordHead | null): BeforeImage | null {
+    const image = this.#image;
+    this.#image = null;
+    if (latest === null || !this.#isCarried(latest)) return null;
+    const found = must(image, 'the row that is replaced was read last');
+    const isOfLatest = found.modRevision === latest.modRevision && found.sub === latest.sub;
+    assert(isOfLatest, 'the row of event % is replaced, another was read', latest.modRevision);
+    return found;
   }
 
   #counts(row: RecordHead): boolean {
@@ -127,8 +177,8 @@ export class EventWriter {
   }
 
   /**
-   * `latest`: what latest(key) returned; the value must not be a view into the rows. Returns the
-   * new version.
+   * `latest`: what latest(key) or latestHead(key) returned, as the last that was read; the value
+   * must not be a view into the rows. Returns the new version.
    */
   put(
     key: Uint8Array,
@@ -157,7 +207,7 @@ export class EventWriter {
     return version;
   }
 
-  /** Only for a key that exists. */
+  /** Only for a key that exists. `latest` as above. */
   delete(key: Uint8Array, latest: RecordHead): void {
     assert(!latest.isTombstone, 'a deleted key is not deleted again');
     assert(this.keyCount() > 0, 'a key that exists is counted');
@@ -189,6 +239,7 @@ export class EventWriter {
     const links = latest === null ? firstLinks : this.#linksAfter(latest);
     const row: RecordRow = {
       isTombstone: event.isTombstone,
+      isLarge: event.value.length > limits.beforeImageSizeBytesMax,
       createRevision: event.createRevision,
       modRevision,
       sub,
@@ -203,13 +254,22 @@ export class EventWriter {
       secondJump: links.secondJump,
       value: event.value,
     };
-    const historyBytes = encodeEventRowView(key, row);
+    const beforeImage = this.#imageOf(latest);
+    const replacesOlder = latest !== null && latest.modRevision < this.#meta.imagesFromRevision;
+    const historyBytes = encodeEventRowView(key, row, {beforeImage, replacesOlder});
     this.#historySizeBytes += historyBytes.length + historyKeySizeBytes;
     this.#rows.put(historyKeyView(modRevision, sub), historyBytes);
+    if (latest?.isLarge === true) this.#noteReplaced(latest, {revision: modRevision, sub});
     this.#rows.put(latestKeyView(key), encodeRecordRowView(row));
     // Absent rows and tombstones hash to zero.
     this.#hashLow = (this.#hashLow - (latest?.hashLow ?? 0) + row.hashLow) >>> 0;
     this.#hashHigh = (this.#hashHigh - (latest?.hashHigh ?? 0) + row.hashHigh) >>> 0;
+  }
+
+  /** What pruning leaves out is removed one by one: kv/scrubber.ts. */
+  #noteReplaced(latest: RecordHead, by: EventPointer): void {
+    const pointer = historyPointerValue(latest.modRevision, latest.sub);
+    this.#rows.put(replacedLargeKey(by.revision, by.sub), pointer);
   }
 
   /**

@@ -2,11 +2,13 @@
  * The state machine against a naive model that keeps a whole map per revision. Two replicas get
  * the same entries but scrub at different moments, one of them reloads from its rows now and then;
  * both must agree with the model in every result and every readable revision, and with each other
- * in the state hash.
+ * in the state hash. With some seeds the first half of the rows is of a version whose events carry
+ * no before images.
  */
 import {deepEqual, equal, throws} from 'node:assert/strict';
 import {test} from 'node:test';
 import {FakeRows} from '../../test/contract/fake-rows.ts';
+import {makeMetaOlder, withoutImages} from '../../test/contract/older-rows.ts';
 import {
   bytes,
   compare,
@@ -24,6 +26,8 @@ import {must} from '../base/assert.ts';
 import {Prng} from '../base/prng.ts';
 import type {Compare, KeyRange, Operation, Transaction} from './command.ts';
 import type {CommandResult, KeyRecord, OperationResult} from './result.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
+import type {SmallLimits} from '../../test/sim/small-limits.ts';
 import {KvStateMachine} from './state-machine.ts';
 import {validateTransaction} from './transaction-validation.ts';
 
@@ -280,16 +284,51 @@ function readAll(
   return {records, count};
 }
 
-for (const seed of [1, 2, 3, 4]) {
-  test(`replicas agree with the naive model and each other (seed ${seed})`, () => {
+interface Variant {
+  readonly seed: number;
+  readonly limits: SmallLimits;
+  readonly isOld: boolean;
+}
+
+function variants(): readonly Variant[] {
+  const found: Variant[] = [1, 2, 3, 4].map(seed => ({seed, limits: {}, isOld: false}));
+  for (const nearRevisionCount of [0, 1, 6, 40]) {
+    for (const beforeImageSizeBytesMax of [0, 4, 1024]) {
+      for (const isOld of [false, true]) {
+        const chosen = {nearRevisionCount, beforeImageSizeBytesMax};
+        found.push({seed: 5 + found.length, limits: chosen, isOld});
+      }
+    }
+  }
+  return found;
+}
+
+/** The machine of the older version stops, and this one starts on its rows. */
+function upgraded(machine: KvStateMachine, rows: FakeRows): KvStateMachine {
+  machine.saveMeta();
+  makeMetaOlder(rows);
+  return new KvStateMachine(rows);
+}
+
+for (const {seed, limits, isOld} of variants()) {
+  const name = `seed ${seed}, ${JSON.stringify(limits)}${isOld ? ', older rows' : ''}`;
+  test(`replicas agree with the naive model and each other (${name})`, t => {
+    const putBack = setLimits(limits);
+    t.after(putBack);
+    if (isOld) setLimits(withoutImages);
     const prng = new Prng(seed);
     const generator = new Generator(prng, seed % 2 === 0 ? 3 : 12);
     const model = new NaiveStore();
     const firstRows = new FakeRows();
     let first = new KvStateMachine(firstRows);
     const secondRows = new FakeRows();
-    const second = new KvStateMachine(secondRows);
+    let second = new KvStateMachine(secondRows);
     for (let index = 1; index <= 400; index++) {
+      if (isOld && index === 200) {
+        setLimits(limits);
+        first = upgraded(first, firstRows);
+        second = upgraded(second, secondRows);
+      }
       const entry = {index, proposedAtMs: index * 7_000, data: new Uint8Array(0)};
       if (generator.below(25) === 0) {
         const revision = generator.below(model.revision + 1);

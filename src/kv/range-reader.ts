@@ -6,8 +6,7 @@
 import {assert, must} from '../base/assert.ts';
 import {compareBytes, keySuccessor} from '../base/bytes.ts';
 import type {KeyRange} from './command.ts';
-import type {EventLinks} from './history.ts';
-import {recordAt} from './history.ts';
+import {newestEvent, recordAt} from './history.ts';
 import {decodeRecordRow, toKeyRecord} from './record-row.ts';
 import type {KeyRecord} from './result.ts';
 import type {RowReader} from './rows.ts';
@@ -21,7 +20,7 @@ const scanRowCountMax = 256;
 interface Found {
   readonly key: Uint8Array;
   readonly record: KeyRecord | null;
-  readonly links: EventLinks | null;
+  readonly newest: ReturnType<typeof newestEvent> | null;
   /** What it counts for in rowCountMax. */
   readonly rowCount: number;
 }
@@ -84,12 +83,12 @@ function scanSome(
     const rowCount = 1 + Math.floor(valueView.length / sizeBytesPerRow);
     rowCountLeft -= rowCount;
     if (row.modRevision > request.revision) {
-      found.push({key, record: null, links: row, rowCount});
+      found.push({key, record: null, newest: newestEvent(row), rowCount});
     } else if (row.isTombstone) {
-      found.push({key, record: null, links: null, rowCount});
+      found.push({key, record: null, newest: null, rowCount});
     } else {
       const record = toKeyRecord(key, row, {keysOnly: keysOnly || countOnly});
-      found.push({key, record, links: null, rowCount});
+      found.push({key, record, newest: null, rowCount});
       liveCountLeft--;
       sizeBytesLeft -= recordSizeBytes(record);
     }
@@ -107,7 +106,7 @@ function addFound(
 ): void {
   tally.rowCount += item.rowCount;
   let record = item.record;
-  if (record === null && item.links !== null) {
+  if (record === null && item.newest !== null) {
     const keysOnly = request.keysOnly || request.countOnly;
     const at = {revision: request.revision, compactedRevision, keysOnly};
     const counted = {
@@ -116,7 +115,7 @@ function addFound(
         return rows.get(rowKey);
       },
     };
-    record = recordAt(counted, item.key, item.links, at);
+    record = recordAt(counted, item.key, item.newest, at);
   }
   if (record === null) return;
   tally.count++;

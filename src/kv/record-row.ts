@@ -16,6 +16,8 @@ export const noAnchor: Anchor = {revision: 0, sub: 0, depth: 0};
 
 export interface RecordRow {
   readonly isTombstone: boolean;
+  /** As its event's. */
+  readonly isLarge: boolean;
   /** 0 for a tombstone, as are version and row hash. */
   readonly createRevision: number;
   readonly modRevision: number;
@@ -38,7 +40,10 @@ export interface RecordRow {
 /** What the key's next event starts from. */
 export type RecordHead = Omit<RecordRow, 'value'>;
 
-const flags = {tombstone: 1, lease: 2, previous: 4, jump: 8, secondJump: 16} as const;
+const flags = {tombstone: 1, lease: 2, previous: 4, jump: 8, secondJump: 16, large: 32} as const;
+/** Flags, createRevision, modRevision, sub, version, depth and the row hash. */
+const fixedSizeBytes = 1 + 8 + 8 + 4 + 8 + 4 + 4 + 4;
+const anchorSizeBytes = 8 + 4 + 4;
 
 const writer = new ByteWriter(4096);
 
@@ -50,7 +55,8 @@ export function encodeRecordRowView(row: RecordRow): Uint8Array {
       (row.leaseId === 0 ? 0 : flags.lease) |
       (row.previousRevision === 0 ? 0 : flags.previous) |
       (row.jump.revision === 0 ? 0 : flags.jump) |
-      (row.secondJump.revision === 0 ? 0 : flags.secondJump),
+      (row.secondJump.revision === 0 ? 0 : flags.secondJump) |
+      (row.isLarge ? flags.large : 0),
   );
   writer.u64(row.createRevision);
   writer.u64(row.modRevision);
@@ -79,6 +85,18 @@ export function decodeRecordHead(bytes: Uint8Array): RecordHead {
   return decode(bytes, {wantsValue: false});
 }
 
+/** The value of an encoded row alone: a view, as that of decodeRecordRow. */
+export function recordValueView(bytes: Uint8Array): Uint8Array {
+  const flag = bytes[0] ?? 0;
+  const offset =
+    fixedSizeBytes +
+    ((flag & flags.lease) === 0 ? 0 : 8) +
+    ((flag & flags.previous) === 0 ? 0 : 12) +
+    ((flag & flags.jump) === 0 ? 0 : anchorSizeBytes) +
+    ((flag & flags.secondJump) === 0 ? 0 : anchorSizeBytes);
+  return bytes.subarray(offset);
+}
+
 function decode(bytes: Uint8Array, options: {readonly wantsValue: boolean}): RecordRow {
   const reader = new ByteReader(bytes);
   const flag = reader.u8();
@@ -97,6 +115,7 @@ function decode(bytes: Uint8Array, options: {readonly wantsValue: boolean}): Rec
   const secondJump = (flag & flags.secondJump) === 0 ? noAnchor : readAnchor(reader);
   return {
     isTombstone: (flag & flags.tombstone) !== 0,
+    isLarge: (flag & flags.large) !== 0,
     createRevision,
     modRevision,
     sub,

@@ -1,13 +1,24 @@
-/** How much a slice of scrubbing reads. What it removes: kv/model.test.ts. */
+/** What scrubbing removes by itself, and how much a slice of it does. All together: model.test.ts. */
 import {equal, ok} from 'node:assert/strict';
 import {test} from 'node:test';
-import {del, encode, put, transaction} from '../../test/contract/commands.ts';
+import {encode, put, transaction} from '../../test/contract/commands.ts';
 import {CountedRows} from '../../test/contract/counted-rows.ts';
+import {makeMetaOlder, withoutImages} from '../../test/contract/older-rows.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
+import {limits} from '../base/limits.ts';
 import type {CommandBody} from './command.ts';
 import {KvStateMachine} from './state-machine.ts';
+import {historyKeyView, tables} from './tables.ts';
 
-/** The number of slices. */
-function scrubbed(commands: readonly CommandBody[], revisionsKept: number): number {
+const large = 'x'.repeat(limits.beforeImageSizeBytesMax + 1);
+
+interface Scrubbed {
+  readonly rows: CountedRows;
+  readonly sliceCount: number;
+}
+
+/** Compacted to all but the newest `revisionsKept` revisions. */
+function scrubbed(commands: readonly CommandBody[], revisionsKept: number): Scrubbed {
   const rows = new CountedRows();
   const machine = new KvStateMachine(rows);
   commands.forEach((body, i) => {
@@ -19,27 +30,71 @@ function scrubbed(commands: readonly CommandBody[], revisionsKept: number): numb
   let sliceCount = 0;
   for (let hasMore = true; hasMore; sliceCount++) {
     rows.reset();
-    hasMore = machine.scrub(128);
+    hasMore = machine.scrub(64);
     rows.check();
     ok(sliceCount < 1_000, 'it goes on');
   }
   equal(machine.eventFloor(), revision + 1);
-  return sliceCount;
+  return {rows, sliceCount};
 }
 
-test('a slice of scrubbing looks at fewer rows when their values are large', () => {
-  const ofSize = (size: number): CommandBody[] =>
-    Array.from({length: 100}, () => transaction({success: [put('k', 'x'.repeat(size))]}));
-  ok(scrubbed(ofSize(10), 0) <= 2);
-  ok(scrubbed(ofSize(200_000), 0) >= 16);
+function putOf(key: string, value: string): CommandBody {
+  return transaction({success: [put(key, value)]});
+}
+
+function rowCount(rows: CountedRows, table: number): number {
+  let count = 0;
+  const all = {start: Uint8Array.of(table), end: Uint8Array.of(table + 1), isReverse: false};
+  rows.scan(all, () => ++count > 0);
+  return count;
+}
+
+test('large values that were replaced are removed in slices, however many there are', () => {
+  const commands = Array.from({length: 300}, (_, i) => putOf('k', `${i}${large}`));
+  const {rows, sliceCount} = scrubbed(commands, 0);
+  ok(sliceCount >= 5, `${sliceCount} slices`);
+  equal(rowCount(rows, tables.history), 1);
+  equal(rowCount(rows, tables.replacedLarge), 0);
 });
 
-test('also when large are the newest values of keys that had been deleted', () => {
-  const keys = Array.from({length: 100}, (_, i) => `k${i}`);
-  const commands = [
-    ...keys.map(key => transaction({success: [put(key, '')]})),
-    ...keys.map(key => transaction({success: [del(key)]})),
-    ...keys.map(key => transaction({success: [put(key, 'x'.repeat(200_000))]})),
-  ];
-  ok(scrubbed(commands, keys.length) >= 16);
+test('small values cost no slice: they are pruned', () => {
+  const commands = Array.from({length: 300}, (_, i) => putOf('k', `${i}`));
+  const {rows, sliceCount} = scrubbed(commands, 0);
+  equal(sliceCount, 1);
+  equal(rowCount(rows, tables.replacedLarge), 0);
+  equal(rowCount(rows, tables.history), 1);
+});
+
+test('a large value stays as long as a readable revision has it', () => {
+  const far = Array.from({length: limits.nearRevisionCount + 10}, () => putOf('other', ''));
+  const commands = [putOf('k', large), ...far, putOf('k', 'small')];
+  const {rows} = scrubbed(commands, 1);
+  ok(rows.get(historyKeyView(2, 0)), 'the only row that says it');
+  const {rows: later} = scrubbed(commands, 0);
+  equal(later.get(historyKeyView(2, 0)), undefined);
+});
+
+test('nothing is left of what a version without before images wrote, once all was replaced', t => {
+  const rows = new CountedRows();
+  let machine = new KvStateMachine(rows);
+  let index = 0;
+  const write = (body: CommandBody): void => {
+    machine.apply({index: ++index, proposedAtMs: 1000, data: encode(body)});
+  };
+  const putBack = setLimits(withoutImages);
+  t.after(putBack);
+  for (const value of ['1', '2', large]) for (const key of ['a', 'b']) write(putOf(key, value));
+  machine.saveMeta();
+  makeMetaOlder(rows);
+  putBack();
+  machine = new KvStateMachine(rows);
+  // Near for one key, far for the other.
+  write(putOf('a', ''));
+  for (let i = 0; i < limits.nearRevisionCount; i++) write(putOf('other', ''));
+  write(putOf('b', ''));
+  write({type: 'compact', revision: machine.revision()});
+  while (machine.scrub(64));
+  // Of `b` and of the other key, near the newest revision.
+  equal(rowCount(rows, tables.history), 2);
+  equal(rowCount(rows, tables.replacedLarge), 0);
 });

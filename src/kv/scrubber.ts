@@ -1,29 +1,24 @@
 /**
- * Removes what compaction made unreachable, in slices: for every event up to compactedRevision its
- * previous event; a tombstone itself too, and the latest row if it still stands for it. What is
- * left of a key is its newest event at that revision, the floor, by which reads at
- * compactedRevision and later find it. Every step may be repeated. How far scrubbing has come
- * differs between replicas, and neither results nor the state hash depend on it.
+ * Removes what compaction made unreachable. Most of it is pruned by whoever keeps the rows, in its
+ * own time (kv/history-pruner.ts). Large values are removed here, in slices: pruning leaves them out,
+ * and one that was replaced takes too much to wait for it.
+ *
+ * Every step may be repeated. How far it has come differs between replicas, and neither results nor
+ * the state hash depend on it.
  */
 import {assert} from '../base/assert.ts';
-import {decodeEventRow} from './event-row.ts';
-import {decodeRecordRow} from './record-row.ts';
+import {limits} from '../base/limits.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
-import {sizeBytesPerRow} from './steps.ts';
+import {historyKeyView, historyPointer, readPointerValue, replacedLargeKey} from './tables.ts';
 import type {EventPointer} from './tables.ts';
-import {historyKeyView, historyPointer, latestKeyView} from './tables.ts';
 import type {TimeIndex} from './time-index.ts';
 
 const scanRowCountMax = 256;
 
-interface ScrubbedEvent {
-  readonly at: EventPointer;
-  readonly previous: EventPointer;
-  /** Of a tombstone, else null. */
-  readonly tombstoneKey: Uint8Array | null;
-  /** What looking at it counts for. */
-  readonly rowCount: number;
+interface ReplacedEvent {
+  readonly event: EventPointer;
+  readonly by: EventPointer;
 }
 
 export class Scrubber {
@@ -41,67 +36,70 @@ export class Scrubber {
     this.#timeIndex = parts.timeIndex;
   }
 
-  /** Looks at no more than `rowCountMax` rows, or fewer large ones; true when more remain. */
+  /** Looks at no more than `rowCountMax` rows; true when more remain. */
   scrub(rowCountMax: number): boolean {
     assert(rowCountMax > 1, 'a slice of % rows makes no progress', rowCountMax);
-    const meta = this.#meta;
-    if (meta.scrubRevision > meta.compactedRevision) return false;
+    const {scrubbed, compactedRevision} = this.#meta;
+    if (scrubbed.revision > compactedRevision) return false;
     let rowCountLeft = rowCountMax - this.#timeIndex.trim(rowCountMax);
     while (rowCountLeft > 0) {
-      const {events, isLast} = this.#nextEvents(Math.min(scanRowCountMax, rowCountLeft));
-      for (const event of events) {
-        // The rest is read again.
-        if (rowCountLeft <= 0) return true;
-        rowCountLeft -= event.rowCount + this.#scrubEvent(event);
-        meta.scrubRevision = event.at.revision;
-        meta.scrubSub = event.at.sub + 1;
-      }
-      if (isLast) {
-        meta.scrubRevision = meta.compactedRevision + 1;
-        meta.scrubSub = 0;
+      const countMax = Math.min(rowCountLeft, scanRowCountMax);
+      const replaced = this.#nextReplaced(countMax);
+      for (const each of replaced) this.#remove(each);
+      rowCountLeft -= replaced.length;
+      if (replaced.length < countMax) {
+        scrubbed.revision = compactedRevision + 1;
+        scrubbed.sub = 0;
+        this.#prune();
         return false;
       }
     }
     return true;
   }
 
-  #nextEvents(rowCountMax: number): {
-    readonly events: readonly ScrubbedEvent[];
-    /** There are no more. */
-    readonly isLast: boolean;
-  } {
-    const {scrubRevision, scrubSub, compactedRevision} = this.#meta;
-    const events: ScrubbedEvent[] = [];
-    let rowCountLeft = rowCountMax;
-    const start = new Uint8Array(historyKeyView(scrubRevision, scrubSub));
-    const end = new Uint8Array(historyKeyView(compactedRevision + 1, 0));
-    this.#rows.scan({start, end, isReverse: false}, (rowKeyView, valueView) => {
-      const event = decodeEventRow(valueView);
-      const rowCount = 1 + Math.floor(valueView.length / sizeBytesPerRow);
-      rowCountLeft -= rowCount;
-      events.push({
-        at: historyPointer(rowKeyView),
-        previous: {revision: event.previousRevision, sub: event.previousSub},
-        tombstoneKey: event.isTombstone ? new Uint8Array(event.key) : null,
-        rowCount,
-      });
-      return rowCountLeft > 0;
-    });
-    return {events, isLast: rowCountLeft > 0};
+  /** Right before the meta is saved. */
+  notePruned(): void {
+    const rowKey = this.#rows.prunedTo();
+    if (rowKey === null) return;
+    const {pruned} = this.#meta;
+    const {revision, sub} = historyPointer(rowKey);
+    const isBehind =
+      revision < pruned.revision || (revision === pruned.revision && sub < pruned.sub);
+    if (!isBehind) Object.assign(pruned, {revision, sub});
   }
 
-  /** What its key's latest row, when that is looked at too and is large, counts for beside it. */
-  #scrubEvent(event: ScrubbedEvent): number {
-    const {at, previous, tombstoneKey} = event;
-    assert(at.revision <= this.#meta.compactedRevision, 'event % is readable', at.revision);
-    if (previous.revision !== 0) this.#rows.delete(historyKeyView(previous.revision, previous.sub));
-    if (tombstoneKey === null) return 0;
-    const bytes = this.#rows.get(latestKeyView(tombstoneKey));
-    const rowCount = Math.floor((bytes?.length ?? 0) / sizeBytesPerRow);
-    const latest = bytes === undefined ? null : decodeRecordRow(bytes);
-    const isLatest = latest?.modRevision === at.revision && latest.sub === at.sub;
-    if (isLatest) this.#rows.delete(latestKeyView(tombstoneKey));
-    this.#rows.delete(historyKeyView(at.revision, at.sub));
-    return rowCount;
+  #nextReplaced(countMax: number): readonly ReplacedEvent[] {
+    const {scrubbed, compactedRevision} = this.#meta;
+    const replaced: ReplacedEvent[] = [];
+    const start = replacedLargeKey(scrubbed.revision, scrubbed.sub);
+    const end = replacedLargeKey(compactedRevision + 1, 0);
+    this.#rows.scan({start, end, isReverse: false}, (rowKeyView, valueView) => {
+      replaced.push({by: historyPointer(rowKeyView), event: readPointerValue(valueView)});
+      return replaced.length < countMax;
+    });
+    return replaced;
+  }
+
+  #remove({event, by}: ReplacedEvent): void {
+    const {scrubbed, compactedRevision} = this.#meta;
+    assert(by.revision <= compactedRevision, 'event % is readable', by.revision);
+    this.#rows.delete(historyKeyView(event.revision, event.sub));
+    this.#rows.delete(replacedLargeKey(by.revision, by.sub));
+    scrubbed.revision = by.revision;
+    scrubbed.sub = by.sub + 1;
+  }
+
+  #prune(): void {
+    this.notePruned();
+    const {pruned, compactedRevision, imagesFromRevision} = this.#meta;
+    const wholeEnd = compactedRevision + 1 - limits.nearRevisionCount;
+    const keyOf = (revision: number, sub: number): Uint8Array =>
+      new Uint8Array(historyKeyView(revision, sub));
+    this.#rows.prune({
+      start: keyOf(pruned.revision, pruned.sub),
+      wholeEnd: keyOf(Math.max(wholeEnd, pruned.revision), 0),
+      end: keyOf(compactedRevision + 1, 0),
+      imagesFromRevision,
+    });
   }
 }

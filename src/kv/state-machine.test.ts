@@ -261,15 +261,13 @@ test('compaction takes no revision, refuses the future and never goes back', () 
   equal(text(replica.machine.get(bytes('a'), 3)?.value ?? bytes('')), '2');
 });
 
-test('scrubbing leaves one event per key and nothing of deleted keys', () => {
+test('what is left of a compacted history is one event per key, and nothing of deleted keys', () => {
   const replica = fresh();
   for (let i = 0; i < 40; i++) replica.run(put('a', `${i}`), put('b', `${i}`));
   replica.run(del('b'));
   const {machine} = replica;
   replica.apply({type: 'compact', revision: machine.revision()});
-  let sliceCount = 1;
-  while (machine.scrub(7)) sliceCount++;
-  equal(sliceCount > 10, true);
+  while (machine.scrub(7));
   // The latest row and the event of `a`, and one time sample.
   equal(replica.rows.size, 3);
   equal(machine.scrub(7), false);
@@ -310,6 +308,8 @@ test('a read of an old revision takes a logarithmic number of rows', () => {
     ...counting,
     put: () => undefined,
     delete: () => undefined,
+    prune: () => undefined,
+    prunedTo: () => null,
     isReadyToScan: () => true,
     prepareScans: () => undefined,
   });

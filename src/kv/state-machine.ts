@@ -9,10 +9,10 @@ import {RosettaError} from '../base/errors.ts';
 import {limits} from '../base/limits.ts';
 import {decodeCommand, decodePlainPut} from './command-codec.ts';
 import type {Command, CompactCommand, Idempotency, Transaction} from './command.ts';
-import {readEvent, readRecordOf} from './event-reader.ts';
-import type {EventSource, StoredEvent} from './event-reader.ts';
+import {readEvent, readRecordBefore} from './event-reader.ts';
+import type {EventLink, EventSource, StoredEvent} from './event-reader.ts';
 import {EventWriter} from './event-writer.ts';
-import {recordAt} from './history.ts';
+import {newestEvent, recordAt} from './history.ts';
 import {IdempotencyTable, answerSizeBytesMax} from './idempotency-table.ts';
 import {LeaseExecutor} from './lease-executor.ts';
 import {LeaseTable} from './lease-table.ts';
@@ -28,7 +28,6 @@ import {StateMeta} from './state-meta.ts';
 import type {RangeSlice, RangeSliceRequest, StateReader} from './state-reader.ts';
 import type {Steps} from './steps.ts';
 import {latestBound, latestKeyView, tables} from './tables.ts';
-import type {EventPointer} from './tables.ts';
 import {TimeIndex} from './time-index.ts';
 import {isKeyTransaction, TransactionExecutor} from './transaction.ts';
 
@@ -159,6 +158,7 @@ export class KvStateMachine implements StateReader, EventSource {
   /** Writes the meta row. Right before the rows are frozen for a checkpoint. */
   saveMeta(): void {
     assert(this.#suspended === null, 'a checkpoint in the middle of a command');
+    this.#scrubber.notePruned();
     this.#meta.save(this.#rows);
     this.#sessions.save();
     this.leases.save();
@@ -196,7 +196,7 @@ export class KvStateMachine implements StateReader, EventSource {
    */
   scrub(rowCountMax: number): boolean {
     assert(this.#suspended === null, 'scrubbing in the middle of a command');
-    if (this.#rows.isReadyToScan(tables.history)) return this.#scrubber.scrub(rowCountMax);
+    if (this.#rows.isReadyToScan(tables.replacedLarge)) return this.#scrubber.scrub(rowCountMax);
     this.#rows.prepareScans();
     return true;
   }
@@ -249,7 +249,8 @@ export class KvStateMachine implements StateReader, EventSource {
     const row = decodeRecordRow(bytes);
     if (row.modRevision > at) {
       const {compactedRevision} = this.#meta;
-      return recordAt(this.#rows, key, row, {revision: at, compactedRevision, keysOnly: false});
+      const wanted = {revision: at, compactedRevision, keysOnly: false};
+      return recordAt(this.#rows, key, newestEvent(row), wanted);
     }
     return row.isTombstone ? null : toKeyRecord(key, row, {keysOnly: false});
   }
@@ -259,13 +260,14 @@ export class KvStateMachine implements StateReader, EventSource {
     return revision > this.#meta.revision ? null : readEvent(this.#rows, revision, sub);
   }
 
-  recordOf(key: Uint8Array, pointer: EventPointer): KeyRecord | null {
-    return readRecordOf(this.#rows, key, pointer);
+  recordBefore(key: Uint8Array, event: EventLink): KeyRecord | null {
+    const {compactedRevision} = this.#meta;
+    return readRecordBefore(this.#rows, key, event, {compactedRevision, keysOnly: false});
   }
 
   eventFloor(): number {
-    const {scrubRevision, scrubSub} = this.#meta;
-    return scrubSub === 0 ? scrubRevision : scrubRevision + 1;
+    const {revision, sub} = this.#meta.scrubbed;
+    return sub === 0 ? revision : revision + 1;
   }
 
   rangeSlice(request: RangeSliceRequest): RangeSlice {

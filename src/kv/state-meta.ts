@@ -8,7 +8,15 @@ import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import type {RowReader, RowStore} from './rows.ts';
 import {metaKey} from './tables.ts';
 
-const version = 1;
+/** 2 since events carry before images; 1 is read. */
+const version = 2;
+const versionWithoutImages = 1;
+
+/** The next event to look at. */
+export interface HistoryCursor {
+  revision: number;
+  sub: number;
+}
 
 export class StateMeta {
   /** 1 for an empty store. */
@@ -29,9 +37,14 @@ export class StateMeta {
   idempotencyFirst = 1;
   idempotencyNext = 1;
   idempotencySizeBytes = 0;
-  /** The next event to scrub. Differs between replicas: no result may depend on it. */
-  scrubRevision = 0;
-  scrubSub = 0;
+  /**
+   * How far scrubbing and pruning have come (kv/scrubber.ts, kv/history-pruner.ts). Differs between
+   * replicas: no result may depend on it.
+   */
+  scrubbed: HistoryCursor = {revision: 0, sub: 0};
+  pruned: HistoryCursor = {revision: 0, sub: 0};
+  /** No event before this revision carries a before image: a version without them wrote it. */
+  imagesFromRevision = 0;
 
   load(rows: Pick<RowReader, 'get'>): void {
     const bytes = rows.get(metaKey);
@@ -40,7 +53,10 @@ export class StateMeta {
       return;
     }
     const reader = new ByteReader(bytes);
-    if (reader.u8() !== version) throw new MalformedBytesError('unknown version of the meta row');
+    const found = reader.u8();
+    if (found !== version && found !== versionWithoutImages) {
+      throw new MalformedBytesError('unknown version of the meta row');
+    }
     this.revision = reader.u64();
     this.compactedRevision = reader.u64();
     this.keyCount = reader.u64();
@@ -53,14 +69,20 @@ export class StateMeta {
     this.idempotencyFirst = reader.u64();
     this.idempotencyNext = reader.u64();
     this.idempotencySizeBytes = reader.u64();
-    this.scrubRevision = reader.u64();
-    this.scrubSub = reader.u32();
+    this.scrubbed = {revision: reader.u64(), sub: reader.u32()};
+    if (found === version) {
+      this.pruned = {revision: reader.u64(), sub: reader.u32()};
+      this.imagesFromRevision = reader.u64();
+    } else {
+      this.pruned = {...this.scrubbed};
+      this.imagesFromRevision = this.revision + 1;
+    }
     reader.end();
     assert(this.compactedRevision <= this.revision, 'compacted beyond the newest revision');
   }
 
   save(rows: Pick<RowStore, 'put'>): void {
-    const writer = new ByteWriter(128);
+    const writer = new ByteWriter(256);
     writer.u8(version);
     writer.u64(this.revision);
     writer.u64(this.compactedRevision);
@@ -74,8 +96,11 @@ export class StateMeta {
     writer.u64(this.idempotencyFirst);
     writer.u64(this.idempotencyNext);
     writer.u64(this.idempotencySizeBytes);
-    writer.u64(this.scrubRevision);
-    writer.u32(this.scrubSub);
+    writer.u64(this.scrubbed.revision);
+    writer.u32(this.scrubbed.sub);
+    writer.u64(this.pruned.revision);
+    writer.u32(this.pruned.sub);
+    writer.u64(this.imagesFromRevision);
     rows.put(metaKey, writer.contentView());
   }
 }

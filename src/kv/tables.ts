@@ -4,7 +4,7 @@
  */
 import {Buffer} from 'node:buffer';
 import {assert, must} from '../base/assert.ts';
-import {MalformedBytesError} from '../base/bytes.ts';
+import {ByteReader, ByteWriter, MalformedBytesError} from '../base/bytes.ts';
 import {limits} from '../base/limits.ts';
 
 export const tables = {
@@ -16,6 +16,7 @@ export const tables = {
   timeIndex: 6,
   leases: 7,
   leaseKeys: 8,
+  replacedLarge: 9,
   sessions: 16,
   sessionAnswers: 17,
   sessionQueue: 18,
@@ -64,10 +65,31 @@ export function historyKeyView(revision: number, sub: number): Uint8Array {
   return historyKey;
 }
 
+/** Of a row key of the history, or of the large events that were replaced. */
 export function historyPointer(rowKey: Uint8Array): EventPointer {
   assert(rowKey.length === historyKeySizeBytes, 'a history key of % bytes', rowKey.length);
   const view = dataView(rowKey);
   return {revision: readU64BigEndian(view, 1), sub: view.getUint32(9)};
+}
+
+/** Of the event that replaced another. Fresh memory, as its value. */
+export function replacedLargeKey(revision: number, sub: number): Uint8Array {
+  const rowKey = new Uint8Array(historyKeyView(revision, sub));
+  rowKey[0] = tables.replacedLarge;
+  return rowKey;
+}
+
+/** The value of such a row: the event that was replaced. */
+export function historyPointerValue(revision: number, sub: number): Uint8Array {
+  const writer = new ByteWriter(12);
+  writer.u64(revision);
+  writer.u32(sub);
+  return writer.contentView();
+}
+
+export function readPointerValue(value: Uint8Array): EventPointer {
+  const reader = new ByteReader(value);
+  return {revision: reader.u64(), sub: reader.u32()};
 }
 
 export function idempotencyKeyRow(key: string): Uint8Array {

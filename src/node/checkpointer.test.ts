@@ -8,6 +8,7 @@ import {
 import {FakeLogStore} from '../../test/contract/fake-log-store.ts';
 import {membershipOf} from '../../test/node/driven-raft.ts';
 import {LifeClock, VirtualTime} from '../../test/node/virtual-time.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import {limits} from '../base/limits.ts';
 import {silentLogger} from '../base/logger.ts';
 import {KvStateMachine} from '../kv/state-machine.ts';
@@ -93,6 +94,25 @@ test('entries that change no rows are checkpointed too, so that the log can go',
   scene.applied = {index: logIndex(7), term: term(1), membership};
   scene.advance(limits.checkpointIntervalMs + 100);
   assert.equal(scene.disk.durable.meta.index, 7);
+});
+
+test('an idle node makes checkpoints as long as some of the history may go', t => {
+  t.after(setLimits({pruneRowCountMax: 10}));
+  const scene = new Scene();
+  for (let i = 0; i < limits.nearRevisionCount + 40; i++) scene.apply();
+  scene.advance(2 * limits.checkpointIntervalMs);
+  assert.equal(scene.checkpointCount, 1);
+  const {index} = scene.applied;
+  const data = encode({type: 'compact', revision: scene.machine.revision()});
+  scene.machine.apply({index: index + 1, proposedAtMs: 1, data});
+  assert.equal(scene.machine.scrub(100), false);
+  scene.advance(60 * limits.checkpointIntervalMs);
+  // The 40 that go as a whole, and the others, which stay, are looked at: 10 with each checkpoint.
+  const partCount = Math.ceil((limits.nearRevisionCount + 41) / 10);
+  assert.equal(scene.checkpointCount, 1 + partCount);
+  assert.equal(scene.state.hasToPrune(), false);
+  assert.equal(scene.machine.event(41, 0), null);
+  assert.ok(scene.machine.event(42, 0));
 });
 
 test('a large overlay is checkpointed sooner', () => {

@@ -91,7 +91,8 @@ export class Checkpointer {
     // Before the next checkpoint, which may be due at once under load.
     this.#shrinker.maybeStart();
     if (this.#shrinker.isHoldingBack()) return;
-    if (applied().index === state.checkpointMeta().index && state.recordCount() === 0) return;
+    const isNew = applied().index !== state.checkpointMeta().index || state.recordCount() > 0;
+    if (!isNew && !state.hasToPrune()) return;
     const isLarge =
       state.recordCount() >= limits.overlayRecordCountTarget ||
       state.sizeBytes() >= limits.overlaySizeBytesTarget;

@@ -3,7 +3,7 @@
  * made of it: a thousand of them cost one copy and one encoding.
  */
 import {Buffer} from 'node:buffer';
-import type {EventSource, StoredEvent} from '../kv/event-reader.ts';
+import type {EventLink, EventSource, StoredEvent} from '../kv/event-reader.ts';
 import type {KeyRecord} from '../kv/result.ts';
 import type {EventPointer} from '../kv/tables.ts';
 
@@ -16,7 +16,7 @@ export class WatchEvent {
   readonly keyText: string;
   /** What the key is now; null: it was deleted. */
   readonly record: KeyRecord | null;
-  readonly #before: EventPointer;
+  readonly #link: EventLink;
   /** Undefined: nobody has asked yet. */
   #previous: KeyRecord | null | undefined = undefined;
   readonly #encodings: (Uint8Array | undefined)[] = [];
@@ -28,7 +28,8 @@ export class WatchEvent {
     this.sub = pointer.sub;
     this.keyText = keyText;
     this.key = new Uint8Array(stored.key);
-    this.#before = {revision: stored.previousRevision, sub: stored.previousSub};
+    const {previousRevision, previousSub} = stored;
+    this.#link = {revision, sub: pointer.sub, previousRevision, previousSub};
     this.record = stored.isTombstone
       ? null
       : {
@@ -54,7 +55,7 @@ export class WatchEvent {
   /** While the source still has all events of this revision. */
   loadPrevious(source: EventSource): void {
     if (this.#previous === undefined) {
-      this.#previous = source.recordOf(this.key, this.#before);
+      this.#previous = source.recordBefore(this.key, this.#link);
     }
   }
 

@@ -385,7 +385,7 @@ class ReplacedStore {
         const fields = {isTombstone: false, createRevision: revision, version: 1, leaseId: 0};
         return {...fields, previousRevision: 0, previousSub: 0, key: Buffer.from('a'), value};
       },
-      recordOf: () => null,
+      recordBefore: () => null,
     },
     clock: new LifeClock(this.time),
     refusal: () => null,

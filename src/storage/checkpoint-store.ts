@@ -3,7 +3,7 @@
  * (lmdb-checkpoint-store.ts), a fake in tests and in the simulator; one contract suite runs on
  * both. Everything is durable or gone after a crash: rows and meta change in one transaction.
  */
-import type {RowReader} from '../kv/rows.ts';
+import type {PruneRange, RowReader} from '../kv/rows.ts';
 import type {SnapshotMeta} from '../raft/snapshot.ts';
 import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {FrozenOverlay} from './overlay.ts';
@@ -63,8 +63,16 @@ export interface CheckpointStore extends RowReader {
    * Writes the frozen rows and `meta` in one durable transaction. When the callback runs without
    * error, reads see them. One write at a time. ENOSPC leaves the store as it was; any other error
    * is final.
+   *
+   * Behind that, in a transaction of its own, it removes limits.pruneRowCountMax rows of `prune` and
+   * tells the row key from which to go on; null: none could be removed, for want of space.
    */
-  write(frozen: FrozenOverlay, meta: CheckpointMeta, callback: (error: Error | null) => void): void;
+  write(
+    frozen: FrozenOverlay,
+    meta: CheckpointMeta,
+    callback: (error: Error | null, prunedTo: Uint8Array | null) => void,
+    prune?: PruneRange | null,
+  ): void;
   /** A consistent copy of the last durable checkpoint; the live store is not pinned meanwhile. */
   exportSnapshot(callback: (error: Error | null, snapshot: SnapshotExport | null) => void): void;
   /**

@@ -2,13 +2,21 @@
  * What the main thread and the checkpoint's thread say to each other. Requests are answered in any
  * order, each exactly once; requests of one kind are performed in the order they were sent.
  */
+import type {PruneRange} from '../kv/rows.ts';
 import type {SharedRecords} from './packed-records.ts';
 
 export type CheckpointRequest =
   /** From now on writes go to this environment; the one before is closed and `remove`d. */
   | {readonly type: 'open'; readonly path: string; readonly remove: string | null}
   /** `meta` as encodeMeta returns it. */
-  | {readonly type: 'write'; readonly records: SharedRecords; readonly meta: Uint8Array}
+  | {
+      readonly type: 'write';
+      readonly records: SharedRecords;
+      readonly meta: Uint8Array;
+      /** Answered with the row key from which to go on. */
+      readonly prune: PruneRange | null;
+      readonly pruneRowCountMax: number;
+    }
   /**
    * Copies what is in use to `path`, durably and prepared to be put in force, in a new directory
    * that an error removes again.

@@ -8,6 +8,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {parentPort, workerData} from 'node:worker_threads';
 import {must, unreachable} from '../base/assert.ts';
+import {pruneHistory} from '../kv/history-pruner.ts';
+import type {PrunedRows} from '../kv/history-pruner.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
 import type {
   CheckpointError,
@@ -21,7 +23,6 @@ import {ExitGate} from './exit-gate.ts';
 import {GradualRemoval} from './gradual-removal.ts';
 import {beginFreeList, LmdbEnvironment, messageOf} from './lmdb-environment.ts';
 import {makeDirectories} from './make-directories.ts';
-import type {SharedRecords} from './packed-records.ts';
 import {PackedRecords} from './packed-records.ts';
 import {RecordOrder} from './record-order.ts';
 import {decodePosition, encodePosition} from './snapshot-position.ts';
@@ -63,7 +64,7 @@ class CheckpointWorker {
       case 'open':
         return this.#open(request.path, request.remove);
       case 'write':
-        return this.#write(request.records, request.meta);
+        return this.#write(request);
       case 'compact':
         return this.#compact(request.path, request.reserveSizeBytes);
       case 'discard':
@@ -121,22 +122,23 @@ class CheckpointWorker {
     return noAnswer;
   }
 
-  #write(shared: SharedRecords, meta: Uint8Array): Answer {
+  #write(request: CheckpointRequestOf<'write'>): Answer {
     const environment = must(this.#environment, 'no environment');
-    const records = PackedRecords.fromShared(shared);
+    const records = PackedRecords.fromShared(request.records);
     const order = new RecordOrder(records);
     for (let id = 0; id < records.recordCount; id++) order.add(id);
     order.update();
     try {
       environment.transaction(() => {
         writeInParts(environment, records, order.sortedView());
-        environment.putMeta(decodeMeta(meta));
+        environment.putMeta(decodeMeta(request.meta));
       });
     } catch (error) {
       throw withSpaceVerdict(error, environment.path);
     }
+    const prunedTo = prune(environment, request);
     environment.padFile();
-    return noAnswer;
+    return {bytes: prunedTo, sizeBytes: 0};
   }
 
   async #export(request: CheckpointRequestOf<'export'>): Promise<Answer> {
@@ -250,6 +252,37 @@ class CheckpointWorker {
   #import(streamId: number): SnapshotBuilder {
     return must(this.#imports.get(streamId), 'no import %', streamId);
   }
+}
+
+/**
+ * In a transaction of its own: the memory that LMDB keeps is that of its largest one. Null: there
+ * was no space, and another checkpoint will try again; the rows are durable by now.
+ */
+function prune(
+  environment: LmdbEnvironment,
+  request: CheckpointRequestOf<'write'>,
+): Uint8Array | null {
+  const range = request.prune;
+  if (range === null) return null;
+  let prunedTo: Uint8Array | null = null;
+  try {
+    environment.transaction(() => {
+      prunedTo = pruneHistory(prunedRows(environment), range, request.pruneRowCountMax);
+    });
+    return prunedTo;
+  } catch (error) {
+    const verdict = withSpaceVerdict(error, environment.path);
+    if (systemErrorCode(verdict) === 'ENOSPC') return null;
+    throw verdict;
+  }
+}
+
+function prunedRows(environment: LmdbEnvironment): PrunedRows {
+  return {
+    get: rowKey => environment.get(rowKey),
+    scan: (range, visit) => environment.scan(range, visit),
+    delete: rowKey => environment.remove(rowKey),
+  };
 }
 
 function writeInParts(

@@ -261,6 +261,8 @@ function rowsOf(environment: LmdbEnvironment): RowStore {
     scan: (range, visit) => environment.scan(range, visit),
     put: refuse,
     delete: refuse,
+    prune: refuse,
+    prunedTo: () => null,
     isReadyToScan: () => true,
     prepareScans: () => undefined,
   };

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
-import type {RowRange} from '../kv/rows.ts';
+import type {PruneRange, RowRange} from '../kv/rows.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
 import {checkPages, createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
@@ -28,6 +28,8 @@ import type {FrozenOverlay} from './overlay.ts';
 import {cannotWriteError} from './storage-error.ts';
 
 const exportPrefix = 'snapshot-';
+
+type WriteCallback = Parameters<CheckpointStore['write']>[2];
 
 export interface LmdbCheckpointOptions {
   /** The data directory; `checkpoint/` and `tmp/` in it are used. */
@@ -150,37 +152,42 @@ export class LmdbCheckpointStore implements CheckpointStore {
   write(
     frozen: FrozenOverlay,
     meta: CheckpointMeta,
-    callback: (error: Error | null) => void,
+    callback: WriteCallback,
+    prune: PruneRange | null = null,
   ): void {
     assert(!this.#isWriting, 'one write at a time');
     assert(!this.#isClosed, 'the checkpoint is closed');
     this.#isWriting = true;
     this.#changeCount += 1;
     // To the old environment it would be lost: the next start may find the new one.
-    if (this.#isSwitching) this.#afterSwitch.push(() => this.#write(frozen, meta, callback));
-    else this.#write(frozen, meta, callback);
+    const write = (): void => this.#write(frozen, meta, callback, prune);
+    if (this.#isSwitching) this.#afterSwitch.push(write);
+    else write();
   }
 
   #write(
     frozen: FrozenOverlay,
     meta: CheckpointMeta,
-    callback: (error: Error | null) => void,
+    callback: WriteCallback,
+    prune: PruneRange | null,
   ): void {
     if (this.#failure !== null) {
       const failure = this.#failure;
       process.nextTick(() => {
         this.#isWriting = false;
-        callback(failure);
+        callback(failure, null);
       });
       return;
     }
     const environment = this.#environment;
-    const records = frozen.share();
-    this.#thread.send({type: 'write', records, meta: encodeMeta(meta)}, error => {
+    const {pruneRowCountMax} = limits;
+    const request = {meta: encodeMeta(meta), prune, pruneRowCountMax, records: frozen.share()};
+    this.#thread.send({type: 'write', ...request}, (error, answer) => {
       this.#isWriting = false;
       // An installed snapshot has replaced what was written to; nobody waits for it any more.
-      if (environment !== this.#environment) callback(null);
-      else callback(error === null ? this.#adopt(meta) : this.#note(error));
+      if (environment !== this.#environment) callback(null, null);
+      else if (error !== null) callback(this.#note(error), null);
+      else callback(this.#adopt(meta), answer?.bytes ?? null);
     });
   }
 

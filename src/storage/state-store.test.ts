@@ -13,6 +13,13 @@ import {
   FakeCheckpointDisk,
   FakeCheckpointStore,
 } from '../../test/contract/fake-checkpoint-store.ts';
+import {
+  historyIn,
+  historyKey,
+  putEvent,
+  wholeRange,
+} from '../../test/contract/checkpoint-prune-contract.ts';
+import {setLimits} from '../../test/sim/small-limits.ts';
 import {Prng} from '../base/prng.ts';
 import {StateStore} from './state-store.ts';
 
@@ -171,6 +178,73 @@ describe('state store', () => {
     assert.equal(bench.state.totalSizeBytes(), bench.state.sizeBytes());
   });
 
+  test('history goes with the checkpoints behind which it may, and is told of once it has', () => {
+    const bench = new Bench();
+    const {state} = bench;
+    for (const revision of [2, 3, 4, 5]) putEvent(state, revision);
+    state.checkpoint(metaAt(1), unexpected);
+    // Its rows are on their way, in a checkpoint that was frozen before.
+    state.prune(wholeRange(4));
+    bench.runDue();
+    assert.deepEqual(historyIn(state), [2, 3, 4, 5]);
+    assert.equal(state.prunedTo(), null);
+    assert.equal(state.hasToPrune(), true);
+    state.checkpoint(metaAt(2), unexpected);
+    bench.runDue();
+    assert.equal(state.prunedTo(), null, 'not durable yet');
+    bench.runDue();
+    assert.deepEqual(historyIn(state), [4, 5]);
+    assert.deepEqual(state.prunedTo(), historyKey(4));
+    assert.equal(state.hasToPrune(), false);
+  });
+
+  test('the end of one part of the history does not make it forget the next', () => {
+    const bench = new Bench();
+    const {state} = bench;
+    for (const revision of [2, 3, 4, 5]) putEvent(state, revision);
+    state.prune(wholeRange(4));
+    state.checkpoint(metaAt(1), unexpected);
+    state.prune({...wholeRange(5), end: historyKey(6)});
+    for (let i = 0; i < 2; i++) bench.runDue();
+    assert.deepEqual(state.prunedTo(), historyKey(4));
+    assert.equal(state.hasToPrune(), true);
+    state.checkpoint(metaAt(2), unexpected);
+    for (let i = 0; i < 2; i++) bench.runDue();
+    assert.deepEqual(historyIn(state), [5]);
+    assert.deepEqual(state.prunedTo(), historyKey(5), 'what is behind is looked at again');
+    assert.equal(state.hasToPrune(), false);
+  });
+
+  test('what one checkpoint has not removed the next ones do', t => {
+    t.after(setLimits({pruneRowCountMax: 2}));
+    const bench = new Bench();
+    const {state} = bench;
+    for (const revision of [2, 3, 4, 5, 6]) putEvent(state, revision);
+    state.prune(wholeRange(6));
+    let checkpointCount = 0;
+    for (; state.hasToPrune(); checkpointCount++) {
+      state.checkpoint(metaAt(1), unexpected);
+      for (let i = 0; i < 2; i++) bench.runDue();
+    }
+    assert.equal(checkpointCount, 3);
+    assert.deepEqual(historyIn(state), [6]);
+  });
+
+  test('without space nothing is pruned, and later it is', () => {
+    const bench = new Bench();
+    const {state} = bench;
+    for (const revision of [2, 3, 4]) putEvent(state, revision);
+    state.prune(wholeRange(4));
+    bench.disk.nextFailure = 'ENOSPC';
+    state.checkpoint(metaAt(1), error => assert.equal(error?.message, 'fake ENOSPC'));
+    bench.runDue();
+    assert.equal(state.prunedTo(), null);
+    assert.equal(state.hasToPrune(), true);
+    state.checkpoint(metaAt(1), unexpected);
+    for (let i = 0; i < 2; i++) bench.runDue();
+    assert.deepEqual(historyIn(state), [4]);
+  });
+
   test('after an installed snapshot reads come from it alone', async () => {
     const source = new FakeCheckpointStore(new FakeCheckpointDisk(), next =>
       process.nextTick(next),
@@ -191,7 +265,9 @@ describe('state store', () => {
     const incoming = target.beginImport(snapshot.meta);
     await importAll(incoming, blocks);
     await settled(done => incoming.install(done));
+    state.prune(wholeRange(9));
     state.resetToCheckpoint();
+    assert.equal(state.hasToPrune(), false, 'it was about other rows');
     assert.deepEqual(rowsIn(state, 'a', 'z'), ['from=snapshot']);
     assert.equal(state.checkpointMeta().index, 50);
     assert.equal(state.recordCount(), 0);

@@ -5,7 +5,7 @@
  */
 import {assert} from '../base/assert.ts';
 import {compareBytes} from '../base/bytes.ts';
-import type {RowRange, RowStore} from '../kv/rows.ts';
+import type {PruneRange, RowRange, RowStore} from '../kv/rows.ts';
 import type {CheckpointSpace} from './checkpoint-space.ts';
 import type {CheckpointMeta, CheckpointStore} from './checkpoint-store.ts';
 import type {OverlayCursor} from './overlay.ts';
@@ -18,6 +18,8 @@ interface FrozenPrefix {
   readonly overlay: Overlay;
   /** The last log entry whose rows are in `overlay`. */
   readonly meta: CheckpointMeta;
+  /** All rows of it are in `overlay` or below. */
+  readonly prune: PruneRange | null;
 }
 
 export class StateStore implements RowStore {
@@ -27,6 +29,9 @@ export class StateStore implements RowStore {
   /** Set from freezing until the checkpoint holds it; stays over a failure for lack of space. */
   #frozen: FrozenPrefix | null = null;
   #isWriting = false;
+  /** What of the history may go and has not. */
+  #prune: PruneRange | null = null;
+  #prunedTo: Uint8Array | null = null;
 
   constructor(checkpoint: CheckpointStore) {
     this.#checkpoint = checkpoint;
@@ -45,6 +50,19 @@ export class StateStore implements RowStore {
 
   delete(rowKey: Uint8Array): void {
     this.#active.delete(rowKey);
+  }
+
+  prune(range: PruneRange): void {
+    this.#prune = range;
+  }
+
+  prunedTo(): Uint8Array | null {
+    return this.#prunedTo;
+  }
+
+  /** A checkpoint would remove some of the history. */
+  hasToPrune(): boolean {
+    return this.#prune !== null;
   }
 
   scan(range: RowRange, visit: Visit): void {
@@ -104,7 +122,7 @@ export class StateStore implements RowStore {
     );
     const prefix = this.#frozen ?? this.#freeze(meta);
     this.#isWriting = true;
-    this.#checkpoint.write(prefix.overlay, prefix.meta, error => {
+    const done = (error: Error | null, prunedTo: Uint8Array | null): void => {
       this.#isWriting = false;
       // A snapshot installed meanwhile has replaced the store this overlay belonged to.
       if (this.#frozen !== prefix) {
@@ -112,8 +130,18 @@ export class StateStore implements RowStore {
         return;
       }
       if (error === null) this.#dropFrozen(prefix);
+      if (prefix.prune !== null && prunedTo !== null) this.#notePruned(prefix.prune, prunedTo);
       callback(error);
-    });
+    };
+    this.#checkpoint.write(prefix.overlay, prefix.meta, done, prefix.prune);
+  }
+
+  /** Of `range` everything before `prunedTo` has gone. What is to go by now may be more. */
+  #notePruned(range: PruneRange, prunedTo: Uint8Array): void {
+    const {wholeEnd, end} = range;
+    this.#prunedTo = compareBytes(prunedTo, wholeEnd) < 0 ? prunedTo : wholeEnd;
+    if (this.#prune !== range) return;
+    this.#prune = compareBytes(prunedTo, end) < 0 ? {...range, start: prunedTo} : null;
   }
 
   isCheckpointing(): boolean {
@@ -139,13 +167,15 @@ export class StateStore implements RowStore {
   resetToCheckpoint(): void {
     this.#active = new Overlay(this.#active, this.#memory);
     this.#frozen = null;
+    this.#prune = null;
+    this.#prunedTo = null;
   }
 
   #freeze(meta: CheckpointMeta): FrozenPrefix {
     const overlay = this.#active;
     overlay.freeze();
     this.#active = new Overlay(overlay, this.#memory);
-    this.#frozen = {overlay, meta};
+    this.#frozen = {overlay, meta, prune: this.#prune};
     return this.#frozen;
   }
 

@@ -1,5 +1,6 @@
 /** Rows in memory that count what is done with them at one stretch. */
 import {ok} from 'node:assert/strict';
+import type {PruneRange} from '../../src/kv/rows.ts';
 import {FakeRows} from './fake-rows.ts';
 
 export class CountedRows extends FakeRows {
@@ -29,6 +30,13 @@ export class CountedRows extends FakeRows {
   override put(rowKey: Uint8Array, value: Uint8Array): void {
     this.#writeCount++;
     super.put(rowKey, value);
+  }
+
+  /** Whoever keeps rows prunes them in its own time. */
+  override prune(range: PruneRange): void {
+    const counts = [this.#readCount, this.#readSizeBytes] as const;
+    super.prune(range);
+    [this.#readCount, this.#readSizeBytes] = counts;
   }
 
   /** A stretch begins. */

@@ -4,7 +4,11 @@
  * that. Calls back through `schedule`, so the caller decides when things happen.
  */
 import {assert} from '../../src/base/assert.ts';
-import type {RowRange} from '../../src/kv/rows.ts';
+import {compareBytes} from '../../src/base/bytes.ts';
+import {limits} from '../../src/base/limits.ts';
+import {pruneHistory} from '../../src/kv/history-pruner.ts';
+import type {PrunedRows} from '../../src/kv/history-pruner.ts';
+import type {PruneRange, RowRange} from '../../src/kv/rows.ts';
 import {noIndex, noTerm} from '../../src/raft/ids.ts';
 import {emptyMembership} from '../../src/raft/membership.ts';
 import type {CheckpointSpace} from '../../src/storage/checkpoint-space.ts';
@@ -43,6 +47,9 @@ export class FakeCheckpointDisk {
   #unsynced: Checkpoint | null = null;
   /** Crashes between the switch to an installed snapshot and the sync behind it. */
   cutSwitchCount = 0;
+  /** Times a part of the history was removed, and those of them after which more was to go. */
+  pruneCount = 0;
+  partialPruneCount = 0;
 
   /** As durable, without what is to fail. */
   copy(): FakeCheckpointDisk {
@@ -113,21 +120,15 @@ export class FakeCheckpointStore implements CheckpointStore {
     return this.#visible.rows.get(keyText(rowKey));
   }
 
-  scan(range: RowRange, visit: (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean): void {
-    const {rows} = this.#visible;
-    const first = rows.placeOf(keyText(range.start));
-    const end = rows.placeOf(keyText(range.end));
-    for (let i = 0; i < end - first; i++) {
-      const place = range.isReverse ? end - 1 - i : first + i;
-      const key = Buffer.from(rows.keys[place] as string, 'latin1');
-      if (!visit(key, rows.values[place] as Uint8Array)) return;
-    }
+  scan(range: RowRange, visit: Visit): void {
+    scanRows(this.#visible.rows, range, visit);
   }
 
   write(
     frozen: FrozenOverlay,
     meta: CheckpointMeta,
-    callback: (error: Error | null) => void,
+    callback: (error: Error | null, prunedTo: Uint8Array | null) => void,
+    prune: PruneRange | null = null,
   ): void {
     assert(!this.#isWriting, 'one write at a time');
     this.#isWriting = true;
@@ -144,11 +145,27 @@ export class FakeCheckpointStore implements CheckpointStore {
       this.#isWriting = false;
       if (failure !== null) {
         if (!('code' in failure && failure.code === 'ENOSPC')) this.#failure = failure;
-        callback(failure);
+        callback(failure, null);
         return;
       }
       if (installCount === this.#installCount) this.#adopt(next);
-      callback(null);
+      this.#isWriting = prune !== null;
+      if (prune === null) callback(null, null);
+      else this.#prune(prune, callback);
+    });
+  }
+
+  /** In a commit of its own. */
+  #prune(range: PruneRange, callback: (error: null, prunedTo: Uint8Array | null) => void): void {
+    const before = this.#visible;
+    const {rows, prunedTo} = pruned(before.rows, range);
+    this.#later(() => {
+      this.#isWriting = false;
+      // Unless a snapshot has taken their place.
+      if (this.#visible === before) this.#adopt({meta: before.meta, rows});
+      if (rows !== before.rows) this.#disk.pruneCount += 1;
+      if (compareBytes(prunedTo, range.end) < 0) this.#disk.partialPruneCount += 1;
+      callback(null, prunedTo);
     });
   }
 
@@ -224,6 +241,32 @@ export class FakeCheckpointStore implements CheckpointStore {
       if (!this.#isCrashed) action();
     });
   }
+}
+
+type Visit = (rowKeyView: Uint8Array, valueView: Uint8Array) => boolean;
+
+function scanRows(rows: SortedRows, range: RowRange, visit: Visit): void {
+  const first = rows.placeOf(keyText(range.start));
+  const end = rows.placeOf(keyText(range.end));
+  for (let i = 0; i < end - first; i++) {
+    const place = range.isReverse ? end - 1 - i : first + i;
+    const key = Buffer.from(rows.keys[place] as string, 'latin1');
+    if (!visit(key, rows.values[place] as Uint8Array)) return;
+  }
+}
+
+function pruned(from: SortedRows, range: PruneRange): {rows: SortedRows; prunedTo: Uint8Array} {
+  const gone = new Set<string>();
+  const view: PrunedRows = {
+    get: rowKey => from.get(keyText(rowKey)),
+    scan: (part, visit) => scanRows(from, part, visit),
+    delete: rowKey => {
+      gone.add(keyText(rowKey));
+    },
+  };
+  const prunedTo = pruneHistory(view, range, limits.pruneRowCountMax);
+  const changes = [...gone].sort().map((key): RowChange => [key, null]);
+  return {rows: changes.length === 0 ? from : from.with(changes), prunedTo};
 }
 
 class FakeSnapshotExport implements SnapshotExport {

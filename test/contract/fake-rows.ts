@@ -4,7 +4,9 @@
  */
 import {assert, must} from '../../src/base/assert.ts';
 import {asBuffer} from '../../src/base/bytes.ts';
-import type {RowRange, RowStore} from '../../src/kv/rows.ts';
+import {compareBytes} from '../../src/base/bytes.ts';
+import {pruneHistory} from '../../src/kv/history-pruner.ts';
+import type {PruneRange, RowRange, RowStore} from '../../src/kv/rows.ts';
 
 export class FakeRows implements RowStore {
   readonly #rows = new Map<string, Uint8Array>();
@@ -13,6 +15,7 @@ export class FakeRows implements RowStore {
   #order: string[] | null = null;
   #views: Uint8Array[] = [];
   #isScanning = false;
+  #prunedTo: Uint8Array | null = null;
 
   constructor(options: {readonly isStrict: boolean} = {isStrict: true}) {
     this.#isStrict = options.isStrict;
@@ -64,6 +67,17 @@ export class FakeRows implements RowStore {
     const key = text(rowKey);
     this.#spoilViews();
     if (this.#rows.delete(key)) this.#order = null;
+  }
+
+  /** At once. */
+  prune(range: PruneRange): void {
+    pruneHistory(this, range, Infinity);
+    const {wholeEnd, end} = range;
+    this.#prunedTo = compareBytes(wholeEnd, end) < 0 ? wholeEnd : end;
+  }
+
+  prunedTo(): Uint8Array | null {
+    return this.#prunedTo;
   }
 
   isReadyToScan(): boolean {

@@ -6,11 +6,13 @@ import {limits} from '../../src/base/limits.ts';
 import {decodeCommand, decodePlainPut, encodeCommand} from '../../src/kv/command-codec.ts';
 import type {Command, Compare, KeyRange, Operation, Transaction} from '../../src/kv/command.ts';
 import {decodeEventRow, encodeEventRowView} from '../../src/kv/event-row.ts';
+import type {BeforeImage, EventRow} from '../../src/kv/event-row.ts';
 import type {Anchor, RecordRow} from '../../src/kv/record-row.ts';
 import {decodeRecordRow, encodeRecordRowView, noAnchor} from '../../src/kv/record-row.ts';
 import {decodeResult, encodeResult} from '../../src/kv/result-codec.ts';
 import type {CommandResult, KeyRecord, OperationResult} from '../../src/kv/result.ts';
 import {StateMeta} from '../../src/kv/state-meta.ts';
+import type {HistoryCursor} from '../../src/kv/state-meta.ts';
 import {metaKey} from '../../src/kv/tables.ts';
 import {FakeRows} from '../contract/fake-rows.ts';
 import {errorTable, isErrorCode} from '../../src/base/errors.ts';
@@ -230,6 +232,7 @@ const anchors: fc.Arbitrary<Anchor> = fc.oneof(
 const recordRows: fc.Arbitrary<RecordRow> = fc
   .record({
     isTombstone: flags,
+    isLarge: flags,
     createRevision: numbers,
     modRevision: numbers,
     sub: words,
@@ -249,12 +252,24 @@ const recordRows: fc.Arbitrary<RecordRow> = fc
     previousSub: previous.sub,
   }));
 
+const beforeImages: fc.Arbitrary<BeforeImage> = fc.record({
+  createRevision: numbers,
+  version: numbers,
+  leaseId: numbers,
+  value: values,
+});
+
 /** What of a record row and its key the row of the event repeats. */
-function eventOf(key: Uint8Array, row: RecordRow): ReturnType<typeof decodeEventRow> {
-  const {isTombstone, createRevision, version, leaseId, jump, value} = row;
+function eventOf(
+  key: Uint8Array,
+  row: RecordRow,
+  replaced: Pick<EventRow, 'beforeImage' | 'replacesOlder'>,
+): EventRow {
+  const {isTombstone, isLarge, createRevision, version, leaseId, jump, value} = row;
   const {previousRevision, previousSub} = row;
   return {
     isTombstone,
+    isLarge,
     createRevision,
     version,
     leaseId,
@@ -263,16 +278,21 @@ function eventOf(key: Uint8Array, row: RecordRow): ReturnType<typeof decodeEvent
     jump,
     key,
     value,
+    ...replaced,
   };
 }
 
-type EventRow = ReturnType<typeof decodeEventRow>;
-
 function encodeEvent(event: EventRow): Uint8Array {
-  const {key, ...row} = event;
+  const {key, beforeImage, replacesOlder, ...row} = event;
   const absent = {modRevision: 0, sub: 0, depth: 0, hashLow: 0, hashHigh: 0};
-  return encodeEventRowView(key, {...row, ...absent, secondJump: noAnchor});
+  return encodeEventRowView(
+    key,
+    {...row, ...absent, secondJump: noAnchor},
+    {beforeImage, replacesOlder},
+  );
 }
+
+const cursors: fc.Arbitrary<HistoryCursor> = fc.record({revision: numbers, sub: words});
 
 const metas: fc.Arbitrary<StateMeta> = fc
   .record({
@@ -284,7 +304,9 @@ const metas: fc.Arbitrary<StateMeta> = fc
     historySizeBytes: numbers,
     sampleMs: numbers,
     idempotencyFirst: numbers,
-    scrubSub: words,
+    scrubbed: cursors,
+    pruned: cursors,
+    imagesFromRevision: numbers,
   })
   .map(fields => {
     const compactedRevision = Math.min(fields.revision, fields.compactedRevision);
@@ -337,7 +359,13 @@ export const kvTargets: readonly FuzzTarget[] = [
   codecTarget({
     name: 'event-row',
     share: 5,
-    values: fc.tuple(keys, recordRows).map(([key, row]) => eventOf(key, row)),
+    values: fc
+      .tuple(
+        keys,
+        recordRows,
+        fc.record({beforeImage: fc.option(beforeImages), replacesOlder: flags}),
+      )
+      .map(([key, row, replaced]) => eventOf(key, row, replaced)),
     encode: encodeEvent,
     decode: decodeEventRow,
     mayBeLoose: true,

@@ -245,8 +245,13 @@ export class Machine {
   /** Also for a process that an error ended. */
   #onEnded(): void {
     const {checkpointDisk} = this.member;
-    this.#world.coverage.count('crash at the switch to a snapshot', checkpointDisk.cutSwitchCount);
+    const {coverage} = this.#world;
+    coverage.count('crash at the switch to a snapshot', checkpointDisk.cutSwitchCount);
     checkpointDisk.cutSwitchCount = 0;
+    coverage.count('history pruned', checkpointDisk.pruneCount);
+    checkpointDisk.pruneCount = 0;
+    coverage.count('history pruned in part', checkpointDisk.partialPruneCount);
+    checkpointDisk.partialPruneCount = 0;
     this.#isStopping = false;
     this.#cutsPowerAtWrite = false;
     this.time.forget();

@@ -104,6 +104,7 @@ export class Simulation implements World {
       machines,
       prng: streamOf(config.seed, 'watchers'),
       eventsAt: revision => this.#order.eventsAt(revision),
+      recordAt: (key, revision) => this.#order.recordAt(key, revision),
     });
     this.#faults = new Faults({...shared, network: this.#network});
   }

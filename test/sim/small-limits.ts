@@ -34,10 +34,16 @@ export function drawSessionLimits(prng: Prng): SmallLimits {
   };
 }
 
-/** From a stream of its own. So that history goes in pieces within a run. */
+/** From a stream of its own. So that history goes in pieces, and is far soon, within a run. */
 export function drawHistoryLimits(prng: Prng): SmallLimits {
-  const isFine = prng.integer({min: 0, max: 1}) === 1;
-  return {historySampleSizeBytes: isFine ? 2_000 : limits.historySampleSizeBytes};
+  const pick = (...from: readonly [number, ...number[]]): number =>
+    from[prng.integer({min: 0, max: from.length - 1})] ?? from[0];
+  return {
+    historySampleSizeBytes: pick(limits.historySampleSizeBytes, 2_000),
+    nearRevisionCount: pick(limits.nearRevisionCount, 0, 4, 30),
+    beforeImageSizeBytesMax: pick(limits.beforeImageSizeBytesMax, 0, 15),
+    pruneRowCountMax: pick(limits.pruneRowCountMax, 7),
+  };
 }
 
 /** Returns what puts the old ones back. */

@@ -8,14 +8,15 @@ import {must} from '../../src/base/assert.ts';
 import {RosettaError} from '../../src/base/errors.ts';
 import type {Prng} from '../../src/base/prng.ts';
 import type {KeyRange} from '../../src/kv/command.ts';
+import type {KeyRecord} from '../../src/kv/result.ts';
 import type {KvStateMachine} from '../../src/kv/state-machine.ts';
 import type {WatchEvent} from '../../src/node/watch-event.ts';
 import {WatchHub} from '../../src/node/watch-hub.ts';
 import {isWithin, textRange} from '../../src/node/watch-index.ts';
 import type {TextRange} from '../../src/node/watch-index.ts';
 import type {Watch, WatchSink} from '../../src/node/watch-service.ts';
-import {range, text} from '../contract/commands.ts';
-import type {ModelEvent} from './checks/store-model.ts';
+import {bytes, range, text} from '../contract/commands.ts';
+import type {ModelEvent, ModelRecord} from './checks/store-model.ts';
 import {demand} from './checks/violation.ts';
 import type {Coverage} from './coverage.ts';
 import type {EventQueue} from './event-queue.ts';
@@ -29,6 +30,8 @@ export interface WatchersParts {
   readonly machines: readonly Machine[];
   /** What the model says happened at a revision; undefined: it has not happened. */
   readonly eventsAt: (revision: number) => readonly ModelEvent[] | undefined;
+  /** What a key was at a revision that has happened; null: it did not exist. */
+  readonly recordAt: (key: string, revision: number) => ModelRecord | null;
 }
 
 const moveMeanMs = 3_000;
@@ -204,11 +207,15 @@ class Follower {
     this.#part.push(event);
     if (!isLast) return;
     this.#skipTo(machine, revision - 1);
-    const told = this.#part.map(({keyText, record}) => ({
+    const told = this.#part.map(({keyText, record, previous}) => ({
       key: keyText,
       value: record === null ? null : text(record.value),
+      before: plain(previous),
     }));
-    const expected = this.#expected(revision);
+    const expected = this.#expected(revision).map(event => ({
+      ...event,
+      before: plain(event.before),
+    }));
     demand(JSON.stringify(told) === JSON.stringify(expected), 'watches tell what happened', () => {
       const [seen, real] = [JSON.stringify(told), JSON.stringify(expected)];
       return `${machine.id} tells of ${revision}: ${seen}, the model says ${real}`;
@@ -217,7 +224,23 @@ class Follower {
     this.#next = revision + 1;
     this.#toldBy = machine;
     coverage.count('watch told a revision');
+    this.#readBack(machine, event.keyText);
     if (!this.#isCalm && prng.integer({min: 1, max: 20}) === 1) this.#fill();
+  }
+
+  /** The key that has changed, as it was at a revision that the member still promises. */
+  #readBack(machine: Machine, key: string): void {
+    const {coverage, prng, recordAt} = this.#parts;
+    const store = machine.member.machine;
+    const oldest = Math.max(1, store.compactedRevision());
+    const revision = prng.integer({min: oldest, max: Math.max(oldest, this.#next - 1)});
+    if (revision > store.revision()) return;
+    const found = JSON.stringify(plain(store.get(bytes(key), revision)));
+    const expected = JSON.stringify(plain(recordAt(key, revision)));
+    demand(found === expected, 'the history is what it was', () => {
+      return `${machine.id} has ${found} for ${key} at ${revision}, the model ${expected}`;
+    });
+    coverage.count('old revision read');
   }
 
   /** Nothing of its keys may lie in between. */
@@ -273,6 +296,14 @@ class Follower {
     const {queue, prng} = this.#parts;
     queue.add(exponential(prng, meanMs), -1, 'client', callback);
   }
+}
+
+/** What reads and the model both say of a record. */
+function plain(record: KeyRecord | ModelRecord | null): object | null {
+  if (record === null) return null;
+  const {value, createRevision, modRevision, version, leaseId} = record;
+  const valueText = typeof value === 'string' ? value : text(value);
+  return {value: valueText, createRevision, modRevision, version, leaseId};
 }
 
 function refusalOf(machine: Machine): RosettaError | null {

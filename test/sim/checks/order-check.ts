@@ -50,6 +50,10 @@ export class OrderCheck {
     return this.model.revision;
   }
 
+  recordAt(key: string, revision: number): ReturnType<StoreModel['recordAt']> {
+    return this.model.recordAt(key, revision);
+  }
+
   eventsAt(revision: number): ReturnType<StoreModel['eventsAt']> {
     return this.model.eventsAt(revision);
   }

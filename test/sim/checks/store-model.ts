@@ -26,6 +26,8 @@ interface Change {
 export interface ModelEvent {
   readonly key: string;
   readonly value: string | null;
+  /** Null: the key did not exist. */
+  readonly before: ModelRecord | null;
 }
 
 export class StoreModel {
@@ -81,6 +83,11 @@ export class StoreModel {
     return record === null ? {type: 'absent', revision} : {type: 'record', record, revision};
   }
 
+  /** As of a revision that has been; null: it did not exist. */
+  recordAt(key: string, revision: number): ModelRecord | null {
+    return this.#at(key, revision);
+  }
+
   /** As the command that is being performed has left it. */
   record(key: string): ModelRecord | null {
     return this.#at(key, Infinity);
@@ -119,7 +126,7 @@ export class StoreModel {
   #change(key: string, record: ModelRecord | null, before: ModelRecord | null): void {
     this.#hasChanged = true;
     const revision = this.#revision + 1;
-    (this.#events[revision] ??= []).push({key, value: record?.value ?? null});
+    (this.#events[revision] ??= []).push({key, value: record?.value ?? null, before});
     this.leases.move(key, before?.leaseId ?? 0, record?.leaseId ?? 0);
     const changes = this.#changes.get(key);
     if (changes !== undefined) {

@@ -309,6 +309,10 @@ export const mutants: readonly Mutant[] = [
     find: 'return mark === undefined ||',
     replace: 'return true ||',
   }),
+  mutant('events go that later ones may ask for', 'kv/scrubber.ts', {
+    find: 'compactedRevision + 1 - limits.nearRevisionCount',
+    replace: 'compactedRevision + 1',
+  }),
   mutant('a number whose answer was acknowledged runs again', 'kv/session-table.ts', {
     find: 'if (number <= session.acknowledged)',
     replace: 'if (false)',
