@@ -140,8 +140,9 @@ export const limits = {
    * is removed relies on what was written.
    */
   nearRevisionCount: 256,
-  beforeImageSizeBytesMax: 1 * kib,
-  /** Rows of the history that go with one checkpoint. */
+  /** With two such values and a key of 144 bytes an event still lies on a page of others. */
+  beforeImageSizeBytesMax: 896,
+  /** What one checkpoint looks at of the history that may go; large rows count for several. */
   pruneRowCountMax: 96_000,
 
   // Leases. Those that expire are revoked so many at a time; writes wait behind them.

@@ -33,12 +33,13 @@ function applied(...operations: readonly Operation[]): FakeRows {
 function rangeOf(
   wholeEnd: number,
   end: number,
-  options: {readonly imagesFromRevision?: number} = {},
+  options: {readonly imagesFromRevision?: number; readonly tailStart?: number} = {},
 ): PruneRange {
   const keyOf = (revision: number): Uint8Array => new Uint8Array(historyKeyView(revision, 0));
   return {
     start: keyOf(0),
     wholeEnd: keyOf(wholeEnd),
+    tailStart: keyOf(options.tailStart ?? wholeEnd),
     end: keyOf(end),
     imagesFromRevision: options.imagesFromRevision ?? 0,
   };
@@ -130,6 +131,29 @@ test('it looks at so many rows as it may and goes on from there', () => {
   }
   equal(count, 3);
   deepEqual(history(rows), []);
+});
+
+test('what lies between the two parts has been looked at and stays', () => {
+  const rows = applied(...['a', 'b', 'a', 'c', 'a', 'b'].map(key => put(key, '')));
+  pruneHistory(rows, rangeOf(3, 8, {tailStart: 6}), Infinity);
+  // 6 removes 4; 7 removes 3.
+  deepEqual(history(rows), [5, 6, 7]);
+});
+
+test('rows that are large, and those that change another page, count for several', () => {
+  const large = 'x'.repeat(80_000);
+  const stays = applied(...Array.from({length: 100}, (_, i) => put(`k${i}`, large)));
+  const next = pruneHistory(stays, rangeOf(102, 102), 100);
+  equal(historyPointer(next).revision, 2 + Math.ceil(100 / (1 + Math.floor(80_000 / 8192))) - 1);
+  equal(history(stays).length, 100);
+  const deleted = applied(
+    ...Array.from({length: 20}, (_, i) => put(`k${i}`, '')),
+    del('k3'),
+    del('k4'),
+  );
+  const behind = pruneHistory(deleted, rangeOf(22, 24), 29);
+  equal(historyPointer(behind).revision, 22, 'nine for the first tombstone, and no more');
+  deepEqual(history(deleted), [23]);
 });
 
 test('a key whose events are all pruned is read from its latest row', () => {

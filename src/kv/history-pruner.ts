@@ -13,6 +13,7 @@ import {compareBytes, copyBytes} from '../base/bytes.ts';
 import {decodeEventRow, isPlain} from './event-row.ts';
 import {decodeRecordHead} from './record-row.ts';
 import type {PruneRange, RowReader} from './rows.ts';
+import {sizeBytesPerRow} from './steps.ts';
 import {historyKeyView, historyPointer, latestKeyView} from './tables.ts';
 
 /** Rows as pruning needs them. */
@@ -27,38 +28,76 @@ interface OldEvent {
   /** The row key of the event before, if it goes with this one. */
   readonly previousKey: Uint8Array | null;
   readonly goes: boolean;
+  /** What it counts for. */
+  readonly rowCount: number;
 }
 
 const scanRowCountMax = 256;
+/** What it counts for to remove another row than that of the event: it changes a page of its own. */
+const scatteredRowCount = 8;
 
-/** Looks at no more than `rowCountMax` rows. Returns the row key from which to go on. */
+/** Looks at no more than `rowCountMax` rows, or fewer large ones. Returns where to go on. */
 export function pruneHistory(rows: PrunedRows, range: PruneRange, rowCountMax: number): Uint8Array {
-  let {start} = range;
-  for (let left = rowCountMax; left > 0;) {
-    const events = nextEvents(rows, {...range, start}, Math.min(left, scanRowCountMax));
-    for (const event of events) removeEvent(rows, event);
-    const last = events.at(-1);
-    if (last === undefined) return range.end;
-    const {revision, sub} = historyPointer(last.rowKey);
-    start = new Uint8Array(historyKeyView(revision, sub + 1));
-    left -= events.length;
-  }
-  return start;
+  const {start, wholeEnd, tailStart, end} = range;
+  const whole = prunePart(rows, {start, end: wholeEnd}, range, rowCountMax);
+  if (whole.next !== null) return whole.next;
+  return prunePart(rows, {start: tailStart, end}, range, whole.rowCountLeft).next ?? end;
 }
 
-function nextEvents(rows: RowReader, range: PruneRange, countMax: number): readonly OldEvent[] {
+interface Part {
+  readonly start: Uint8Array;
+  readonly end: Uint8Array;
+}
+
+interface PrunedPart {
+  /** Null: nothing is left. */
+  readonly next: Uint8Array | null;
+  readonly rowCountLeft: number;
+}
+
+function prunePart(
+  rows: PrunedRows,
+  part: Part,
+  range: PruneRange,
+  rowCountMax: number,
+): PrunedPart {
+  let {start} = part;
+  let rowCountLeft = rowCountMax;
+  for (;;) {
+    if (compareBytes(start, part.end) >= 0) return {next: null, rowCountLeft};
+    if (rowCountLeft <= 0) return {next: start, rowCountLeft};
+    const events = nextEvents(rows, {start, end: part.end}, range, rowCountLeft);
+    const last = events.at(-1);
+    if (last === undefined) return {next: null, rowCountLeft};
+    for (const event of events) {
+      removeEvent(rows, event);
+      rowCountLeft -= event.rowCount;
+    }
+    const {revision, sub} = historyPointer(last.rowKey);
+    start = new Uint8Array(historyKeyView(revision, sub + 1));
+  }
+}
+
+function nextEvents(
+  rows: RowReader,
+  part: Part,
+  range: PruneRange,
+  rowCountMax: number,
+): readonly OldEvent[] {
   const events: OldEvent[] = [];
   const wholeStart = new Uint8Array(historyKeyView(range.imagesFromRevision, 0));
-  rows.scan({...range, isReverse: false}, (rowKeyView, valueView) => {
+  let rowCountLeft = Math.min(rowCountMax, scanRowCountMax);
+  rows.scan({...part, isReverse: false}, (rowKeyView, valueView) => {
     const rowKey = copyBytes(rowKeyView);
     const isWhole =
       compareBytes(rowKey, range.wholeEnd) < 0 && compareBytes(rowKey, wholeStart) >= 0;
-    events.push(
+    const event =
       isWhole && isPlain(valueView)
-        ? {rowKey, tombstoneKey: null, previousKey: null, goes: true}
-        : oldEvent(rowKey, valueView, isWhole),
-    );
-    return events.length < countMax;
+        ? {rowKey, tombstoneKey: null, previousKey: null, goes: true, rowCount: 1}
+        : oldEvent(rowKey, valueView, isWhole);
+    events.push(event);
+    rowCountLeft -= event.rowCount;
+    return rowCountLeft > 0;
   });
   return events;
 }
@@ -67,11 +106,14 @@ function oldEvent(rowKey: Uint8Array, valueView: Uint8Array, isWhole: boolean): 
   const event = decodeEventRow(valueView);
   const {isTombstone, isLarge, key, previousRevision, previousSub, replacesOlder} = event;
   const hasPrevious = previousRevision !== 0 && (replacesOlder || !isWhole);
+  const isScattered = hasPrevious || isTombstone;
+  const rowCount = 1 + Math.floor(valueView.length / sizeBytesPerRow);
   return {
     rowKey,
     tombstoneKey: isTombstone ? new Uint8Array(key) : null,
     previousKey: hasPrevious ? new Uint8Array(historyKeyView(previousRevision, previousSub)) : null,
     goes: isTombstone || (isWhole && !isLarge),
+    rowCount: rowCount + (isScattered ? scatteredRowCount : 0),
   };
 }
 

@@ -12,12 +12,14 @@ export interface RowRange {
   readonly isReverse: boolean;
 }
 
-/** A part of the history, of which nothing is read any more: kv/history-pruner.ts. */
+/** Two parts of the history, by row keys, of which events may go: kv/history-pruner.ts. */
 export interface PruneRange {
-  /** Row keys of the history. Inclusive. */
+  /** Inclusive. */
   readonly start: Uint8Array;
-  /** Exclusive: before it events go as they come, behind it those that others leave behind. */
+  /** Exclusive: up to here events go as they come. */
   readonly wholeEnd: Uint8Array;
+  /** Inclusive, at least `wholeEnd`: from here on those go that a later one has replaced. */
+  readonly tailStart: Uint8Array;
   /** Exclusive. */
   readonly end: Uint8Array;
   /** As StateMeta. */
@@ -41,8 +43,8 @@ export interface RowStore extends RowReader {
   /** Deleting an absent row is allowed. */
   delete(rowKey: Uint8Array): void;
   /**
-   * This part of the history may go: some of it with each checkpoint, until all has. What was said
-   * before is forgotten.
+   * These parts of the history may go: some of them with each checkpoint, until all have. What was
+   * said before is forgotten. What has been looked at of the second part is not looked at again.
    */
   prune(range: PruneRange): void;
   /** The row key, at most `wholeEnd`, up to which it has gone, durably; null: nothing has so far. */

@@ -1,5 +1,5 @@
 /** What scrubbing removes by itself, and how much a slice of it does. All together: model.test.ts. */
-import {equal, ok} from 'node:assert/strict';
+import {deepEqual, equal, ok} from 'node:assert/strict';
 import {test} from 'node:test';
 import {encode, put, transaction} from '../../test/contract/commands.ts';
 import {CountedRows} from '../../test/contract/counted-rows.ts';
@@ -7,8 +7,9 @@ import {makeMetaOlder, withoutImages} from '../../test/contract/older-rows.ts';
 import {setLimits} from '../../test/sim/small-limits.ts';
 import {limits} from '../base/limits.ts';
 import type {CommandBody} from './command.ts';
+import type {PruneRange} from './rows.ts';
 import {KvStateMachine} from './state-machine.ts';
-import {historyKeyView, tables} from './tables.ts';
+import {historyKeyView, historyPointer, tables} from './tables.ts';
 
 const large = 'x'.repeat(limits.beforeImageSizeBytesMax + 1);
 
@@ -97,4 +98,34 @@ test('nothing is left of what a version without before images wrote, once all wa
   // Of `b` and of the other key, near the newest revision.
   equal(rowCount(rows, tables.history), 2);
   equal(rowCount(rows, tables.replacedLarge), 0);
+});
+
+/** Rows from which nothing goes: they only hear what might. */
+class PatientRows extends CountedRows {
+  readonly ends: number[] = [];
+
+  override prune(range: PruneRange): void {
+    this.ends.push(historyPointer(range.end).revision);
+  }
+}
+
+test('what may go is said again after a start, since it may not have gone', () => {
+  const rows = new PatientRows();
+  const machine = new KvStateMachine(rows);
+  [putOf('a', '1'), putOf('a', '2'), {type: 'compact', revision: 3} as const].forEach((body, i) => {
+    machine.apply({index: i + 1, proposedAtMs: 1000, data: encode(body)});
+  });
+  equal(machine.scrub(64), false);
+  machine.saveMeta();
+  const again = new KvStateMachine(rows);
+  equal(again.scrub(64), false);
+  deepEqual(rows.ends, [4, 4]);
+});
+
+test('where nothing was compacted nothing may go', () => {
+  const rows = new PatientRows();
+  const machine = new KvStateMachine(rows);
+  machine.apply({index: 1, proposedAtMs: 1000, data: encode(putOf('a', '1'))});
+  equal(machine.scrub(64), false);
+  deepEqual(rows.ends, []);
 });

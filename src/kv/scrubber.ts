@@ -40,7 +40,11 @@ export class Scrubber {
   scrub(rowCountMax: number): boolean {
     assert(rowCountMax > 1, 'a slice of % rows makes no progress', rowCountMax);
     const {scrubbed, compactedRevision} = this.#meta;
-    if (scrubbed.revision > compactedRevision) return false;
+    if (scrubbed.revision > compactedRevision) {
+      // After a start: what was to go then may not have gone.
+      this.#prune();
+      return false;
+    }
     let rowCountLeft = rowCountMax - this.#timeIndex.trim(rowCountMax);
     while (rowCountLeft > 0) {
       const countMax = Math.min(rowCountLeft, scanRowCountMax);
@@ -92,12 +96,15 @@ export class Scrubber {
   #prune(): void {
     this.notePruned();
     const {pruned, compactedRevision, imagesFromRevision} = this.#meta;
-    const wholeEnd = compactedRevision + 1 - limits.nearRevisionCount;
+    if (compactedRevision === 0) return;
+    const wholeEndRevision = compactedRevision + 1 - limits.nearRevisionCount;
     const keyOf = (revision: number, sub: number): Uint8Array =>
       new Uint8Array(historyKeyView(revision, sub));
+    const wholeEnd = keyOf(Math.max(wholeEndRevision, pruned.revision), 0);
     this.#rows.prune({
       start: keyOf(pruned.revision, pruned.sub),
-      wholeEnd: keyOf(Math.max(wholeEnd, pruned.revision), 0),
+      wholeEnd,
+      tailStart: wholeEnd,
       end: keyOf(compactedRevision + 1, 0),
       imagesFromRevision,
     });

@@ -191,8 +191,9 @@ export class KvStateMachine implements StateReader, EventSource {
   }
 
   /**
-   * Removes rows made obsolete by compaction, looking at no more than `rowCountMax`; true when
-   * more remain. Any time between two commands.
+   * Removes large values made obsolete by compaction, looking at no more than `rowCountMax`; true
+   * when more remain. When none do, all else that is obsolete goes with the next checkpoints. Any
+   * time between two commands.
    */
   scrub(rowCountMax: number): boolean {
     assert(this.#suspended === null, 'scrubbing in the middle of a command');

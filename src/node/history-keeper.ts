@@ -1,6 +1,7 @@
 /**
  * Keeps history within its age and size: the leader proposes compactions, and every node removes
- * the rows that a compaction made obsolete, in slices between other work.
+ * what a compaction made obsolete: large values in slices between other work, all else with its
+ * checkpoints.
  */
 import type {Clock} from '../base/clock.ts';
 import {limits} from '../base/limits.ts';

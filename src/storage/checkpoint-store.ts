@@ -64,8 +64,9 @@ export interface CheckpointStore extends RowReader {
    * error, reads see them. One write at a time. ENOSPC leaves the store as it was; any other error
    * is final.
    *
-   * Behind that, in a transaction of its own, it removes limits.pruneRowCountMax rows of `prune` and
-   * tells the row key from which to go on; null: none could be removed, for want of space.
+   * Behind that, in a transaction of its own, it looks at limits.pruneRowCountMax rows of `prune`,
+   * removes what is to go, and tells the row key from which to go on; null: nothing could be removed,
+   * for want of space. So whoever says what may go has said so to the state whose rows are frozen.
    */
   write(
     frozen: FrozenOverlay,

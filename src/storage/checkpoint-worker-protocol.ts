@@ -86,7 +86,7 @@ export interface CheckpointError {
 export interface CheckpointReply {
   readonly id: number;
   readonly error: CheckpointError | null;
-  /** A block, a meta or a position, depending on the request. */
+  /** A block, a meta, a position or a row key, depending on the request. */
   readonly bytes: Uint8Array | null;
   readonly sizeBytes: number;
 }

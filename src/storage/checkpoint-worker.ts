@@ -136,8 +136,9 @@ class CheckpointWorker {
     } catch (error) {
       throw withSpaceVerdict(error, environment.path);
     }
-    const prunedTo = prune(environment, request);
     environment.padFile();
+    const prunedTo = prune(environment, request);
+    if (prunedTo !== null) environment.padFile();
     return {bytes: prunedTo, sizeBytes: 0};
   }
 

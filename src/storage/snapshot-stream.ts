@@ -28,7 +28,8 @@ import {LeafReader, valueEndOf} from './snapshot-leaves.ts';
 import type {SnapshotPosition} from './snapshot-position.ts';
 
 const magic = 0x504e5352;
-const formatVersion = 3;
+/** 4 since events carry before images: who cannot read such rows is not to take them. */
+const formatVersion = 4;
 /** Has no leaves. */
 const oldestFormatVersion = 2;
 /** Of a block, to complete the row that began in the one before it. */

@@ -21,6 +21,7 @@ import {
 } from '../../test/contract/checkpoint-prune-contract.ts';
 import {setLimits} from '../../test/sim/small-limits.ts';
 import {Prng} from '../base/prng.ts';
+import {historyPointer} from '../kv/tables.ts';
 import {StateStore} from './state-store.ts';
 
 /** A store whose callbacks wait until the test lets them run. */
@@ -243,6 +244,48 @@ describe('state store', () => {
     state.checkpoint(metaAt(1), unexpected);
     for (let i = 0; i < 2; i++) bench.runDue();
     assert.deepEqual(historyIn(state), [4]);
+  });
+
+  test('a checkpoint that could prune nothing is one, and the next tries again', () => {
+    const bench = new Bench();
+    const {state, disk} = bench;
+    for (const revision of [2, 3, 4]) putEvent(state, revision);
+    state.prune(wholeRange(4));
+    disk.cannotPrune = true;
+    state.checkpoint(metaAt(1), unexpected);
+    for (let i = 0; i < 2; i++) bench.runDue();
+    assert.equal(state.checkpointMeta().index, 1);
+    assert.deepEqual(historyIn(state), [2, 3, 4]);
+    assert.equal(state.prunedTo(), null);
+    disk.cannotPrune = false;
+    state.checkpoint(metaAt(1), unexpected);
+    for (let i = 0; i < 2; i++) bench.runDue();
+    assert.deepEqual(historyIn(state), [4]);
+  });
+
+  test('what stays near the end of the history is looked at once', () => {
+    const bench = new Bench();
+    const {state, checkpoint} = bench;
+    const ranges: string[] = [];
+    const write = checkpoint.write.bind(checkpoint);
+    checkpoint.write = (frozen, meta, callback, prune = null) => {
+      const revisionOf = (rowKey: Uint8Array): string => String(historyPointer(rowKey).revision);
+      if (prune !== null) {
+        const {start, wholeEnd, tailStart, end} = prune;
+        ranges.push([start, wholeEnd, tailStart, end].map(revisionOf).join(' '));
+      }
+      write(frozen, meta, callback, prune);
+    };
+    const prunes = (wholeEnd: number, end: number): void => {
+      const start = state.prunedTo() ?? historyKey(0);
+      state.prune({...wholeRange(wholeEnd), start, end: historyKey(end)});
+      state.checkpoint(metaAt(1), unexpected);
+      for (let i = 0; i < 2; i++) bench.runDue();
+    };
+    prunes(4, 8);
+    prunes(6, 10);
+    prunes(12, 16);
+    assert.deepEqual(ranges, ['0 4 4 8', '4 6 8 10', '6 12 12 16']);
   });
 
   test('after an installed snapshot reads come from it alone', async () => {

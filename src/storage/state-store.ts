@@ -32,6 +32,8 @@ export class StateStore implements RowStore {
   /** What of the history may go and has not. */
   #prune: PruneRange | null = null;
   #prunedTo: Uint8Array | null = null;
+  /** Up to where the second part of ranges has been looked at in this life. */
+  #lookedTo: Uint8Array | null = null;
 
   constructor(checkpoint: CheckpointStore) {
     this.#checkpoint = checkpoint;
@@ -53,7 +55,11 @@ export class StateStore implements RowStore {
   }
 
   prune(range: PruneRange): void {
-    this.#prune = range;
+    const tailStart = laterOf(range.tailStart, this.#lookedTo ?? range.tailStart);
+    this.#prune = {
+      ...range,
+      tailStart: compareBytes(tailStart, range.end) < 0 ? tailStart : range.end,
+    };
   }
 
   prunedTo(): Uint8Array | null {
@@ -136,12 +142,15 @@ export class StateStore implements RowStore {
     this.#checkpoint.write(prefix.overlay, prefix.meta, done, prefix.prune);
   }
 
-  /** Of `range` everything before `prunedTo` has gone. What is to go by now may be more. */
-  #notePruned(range: PruneRange, prunedTo: Uint8Array): void {
+  /** Of `range` everything before `next` has gone. What is to go by now may be more. */
+  #notePruned(range: PruneRange, next: Uint8Array): void {
     const {wholeEnd, end} = range;
-    this.#prunedTo = compareBytes(prunedTo, wholeEnd) < 0 ? prunedTo : wholeEnd;
-    if (this.#prune !== range) return;
-    this.#prune = compareBytes(prunedTo, end) < 0 ? {...range, start: prunedTo} : null;
+    const isInTail = compareBytes(next, wholeEnd) >= 0;
+    this.#prunedTo = isInTail ? wholeEnd : next;
+    if (isInTail) this.#lookedTo = laterOf(next, this.#lookedTo ?? next);
+    if (this.#prune === range)
+      this.#prune = compareBytes(next, end) < 0 ? restOf(range, next) : null;
+    else if (this.#prune !== null) this.prune(this.#prune);
   }
 
   isCheckpointing(): boolean {
@@ -169,6 +178,7 @@ export class StateStore implements RowStore {
     this.#frozen = null;
     this.#prune = null;
     this.#prunedTo = null;
+    this.#lookedTo = null;
   }
 
   #freeze(meta: CheckpointMeta): FrozenPrefix {
@@ -185,6 +195,16 @@ export class StateStore implements RowStore {
     this.#frozen = null;
     prefix.overlay.release();
   }
+}
+
+function restOf(range: PruneRange, next: Uint8Array): PruneRange {
+  const {wholeEnd} = range;
+  if (compareBytes(next, wholeEnd) < 0) return {...range, start: next};
+  return {...range, start: wholeEnd, tailStart: laterOf(range.tailStart, next)};
+}
+
+function laterOf(a: Uint8Array, b: Uint8Array): Uint8Array {
+  return compareBytes(a, b) < 0 ? b : a;
 }
 
 /** A cursor that stands on its next record. */

@@ -47,8 +47,8 @@ export function historyKey(revision: number, sub = 0): Uint8Array {
 
 /** Everything before `end` goes as a whole. */
 export function wholeRange(end: number): PruneRange {
-  const start = historyKey(0);
-  return {start, wholeEnd: historyKey(end), end: historyKey(end), imagesFromRevision: 0};
+  const [start, wholeEnd] = [historyKey(0), historyKey(end)];
+  return {start, wholeEnd, tailStart: wholeEnd, end: wholeEnd, imagesFromRevision: 0};
 }
 
 export function historyIn(rows: RowReader): readonly number[] {

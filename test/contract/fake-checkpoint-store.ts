@@ -37,6 +37,8 @@ export class FakeCheckpointDisk {
   };
   /** The error code of the next write, import or shrink: `ENOSPC` leaves the store usable. */
   nextFailure: string | null = null;
+  /** There is space for the rows of a write, and none to remove others. */
+  cannotPrune = false;
   /** A commit is visible to reads some time before it is durable, as in LMDB. */
   isVisibleEarly = true;
   /** Size of the file: it grows with what is written, and nothing but a shrink makes it smaller. */
@@ -159,8 +161,13 @@ export class FakeCheckpointStore implements CheckpointStore {
   #prune(range: PruneRange, callback: (error: null, prunedTo: Uint8Array | null) => void): void {
     const before = this.#visible;
     const {rows, prunedTo} = pruned(before.rows, range);
+    const {cannotPrune} = this.#disk;
     this.#later(() => {
       this.#isWriting = false;
+      if (cannotPrune) {
+        callback(null, null);
+        return;
+      }
       // Unless a snapshot has taken their place.
       if (this.#visible === before) this.#adopt({meta: before.meta, rows});
       if (rows !== before.rows) this.#disk.pruneCount += 1;
