@@ -47,7 +47,7 @@ export interface RowStore extends RowReader {
    * said before is forgotten. What has been looked at of the second part is not looked at again.
    */
   prune(range: PruneRange): void;
-  /** The row key, at most `wholeEnd`, up to which it has gone, durably; null: nothing has so far. */
+  /** The row key, at most `wholeEnd`, up to which it has gone, durably; null: nothing has yet. */
   prunedTo(): Uint8Array | null;
   /**
    * Whether a scan in this table would be short. False: the order of many new rows has to be found

@@ -1,7 +1,7 @@
 /**
  * Removes what compaction made unreachable. Most of it is pruned by whoever keeps the rows, in its
- * own time (kv/history-pruner.ts). Large values are removed here, in slices: pruning leaves them out,
- * and one that was replaced takes too much to wait for it.
+ * own time (kv/history-pruner.ts). Large values are removed here, in slices: pruning leaves them
+ * out, and one that was replaced takes too much to wait for it.
  *
  * Every step may be repeated. How far it has come differs between replicas, and neither results nor
  * the state hash depend on it.

@@ -65,8 +65,9 @@ export interface CheckpointStore extends RowReader {
    * is final.
    *
    * Behind that, in a transaction of its own, it looks at limits.pruneRowCountMax rows of `prune`,
-   * removes what is to go, and tells the row key from which to go on; null: nothing could be removed,
-   * for want of space. So whoever says what may go has said so to the state whose rows are frozen.
+   * removes what is to go, and tells the row key from which to go on; null: nothing could be
+   * removed, for want of space. `frozen` or the store holds all rows of `prune` and the meta that
+   * says so: a crash must not take the compaction back when its events are gone.
    */
   write(
     frozen: FrozenOverlay,

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
-import type {PruneRange, RowRange} from '../kv/rows.ts';
+import type {RowRange} from '../kv/rows.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
 import {checkPages, createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
 import {CheckpointDamagedError, decodeMeta, encodeMeta} from './checkpoint-row.ts';
@@ -24,12 +24,11 @@ import type {LmdbEnvironment} from './lmdb-environment.ts';
 import {LmdbSnapshotExport, LmdbSnapshotImport} from './lmdb-snapshot.ts';
 import {makeDirectories} from './make-directories.ts';
 import {nodeDisk} from './node-disk.ts';
-import type {FrozenOverlay} from './overlay.ts';
 import {cannotWriteError} from './storage-error.ts';
 
 const exportPrefix = 'snapshot-';
 
-type WriteCallback = Parameters<CheckpointStore['write']>[2];
+type WriteArguments = Parameters<CheckpointStore['write']>;
 
 export interface LmdbCheckpointOptions {
   /** The data directory; `checkpoint/` and `tmp/` in it are used. */
@@ -149,28 +148,17 @@ export class LmdbCheckpointStore implements CheckpointStore {
     }
   }
 
-  write(
-    frozen: FrozenOverlay,
-    meta: CheckpointMeta,
-    callback: WriteCallback,
-    prune: PruneRange | null = null,
-  ): void {
+  write(...write: WriteArguments): void {
     assert(!this.#isWriting, 'one write at a time');
     assert(!this.#isClosed, 'the checkpoint is closed');
     this.#isWriting = true;
     this.#changeCount += 1;
     // To the old environment it would be lost: the next start may find the new one.
-    const write = (): void => this.#write(frozen, meta, callback, prune);
-    if (this.#isSwitching) this.#afterSwitch.push(write);
-    else write();
+    if (this.#isSwitching) this.#afterSwitch.push(() => this.#write(...write));
+    else this.#write(...write);
   }
 
-  #write(
-    frozen: FrozenOverlay,
-    meta: CheckpointMeta,
-    callback: WriteCallback,
-    prune: PruneRange | null,
-  ): void {
+  #write(...[frozen, meta, callback, prune = null]: WriteArguments): void {
     if (this.#failure !== null) {
       const failure = this.#failure;
       process.nextTick(() => {
@@ -181,7 +169,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
     }
     const environment = this.#environment;
     const {pruneRowCountMax} = limits;
-    const request = {meta: encodeMeta(meta), prune, pruneRowCountMax, records: frozen.share()};
+    const request = {records: frozen.share(), meta: encodeMeta(meta), prune, pruneRowCountMax};
     this.#thread.send({type: 'write', ...request}, (error, answer) => {
       this.#isWriting = false;
       // An installed snapshot has replaced what was written to; nobody waits for it any more.

@@ -1,4 +1,4 @@
-/** A log that begins: an empty one, or one in the place of a log that does not reach its checkpoint. */
+/** A log that begins: an empty one, or one in the place of another that ends too early. */
 import path from 'node:path';
 import type {EntryId} from '../raft/entry.ts';
 import type {HardState} from '../raft/hard-state.ts';

@@ -268,9 +268,9 @@ describe('state store', () => {
     const {state, checkpoint} = bench;
     const ranges: string[] = [];
     const write = checkpoint.write.bind(checkpoint);
-    checkpoint.write = (frozen, meta, callback, prune = null) => {
+    checkpoint.write = (frozen, meta, callback, prune) => {
       const revisionOf = (rowKey: Uint8Array): string => String(historyPointer(rowKey).revision);
-      if (prune !== null) {
+      if (prune !== null && prune !== undefined) {
         const {start, wholeEnd, tailStart, end} = prune;
         ranges.push([start, wholeEnd, tailStart, end].map(revisionOf).join(' '));
       }

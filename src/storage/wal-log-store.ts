@@ -24,7 +24,7 @@ import {TermRuns} from './term-runs.ts';
 import {Wal} from './wal.ts';
 import type {WalDirectory} from './wal-directory.ts';
 import {nextFreeSequence, removeSegments} from './wal-directory.ts';
-import {WalIndex} from './wal-index.ts';
+import type {WalIndex} from './wal-index.ts';
 import type {WalOptions} from './wal-options.ts';
 import {walOptions} from './wal-options.ts';
 import {readEntries} from './wal-reader.ts';
@@ -78,7 +78,7 @@ export function openLog(input: OpenLogInput): OpenedLog {
   const checkpoint = input.checkpoint ?? emptyLog.meta;
   if (goesOnBehind(recovered, checkpoint)) return start(input, options, recovered);
   // What the checkpoint holds counts as this member's as soon as it runs, so the log has to begin
-  // there by then: if the checkpoint is lost, a log that ends before it must not pass for all there is.
+  // there by then: if the checkpoint is lost, a log that ends before must not pass for everything.
   const hardState = hardStateAt(checkpoint, recovered.hardState);
   const replaced = replaceLog(recovery, sequence, recovered, {meta: checkpoint, hardState});
   return start(input, options, replaced);

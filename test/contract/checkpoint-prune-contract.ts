@@ -1,4 +1,4 @@
-/** What a checkpoint removes of the history behind a write. Which rows those are: kv/history-pruner. */
+/** What a checkpoint removes of the history behind a write. Which rows: kv/history-pruner.ts. */
 import assert from 'node:assert/strict';
 import {describe, test} from 'node:test';
 import {encodeEventRowView} from '../../src/kv/event-row.ts';
