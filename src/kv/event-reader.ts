@@ -37,8 +37,8 @@ export interface EventSource {
   /** Null: there is none, or it has been removed. */
   event(revision: number, sub: number): StoredEvent | null;
   /**
-   * A copy of what `key` was before its event, which `event` returned and which has not been removed
-   * since; null: it did not exist.
+   * A copy of what `key` was before its event, which `event` returned and which has not been
+   * removed since; null: it did not exist.
    */
   recordBefore(key: Uint8Array, event: EventLink): KeyRecord | null;
 }

@@ -33,7 +33,7 @@ interface OldEvent {
 }
 
 const scanRowCountMax = 256;
-/** What it counts for to remove another row than that of the event: it changes a page of its own. */
+/** What another row than the event's counts for when it goes too: it lies on another page. */
 const scatteredRowCount = 8;
 
 /** Looks at no more than `rowCountMax` rows, or fewer large ones. Returns where to go on. */
