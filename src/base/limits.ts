@@ -142,7 +142,7 @@ export const limits = {
   nearRevisionCount: 256,
   /** With two such values and a key of 144 bytes an event still lies on a page of others. */
   beforeImageSizeBytesMax: 896,
-  /** What one checkpoint looks at of the history that may go; large rows count for several. */
+  /** What a small checkpoint looks at of the history that may go; large rows count for several. */
   pruneRowCountMax: 96_000,
 
   // Leases. Those that expire are revoked so many at a time; writes wait behind them.

@@ -10,11 +10,12 @@
  * - A tombstone goes everywhere, and with it the latest row that still stands for it.
  */
 import {compareBytes, copyBytes} from '../base/bytes.ts';
+import {limits} from '../base/limits.ts';
 import {decodeEventRow, isPlain} from './event-row.ts';
 import {decodeRecordHead} from './record-row.ts';
 import type {PruneRange, RowReader} from './rows.ts';
 import {sizeBytesPerRow} from './steps.ts';
-import {historyKeyView, historyPointer, latestKeyView} from './tables.ts';
+import {historyPointer, historyRow, latestKeyView} from './tables.ts';
 
 /** Rows as pruning needs them. */
 export interface PrunedRows extends RowReader {
@@ -35,6 +36,14 @@ interface OldEvent {
 const scanRowCountMax = 256;
 /** What another row than the event's counts for when it goes too: it lies on another page. */
 const scatteredRowCount = 8;
+
+/**
+ * What may be looked at behind a checkpoint of `recordCount` records: never less than what it adds
+ * to the history can count for once it is old, or a load that goes on would outrun its removal.
+ */
+export function pruneRowCountBehind(recordCount: number): number {
+  return Math.max(limits.pruneRowCountMax, (1 + scatteredRowCount) * recordCount);
+}
 
 /** Looks at no more than `rowCountMax` rows, or fewer large ones. Returns where to go on. */
 export function pruneHistory(rows: PrunedRows, range: PruneRange, rowCountMax: number): Uint8Array {
@@ -74,7 +83,7 @@ function prunePart(
       rowCountLeft -= event.rowCount;
     }
     const {revision, sub} = historyPointer(last.rowKey);
-    start = new Uint8Array(historyKeyView(revision, sub + 1));
+    start = historyRow(revision, sub + 1);
   }
 }
 
@@ -85,7 +94,7 @@ function nextEvents(
   rowCountMax: number,
 ): readonly OldEvent[] {
   const events: OldEvent[] = [];
-  const wholeStart = new Uint8Array(historyKeyView(range.imagesFromRevision, 0));
+  const wholeStart = historyRow(range.imagesFromRevision, 0);
   let rowCountLeft = Math.min(rowCountMax, scanRowCountMax);
   rows.scan({...part, isReverse: false}, (rowKeyView, valueView) => {
     const rowKey = copyBytes(rowKeyView);
@@ -111,7 +120,7 @@ function oldEvent(rowKey: Uint8Array, valueView: Uint8Array, isWhole: boolean): 
   return {
     rowKey,
     tombstoneKey: isTombstone ? new Uint8Array(key) : null,
-    previousKey: hasPrevious ? new Uint8Array(historyKeyView(previousRevision, previousSub)) : null,
+    previousKey: hasPrevious ? historyRow(previousRevision, previousSub) : null,
     goes: isTombstone || (isWhole && !isLarge),
     rowCount: rowCount + (isScattered ? scatteredRowCount : 0),
   };

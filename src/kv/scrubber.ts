@@ -10,7 +10,13 @@ import {assert} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
 import type {RowStore} from './rows.ts';
 import type {StateMeta} from './state-meta.ts';
-import {historyKeyView, historyPointer, readPointerValue, replacedLargeKey} from './tables.ts';
+import {
+  historyKeyView,
+  historyPointer,
+  historyRow,
+  readPointerValue,
+  replacedLargeKey,
+} from './tables.ts';
 import type {EventPointer} from './tables.ts';
 import type {TimeIndex} from './time-index.ts';
 
@@ -98,14 +104,12 @@ export class Scrubber {
     const {pruned, compactedRevision, imagesFromRevision} = this.#meta;
     if (compactedRevision === 0) return;
     const wholeEndRevision = compactedRevision + 1 - limits.nearRevisionCount;
-    const keyOf = (revision: number, sub: number): Uint8Array =>
-      new Uint8Array(historyKeyView(revision, sub));
-    const wholeEnd = keyOf(Math.max(wholeEndRevision, pruned.revision), 0);
+    const wholeEnd = historyRow(Math.max(wholeEndRevision, pruned.revision), 0);
     this.#rows.prune({
-      start: keyOf(pruned.revision, pruned.sub),
+      start: historyRow(pruned.revision, pruned.sub),
       wholeEnd,
       tailStart: wholeEnd,
-      end: keyOf(compactedRevision + 1, 0),
+      end: historyRow(compactedRevision + 1, 0),
       imagesFromRevision,
     });
   }

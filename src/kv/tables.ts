@@ -65,6 +65,11 @@ export function historyKeyView(revision: number, sub: number): Uint8Array {
   return historyKey;
 }
 
+/** Fresh memory. */
+export function historyRow(revision: number, sub: number): Uint8Array {
+  return new Uint8Array(historyKeyView(revision, sub));
+}
+
 /** Of a row key of the history, or of the large events that were replaced. */
 export function historyPointer(rowKey: Uint8Array): EventPointer {
   assert(rowKey.length === historyKeySizeBytes, 'a history key of % bytes', rowKey.length);
@@ -74,7 +79,7 @@ export function historyPointer(rowKey: Uint8Array): EventPointer {
 
 /** Of the event that replaced another. Fresh memory, as its value. */
 export function replacedLargeKey(revision: number, sub: number): Uint8Array {
-  const rowKey = new Uint8Array(historyKeyView(revision, sub));
+  const rowKey = historyRow(revision, sub);
   rowKey[0] = tables.replacedLarge;
   return rowKey;
 }

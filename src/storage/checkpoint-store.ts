@@ -64,7 +64,7 @@ export interface CheckpointStore extends RowReader {
    * error, reads see them. One write at a time. ENOSPC leaves the store as it was; any other error
    * is final.
    *
-   * Behind that, in a transaction of its own, it looks at limits.pruneRowCountMax rows of `prune`,
+   * Behind that, in a transaction of its own, it looks at pruneRowCountBehind(…) rows of `prune`,
    * removes what is to go, and tells the row key from which to go on; null: nothing could be
    * removed, for want of space. `frozen` or the store holds all rows of `prune` and the meta that
    * says so: a crash must not take the compaction back when its events are gone.

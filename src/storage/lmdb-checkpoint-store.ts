@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {assert, must} from '../base/assert.ts';
 import {limits} from '../base/limits.ts';
+import {pruneRowCountBehind} from '../kv/history-pruner.ts';
 import type {RowRange} from '../kv/rows.ts';
 import {CheckpointDirectory} from './checkpoint-directory.ts';
 import {checkPages, createFirst, openAt, openEnvironment} from './checkpoint-opening.ts';
@@ -168,7 +169,7 @@ export class LmdbCheckpointStore implements CheckpointStore {
       return;
     }
     const environment = this.#environment;
-    const {pruneRowCountMax} = limits;
+    const pruneRowCountMax = pruneRowCountBehind(frozen.recordCount);
     const request = {records: frozen.share(), meta: encodeMeta(meta), prune, pruneRowCountMax};
     this.#thread.send({type: 'write', ...request}, (error, answer) => {
       this.#isWriting = false;

@@ -221,6 +221,8 @@ describe('state store', () => {
     const bench = new Bench();
     const {state} = bench;
     for (const revision of [2, 3, 4, 5, 6]) putEvent(state, revision);
+    state.checkpoint(metaAt(1), unexpected);
+    bench.runDue();
     state.prune(wholeRange(6));
     let checkpointCount = 0;
     for (; state.hasToPrune(); checkpointCount++) {

@@ -5,7 +5,7 @@ import {encodeEventRowView} from '../../src/kv/event-row.ts';
 import {encodeRecordRowView, noAnchor} from '../../src/kv/record-row.ts';
 import type {RecordRow} from '../../src/kv/record-row.ts';
 import type {PruneRange, RowReader} from '../../src/kv/rows.ts';
-import {historyKeyView, historyPointer, latestKeyView} from '../../src/kv/tables.ts';
+import {historyKeyView, historyPointer, historyRow, latestKeyView} from '../../src/kv/tables.ts';
 import type {CheckpointStore} from '../../src/storage/checkpoint-store.ts';
 import {Overlay} from '../../src/storage/overlay.ts';
 import {setLimits} from '../sim/small-limits.ts';
@@ -42,7 +42,7 @@ export function putEvent(
 }
 
 export function historyKey(revision: number, sub = 0): Uint8Array {
-  return new Uint8Array(historyKeyView(revision, sub));
+  return historyRow(revision, sub);
 }
 
 /** Everything before `end` goes as a whole. */
@@ -127,9 +127,9 @@ export function checkpointPruneContract(name: string, makeHome: () => Checkpoint
     test('so many rows go with one write, the rest with later ones', t => {
       t.after(setLimits({pruneRowCountMax: 3}));
       return withStore(async store => {
-        await written(store, 1, overlayOf(2, 3, 4, 5, 6, 7, 8, 9), null);
+        await written(store, 1, overlayOf(2, 3, 4, 5, 6, 7, 8, 9, 10), null);
         const range = wholeRange(9);
-        const first = await written(store, 2, overlayOf(10), range);
+        const first = await written(store, 2, overlayOf(), range);
         assert.deepEqual(first, historyKey(4, 1));
         assert.deepEqual(historyIn(store), [5, 6, 7, 8, 9, 10]);
         const second = await written(store, 3, overlayOf(), {...range, start: historyKey(4, 1)});
@@ -138,6 +138,20 @@ export function checkpointPruneContract(name: string, makeHome: () => Checkpoint
         const last = await written(store, 4, overlayOf(), {...range, start: historyKey(7, 1)});
         assert.deepEqual(last, range.end);
         assert.deepEqual(historyIn(store), [9, 10]);
+      })();
+    });
+
+    test('a large checkpoint removes as much as it adds, whatever that counts for', t => {
+      t.after(setLimits({pruneRowCountMax: 3}));
+      return withStore(async store => {
+        const overlay = new Overlay();
+        for (let i = 2; i < 12; i++) putEvent(overlay, i, {isTombstone: true});
+        overlay.freeze();
+        await written(store, 1, overlay, null);
+        const range = wholeRange(12);
+        const next = overlayOf(12, 13, 14, 15, 16, 17, 18, 19, 20, 21);
+        assert.deepEqual(await written(store, 2, next, range), range.end);
+        assert.equal(historyIn(store).length, 10);
       })();
     });
 

@@ -5,8 +5,7 @@
  */
 import {assert} from '../../src/base/assert.ts';
 import {compareBytes} from '../../src/base/bytes.ts';
-import {limits} from '../../src/base/limits.ts';
-import {pruneHistory} from '../../src/kv/history-pruner.ts';
+import {pruneHistory, pruneRowCountBehind} from '../../src/kv/history-pruner.ts';
 import type {PrunedRows} from '../../src/kv/history-pruner.ts';
 import type {PruneRange, RowRange} from '../../src/kv/rows.ts';
 import {noIndex, noTerm} from '../../src/raft/ids.ts';
@@ -153,14 +152,18 @@ export class FakeCheckpointStore implements CheckpointStore {
       if (installCount === this.#installCount) this.#adopt(next);
       this.#isWriting = prune !== null;
       if (prune === null) callback(null, null);
-      else this.#prune(prune, callback);
+      else this.#prune(prune, pruneRowCountBehind(frozen.recordCount), callback);
     });
   }
 
   /** In a commit of its own. */
-  #prune(range: PruneRange, callback: (error: null, prunedTo: Uint8Array | null) => void): void {
+  #prune(
+    range: PruneRange,
+    rowCountMax: number,
+    callback: (error: null, prunedTo: Uint8Array | null) => void,
+  ): void {
     const before = this.#visible;
-    const {rows, prunedTo} = pruned(before.rows, range);
+    const {rows, prunedTo} = pruned(before.rows, range, rowCountMax);
     const {cannotPrune} = this.#disk;
     this.#later(() => {
       this.#isWriting = false;
@@ -262,7 +265,11 @@ function scanRows(rows: SortedRows, range: RowRange, visit: Visit): void {
   }
 }
 
-function pruned(from: SortedRows, range: PruneRange): {rows: SortedRows; prunedTo: Uint8Array} {
+function pruned(
+  from: SortedRows,
+  range: PruneRange,
+  rowCountMax: number,
+): {rows: SortedRows; prunedTo: Uint8Array} {
   const gone = new Set<string>();
   const view: PrunedRows = {
     get: rowKey => from.get(keyText(rowKey)),
@@ -271,7 +278,7 @@ function pruned(from: SortedRows, range: PruneRange): {rows: SortedRows; prunedT
       gone.add(keyText(rowKey));
     },
   };
-  const prunedTo = pruneHistory(view, range, limits.pruneRowCountMax);
+  const prunedTo = pruneHistory(view, range, rowCountMax);
   const changes = [...gone].sort().map((key): RowChange => [key, null]);
   return {rows: changes.length === 0 ? from : from.with(changes), prunedTo};
 }

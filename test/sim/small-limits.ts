@@ -8,9 +8,12 @@ import {limits} from '../../src/base/limits.ts';
 
 export type SmallLimits = Readonly<Partial<Record<keyof typeof limits, number>>>;
 
+function pickerOf(prng: Prng): (...from: readonly [number, ...number[]]) => number {
+  return (...from) => from[prng.integer({min: 0, max: from.length - 1})] ?? from[0];
+}
+
 export function drawLimits(prng: Prng): SmallLimits {
-  const pick = <T>(...from: readonly [T, ...T[]]): T =>
-    from[prng.integer({min: 0, max: from.length - 1})] ?? from[0];
+  const pick = pickerOf(prng);
   return {
     appendSizeBytesMax: pick(limits.appendSizeBytesMax, limits.appendSizeBytesMax, 300, 4_000),
     inflightCountMax: pick(limits.inflightCountMax, limits.inflightCountMax, 1, 4),
@@ -36,8 +39,7 @@ export function drawSessionLimits(prng: Prng): SmallLimits {
 
 /** From a stream of its own. So that history goes in pieces, and is far soon, within a run. */
 export function drawHistoryLimits(prng: Prng): SmallLimits {
-  const pick = (...from: readonly [number, ...number[]]): number =>
-    from[prng.integer({min: 0, max: from.length - 1})] ?? from[0];
+  const pick = pickerOf(prng);
   return {
     historySampleSizeBytes: pick(limits.historySampleSizeBytes, 2_000),
     nearRevisionCount: pick(limits.nearRevisionCount, 0, 4, 30),
